@@ -1,0 +1,184 @@
+//! A set of named tasks that live as long as the program: one that panics, fails or ends although nobody asked
+//! for a shutdown takes the program down in order, instead of leaving it half alive.
+//!
+//! The set owns its tasks: dropping it aborts them, so nothing is ever detached.
+
+use std::any::Any;
+use std::borrow::Cow;
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+
+use futures::FutureExt;
+use tokio::task::{JoinError, JoinSet};
+use tracing::instrument::WithSubscriber;
+
+use crate::Shutdown;
+
+/// What a task's future may return: `()`, or a `Result` whose error is reported.
+pub trait TaskOutput {
+    /// The error, when there is one.
+    fn into_error(self) -> Option<Box<dyn Error + Send + Sync>>;
+}
+
+impl TaskOutput for () {
+    fn into_error(self) -> Option<Box<dyn Error + Send + Sync>> {
+        None
+    }
+}
+
+impl<E: Into<Box<dyn Error + Send + Sync>>> TaskOutput for Result<(), E> {
+    fn into_error(self) -> Option<Box<dyn Error + Send + Sync>> {
+        self.err().map(Into::into)
+    }
+}
+
+/// How a task ended.
+#[derive(Debug)]
+pub enum Ending {
+    /// By itself, after the drain began: as it should.
+    Finished,
+    /// By itself and without an error, though no drain was asked for.
+    Early,
+    /// With an error.
+    Failed(Box<dyn Error + Send + Sync>),
+    /// With a panic, whose message this is.
+    Panicked(String),
+    /// Aborted from outside (the runtime is going down).
+    Aborted,
+}
+
+/// One task's name and ending.
+#[derive(Debug)]
+pub struct EndingReport {
+    /// The name it was spawned under.
+    pub name: Cow<'static, str>,
+    /// How it ended.
+    pub ending: Ending,
+}
+
+/// At least one task ended as it should not have.
+#[derive(Debug)]
+pub struct TasksFailed(pub Vec<EndingReport>);
+
+/// The tasks of one program.
+#[derive(Debug)]
+pub struct TaskGroup {
+    shutdown: Shutdown,
+    tasks: JoinSet<EndingReport>,
+}
+
+impl TaskGroup {
+    /// An empty group whose members start `shutdown`'s drain when they end too early.
+    pub fn new(shutdown: Shutdown) -> Self {
+        Self { shutdown, tasks: JoinSet::new() }
+    }
+
+    /// Starts a task under the caller's tracing subscriber. Must be called inside a runtime.
+    pub fn spawn<F>(&mut self, name: impl Into<Cow<'static, str>>, task: F)
+    where
+        F: Future + Send + 'static,
+        F::Output: TaskOutput,
+    {
+        let name = name.into();
+        let shutdown = self.shutdown.clone();
+        let supervised = async move {
+            let caught = AssertUnwindSafe(task).catch_unwind().await.map(TaskOutput::into_error);
+            let ending = ending_of(caught, &shutdown);
+            settle(&name, &ending, &shutdown);
+            EndingReport { name, ending }
+        };
+        self.tasks.spawn(supervised.with_current_subscriber());
+    }
+
+    /// How many tasks have not been joined.
+    pub fn len(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// Whether there is nothing to join.
+    pub fn is_empty(&self) -> bool {
+        self.tasks.is_empty()
+    }
+
+    /// Waits for every task. Unbounded by itself: wrap it in [`Shutdown::drain_within`], whose deadline drops
+    /// it and with it the tasks.
+    pub async fn join_all(mut self) -> Result<(), TasksFailed> {
+        let mut failed = Vec::new();
+        while let Some(joined) = self.tasks.join_next().await {
+            let report = joined.unwrap_or_else(aborted);
+            match report.ending {
+                Ending::Finished => {}
+                Ending::Early | Ending::Failed(_) | Ending::Panicked(_) | Ending::Aborted => {
+                    failed.push(report)
+                }
+            }
+        }
+        if failed.is_empty() { Ok(()) } else { Err(TasksFailed(failed)) }
+    }
+}
+
+type Caught = Result<Option<Box<dyn Error + Send + Sync>>, Box<dyn Any + Send>>;
+
+fn ending_of(caught: Caught, shutdown: &Shutdown) -> Ending {
+    match caught {
+        Err(panic) => Ending::Panicked(panic_message(panic.as_ref())),
+        Ok(Some(error)) => Ending::Failed(error),
+        Ok(None) if shutdown.draining().is_cancelled() => Ending::Finished,
+        Ok(None) => Ending::Early,
+    }
+}
+
+fn settle(name: &str, ending: &Ending, shutdown: &Shutdown) {
+    match ending {
+        Ending::Finished => tracing::debug!(task = name, "task finished"),
+        Ending::Early => tracing::error!(task = name, "task ended though nothing asked it to; draining"),
+        Ending::Failed(error) => {
+            tracing::error!(task = name, error = error.as_ref() as &dyn Error, "task failed; draining");
+        }
+        Ending::Panicked(message) => tracing::error!(task = name, panic = message, "task panicked; draining"),
+        Ending::Aborted => tracing::error!(task = name, "task aborted; draining"),
+    }
+    match ending {
+        Ending::Finished => {}
+        Ending::Early | Ending::Failed(_) | Ending::Panicked(_) | Ending::Aborted => shutdown.drain(),
+    }
+}
+
+/// Panics are caught inside the task, so what is left here is an abort.
+fn aborted(_: JoinError) -> EndingReport {
+    EndingReport { name: "unnamed".into(), ending: Ending::Aborted }
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied().or(panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("a panic without a message").to_owned()
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Finished => f.write_str("finished"),
+            Self::Early => f.write_str("ended though nothing asked it to"),
+            Self::Failed(error) => write!(f, "failed: {error}"),
+            Self::Panicked(message) => write!(f, "panicked: {message}"),
+            Self::Aborted => f.write_str("was aborted"),
+        }
+    }
+}
+
+impl fmt::Display for TasksFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, report) in self.0.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "; " };
+            write!(f, "{separator}task `{}` {}", report.name, report.ending)?;
+        }
+        Ok(())
+    }
+}
+
+impl Error for TasksFailed {}
+
+#[cfg(test)]
+mod tests;
