@@ -1,1 +1,48 @@
-//! Placeholder.
+//! What both sides of the queue must agree on: targets, jobs, recipes, manifests, outcomes, and the decisions that follow.
+//!
+//! Everything here is pure: values in, values out, no I/O and no async, so every rule is tested as a table.
+//! What does not belong here: anything that talks to RabbitMQ, Daytona, git or a clock (times are arguments).
+#![warn(missing_docs)]
+
+mod attempt;
+mod decision;
+mod envelope;
+mod failure;
+mod fingerprint;
+mod id;
+mod ledger;
+mod manifest;
+mod message;
+mod name;
+mod outcome;
+mod policy;
+mod recipe;
+mod register;
+mod settings;
+mod stage;
+mod target;
+mod text;
+
+pub use attempt::{AttemptNote, LeaseSeen};
+pub use decision::{Decision, DeliveryFacts, NextAttempt, decide};
+pub use envelope::{DeadLetterReason, DeadLetterStory, Envelope, MAX_HISTORY};
+pub use failure::{Blame, Failure, FailureKind, Scope, UnknownFailureKind};
+pub use fingerprint::{DETECTION_VERSION, Fingerprint, FingerprintInputs};
+pub use id::{AttemptId, Commit, InvalidCommit, InvalidAttemptId, JobId, Tick};
+pub use ledger::{AttemptEnd, LedgerEntry, LedgerEvent, NoOp};
+pub use manifest::{LockfileHash, MANIFEST_PATH, MANIFEST_VERSION, Manifest, StageReport, ToolVersion};
+pub use message::{JOB_VERSION, Job, JobDecodeError, MAX_JOB_BYTES, Reason};
+pub use name::{BuildMode, FleetName, InvalidName, PREBUILD_NAME_MAX, PrebuildName, SandboxName};
+pub use outcome::{Outcome, OutcomeWord};
+pub use policy::{InvalidRetryPolicy, RetryPolicy};
+pub use recipe::{CommandStep, PackageManager, PackageManagerKind, Recipe, Skipped, Source, SourceUse, Toolchain};
+pub use register::{
+    Completeness, FleetState, LastAttempt, OpenDeadLetter, PrebuildRecord, RegisterEntry, RegisterKey, StandingFailure,
+    TargetState,
+};
+pub use settings::{
+    CheckoutSettings, CloneSettings, Commands, CommandSetting, Settings, Timeouts, ToolchainSettings,
+};
+pub use stage::Stage;
+pub use target::{DEFAULT_HOST, InvalidTarget, Target};
+pub use text::{Tail, bounded};

@@ -1,0 +1,215 @@
+//! Identifiers: a job's, an attempt's, a tick's, a commit's.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use chrono::{DateTime, SecondsFormat, TimeZone, Utc};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use thiserror::Error;
+use uuid::Uuid;
+
+use crate::name::lower_base32;
+use crate::{FleetName, Target};
+
+/// Namespace of the ids of scheduled jobs, so that two producers give one job one id.
+const SCHEDULED_NAMESPACE: Uuid = Uuid::from_u128(0x5f0e_7c1a_9b0d_5a4e_8f63_2d1c_6b7a_4e90);
+
+/// A job's id: v5 of fleet, tick and target when scheduled, v7 otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct JobId(pub Uuid);
+
+impl JobId {
+    /// The one id of this target's job at this tick, whichever producer makes it.
+    pub fn scheduled(fleet: &FleetName, tick: Tick, target: &Target) -> Self {
+        let name = format!("{fleet}\n{tick}\n{}", target.key());
+        Self(Uuid::new_v5(&SCHEDULED_NAMESPACE, name.as_bytes()))
+    }
+
+    /// A new id for a job somebody asked for.
+    pub fn on_demand() -> Self {
+        Self(Uuid::now_v7())
+    }
+}
+
+impl fmt::Display for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for JobId {
+    type Err = uuid::Error;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self)
+    }
+}
+
+/// An attempt's id: UUID v7, written as 26 characters of base32 that sort by time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AttemptId(Uuid);
+
+/// A text that is not an attempt's id.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("`{0}` is not an attempt id: 26 characters of base32")]
+pub struct InvalidAttemptId(String);
+
+impl AttemptId {
+    /// A new one.
+    pub fn new() -> Self {
+        Self(Uuid::now_v7())
+    }
+}
+
+impl Default for AttemptId {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Display for AttemptId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&lower_base32(self.0.as_bytes()))
+    }
+}
+
+impl FromStr for AttemptId {
+    type Err = InvalidAttemptId;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let invalid = || InvalidAttemptId(crate::bounded(text, 40));
+        if text.bytes().any(|b| b.is_ascii_uppercase()) {
+            return Err(invalid());
+        }
+        let bytes = data_encoding::BASE32HEX_NOPAD
+            .decode(text.to_ascii_uppercase().as_bytes())
+            .map_err(|_| invalid())?;
+        Uuid::from_slice(&bytes).map(Self).map_err(|_| invalid())
+    }
+}
+
+impl Serialize for AttemptId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for AttemptId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// One firing of the schedule, aligned to the wall clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Tick(DateTime<Utc>);
+
+impl Tick {
+    /// The latest tick at or before `now` of a schedule that fires each `every`, counted from midnight 1970 UTC.
+    pub fn at_or_before(now: DateTime<Utc>, every: Duration) -> Self {
+        let every = i64::try_from(every.as_secs()).unwrap_or(i64::MAX).max(1);
+        let seconds = now.timestamp().div_euclid(every) * every;
+        Self(Utc.timestamp_opt(seconds, 0).single().unwrap_or(DateTime::UNIX_EPOCH))
+    }
+
+    /// The tick after this one.
+    #[must_use]
+    pub fn next(self, every: Duration) -> Self {
+        let every = chrono::Duration::from_std(every).unwrap_or(chrono::Duration::MAX);
+        Self(self.0.checked_add_signed(every).unwrap_or(DateTime::<Utc>::MAX_UTC))
+    }
+
+    /// When it fires.
+    pub fn time(self) -> DateTime<Utc> {
+        self.0
+    }
+}
+
+impl fmt::Display for Tick {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.to_rfc3339_opts(SecondsFormat::Secs, true))
+    }
+}
+
+/// A commit's full object id, 40 or 64 lower-case hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Commit(String);
+
+/// A text that is not a commit id.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("`{0}` is not a commit id: 40 or 64 hexadecimal digits")]
+pub struct InvalidCommit(String);
+
+impl Commit {
+    /// The first twelve digits, as they stand in names.
+    pub fn short(&self) -> &str {
+        &self.0[..12]
+    }
+
+    /// All digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Commit {
+    type Err = InvalidCommit;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let hex = text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        if hex && matches!(text.len(), 40 | 64) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidCommit(crate::bounded(text, 80)))
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Commit {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl fmt::Display for Commit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scheduled_job_has_one_id_whoever_makes_it() {
+        let fleet: FleetName = "demo".parse().unwrap();
+        let target: Target = "Owner/Name@main".parse().unwrap();
+        let same: Target = "owner/name@main".parse().unwrap();
+        let tick = Tick::at_or_before("2026-11-23T10:29:59Z".parse().unwrap(), Duration::from_mins(30));
+        assert_eq!(tick.to_string(), "2026-11-23T10:00:00Z");
+        let id = JobId::scheduled(&fleet, tick, &target);
+        assert_eq!(id, JobId::scheduled(&fleet, tick, &same));
+        assert_eq!(id.0.get_version_num(), 5);
+        assert_ne!(id, JobId::scheduled(&fleet, tick.next(Duration::from_mins(30)), &target));
+        assert_ne!(id, JobId::scheduled(&"other".parse().unwrap(), tick, &target));
+        assert_eq!(JobId::on_demand().0.get_version_num(), 7);
+    }
+
+    #[test]
+    fn attempt_ids_are_26_characters_that_sort_by_time() {
+        let ids: Vec<String> = (0..100).map(|_| AttemptId::new().to_string()).collect();
+        assert!(ids.is_sorted(), "{ids:?}");
+        assert!(ids.iter().all(|id| id.len() == 26 && id.parse::<AttemptId>().unwrap().to_string() == *id));
+        assert!("x".parse::<AttemptId>().is_err());
+    }
+
+    #[test]
+    fn commits_are_whole_object_ids() {
+        assert!("a".repeat(40).parse::<Commit>().is_ok());
+        assert!("A".repeat(40).parse::<Commit>().is_err());
+        assert!("abc".parse::<Commit>().is_err());
+        assert!("$(id)".parse::<Commit>().is_err());
+    }
+}

@@ -1,0 +1,142 @@
+//! The ledger: the append-only story of the fleet, kept for a week.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::{AttemptId, Commit, Failure, JobId, NextAttempt, OutcomeWord, PrebuildName, Stage, StageReport, Target, Tick};
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LedgerEntry {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// Who says so: a worker's, producer's or operator's name.
+    pub by: String,
+    /// The trace it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
+    /// What.
+    pub event: LedgerEvent,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum LedgerEvent {
+    /// The schedule fired.
+    TickFired {
+        /// Which tick.
+        tick: Tick,
+        /// How many jobs it published.
+        jobs: u64,
+    },
+    /// The schedule should have fired, but the queue is too deep or the broker too full.
+    TickSkipped {
+        /// Which tick.
+        tick: Tick,
+        /// Why, in a sentence.
+        reason: String,
+    },
+    /// A worker began an attempt.
+    AttemptStarted {
+        /// The job.
+        job: JobId,
+        /// The target.
+        target: Target,
+        /// The attempt.
+        attempt: AttemptId,
+        /// Its number.
+        number: u32,
+        /// How many there may be.
+        max_attempts: u32,
+    },
+    /// A stage ended.
+    StageEnded {
+        /// The job.
+        job: JobId,
+        /// The target.
+        target: Target,
+        /// The attempt.
+        attempt: AttemptId,
+        /// How it went.
+        report: StageReport,
+    },
+    /// An attempt ended.
+    AttemptEnded(Box<AttemptEnd>),
+    /// What changed nothing, gathered for a minute.
+    NoOps {
+        /// Each.
+        jobs: Vec<NoOp>,
+    },
+    /// An operator did something.
+    Operator {
+        /// What: `submit`, `replay`, ...
+        act: String,
+        /// To which target.
+        target: Option<Target>,
+        /// To which job.
+        job: Option<JobId>,
+    },
+}
+
+/// The end of an attempt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AttemptEnd {
+    /// The job.
+    pub job: JobId,
+    /// The target.
+    pub target: Target,
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// Its number.
+    pub number: u32,
+    /// How many there may be.
+    pub max_attempts: u32,
+    /// How it ended.
+    pub outcome: OutcomeWord,
+    /// What follows, as a word: `ack`, `retry`, `dead_letter`, `hand_back`, `drop`.
+    pub decision: String,
+    /// How long until the next attempt, in milliseconds, for `retry`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_milliseconds: Option<u64>,
+    /// Whether the next attempt counts, for `retry`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<NextAttempt>,
+    /// The failure with its whole log tail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+    /// The commit, when it was found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<Commit>,
+    /// The prebuild that sessions are given after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prebuild: Option<PrebuildName>,
+    /// Every stage that ran.
+    #[serde(default)]
+    pub stages: Vec<StageReport>,
+    /// How long it took, in milliseconds.
+    pub milliseconds: u64,
+}
+
+impl AttemptEnd {
+    /// Whether no other attempt follows.
+    pub fn is_last(&self) -> bool {
+        matches!(self.decision.as_str(), "ack" | "dead_letter")
+    }
+
+    /// The stage it failed at.
+    pub fn failed_at(&self) -> Option<Stage> {
+        self.failure.as_ref().map(|failure| failure.stage)
+    }
+}
+
+/// A job that changed nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NoOp {
+    /// The job.
+    pub job: JobId,
+    /// The target.
+    pub target: Target,
+    /// How it ended.
+    pub outcome: OutcomeWord,
+}

@@ -1,0 +1,88 @@
+//! `/workspace/.harvest/manifest.json` in every prebuild: what a session, or a warm build, needs to know of it.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::{AttemptId, BuildMode, Commit, Completeness, Failure, Fingerprint, FleetName, JobId, PrebuildName, Recipe, Stage, Target};
+
+/// Where it lies in a prebuild.
+pub const MANIFEST_PATH: &str = "/workspace/.harvest/manifest.json";
+
+/// The version written now. Readers take any version and ignore fields they do not know.
+pub const MANIFEST_VERSION: u32 = 1;
+
+/// What a prebuild holds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// [`MANIFEST_VERSION`] when written.
+    pub version: u32,
+    /// Whose it is.
+    pub fleet: FleetName,
+    /// What it is of.
+    pub target: Target,
+    /// The folder of the checkout.
+    pub path: String,
+    /// The commit checked out.
+    pub commit: Commit,
+    /// The inputs known before the build.
+    pub fingerprint: Fingerprint,
+    /// The prebuild's own name.
+    pub prebuild: PrebuildName,
+    /// Cold or warm.
+    pub mode: BuildMode,
+    /// The job.
+    pub job: JobId,
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// Whether the build script succeeded.
+    pub completeness: Completeness,
+    /// The failure of the build script, when partial.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build_failure: Option<Failure>,
+    /// What else a session should know: `degraded.lockfile`, ...
+    #[serde(default)]
+    pub flags: Vec<String>,
+    /// What ran, and why.
+    pub recipe: Recipe,
+    /// What the tools say of themselves.
+    pub tools: BTreeMap<String, ToolVersion>,
+    /// The lockfiles dependencies were installed from.
+    pub lockfiles: Vec<LockfileHash>,
+    /// Every stage up to scrub.
+    pub stages: Vec<StageReport>,
+    /// When the attempt began.
+    pub started_at: DateTime<Utc>,
+    /// When this file was written.
+    pub finished_at: DateTime<Utc>,
+}
+
+/// A tool's version as it prints it, and where it was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToolVersion {
+    /// `22.23.3`.
+    pub version: String,
+    /// The program's path.
+    pub path: String,
+}
+
+/// A lockfile's content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockfileHash {
+    /// Path within the checkout.
+    pub path: String,
+    /// SHA-256, hexadecimal.
+    pub sha256: String,
+}
+
+/// How a stage went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StageReport {
+    /// Which.
+    pub stage: Stage,
+    /// `ok`, `skipped`, `degraded`, or the failure's id.
+    pub result: String,
+    /// How long, in milliseconds.
+    pub milliseconds: u64,
+}

@@ -1,0 +1,113 @@
+//! The wire message: one job. JSON, versioned; unknown fields are ignored, so that one version's producer and another's
+//! worker understand each other while a deployment rolls.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::{FleetName, JobId, Settings, Target, Tick};
+
+/// The version written now, and the newest that can be read.
+pub const JOB_VERSION: u32 = 1;
+
+/// The largest message taken for a job.
+pub const MAX_JOB_BYTES: usize = 256 * 1024;
+
+/// Bring one target up to date.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    /// [`JOB_VERSION`] when written.
+    pub version: u32,
+    /// Which job.
+    pub id: JobId,
+    /// Whose.
+    pub fleet: FleetName,
+    /// What.
+    pub target: Target,
+    /// Why.
+    pub reason: Reason,
+    /// How.
+    pub settings: Settings,
+    /// Whether an earlier permanent failure of the same commit is tried again.
+    #[serde(default)]
+    pub forced: bool,
+}
+
+/// Why a job exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Reason {
+    /// The schedule fired.
+    Scheduled {
+        /// This tick.
+        tick: Tick,
+    },
+    /// Somebody asked.
+    OnDemand,
+    /// An operator took it from the dead-letter queue.
+    Replay,
+}
+
+impl Reason {
+    /// The word in logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Scheduled { .. } => "scheduled",
+            Self::OnDemand => "on_demand",
+            Self::Replay => "replay",
+        }
+    }
+}
+
+/// Why bytes are no job.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum JobDecodeError {
+    /// Longer than any job.
+    #[error("the message has {0} bytes; a job has at most {MAX_JOB_BYTES}")]
+    TooLarge(usize),
+    /// Written by a newer version.
+    #[error("the message is version {0}; this worker reads up to {JOB_VERSION}: upgrade the workers, then replay it")]
+    FutureVersion(u64),
+    /// Not JSON, or not a job.
+    #[error("the message is not a job")]
+    Json(#[source] serde_json::Error),
+    /// Meant for another fleet.
+    #[error("the message belongs to fleet `{found}`, this worker to `{expected}`")]
+    OtherFleet {
+        /// Whose it says it is.
+        found: FleetName,
+        /// Ours.
+        expected: FleetName,
+    },
+}
+
+impl Job {
+    /// The bytes to publish.
+    pub fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_else(|error| unreachable!("a job has only string keys: {error}"))
+    }
+
+    /// A job of this fleet from its bytes.
+    pub fn decode(bytes: &[u8], fleet: &FleetName) -> Result<Self, JobDecodeError> {
+        #[derive(Deserialize)]
+        struct Version {
+            version: u64,
+        }
+
+        if bytes.len() > MAX_JOB_BYTES {
+            return Err(JobDecodeError::TooLarge(bytes.len()));
+        }
+        let Version { version } = serde_json::from_slice(bytes).map_err(JobDecodeError::Json)?;
+        if version > u64::from(JOB_VERSION) {
+            return Err(JobDecodeError::FutureVersion(version));
+        }
+        let job: Self = serde_json::from_slice(bytes).map_err(JobDecodeError::Json)?;
+        if job.fleet != *fleet {
+            return Err(JobDecodeError::OtherFleet { found: job.fleet, expected: fleet.clone() });
+        }
+        Ok(job)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,264 @@
+//! Names the fleet gives to things in Daytona: which are its own, which target they belong to, and never two alike.
+//!
+//! Daytona's safest alphabet is `[a-z0-9._-]` with about a hundred characters; a prebuild's name is at most
+//! [`PREBUILD_NAME_MAX`] of them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use thiserror::Error;
+
+use crate::{AttemptId, Commit, Fingerprint, Target};
+
+/// The most characters a prebuild's name can have.
+pub const PREBUILD_NAME_MAX: usize = 98;
+
+const FLEET_MAX: usize = 10;
+const READABLE_MAX: usize = 20;
+const HASH_LENGTH: usize = 12;
+const PREFIX: &str = "hv";
+
+/// Lower-case base32 (extended hex alphabet, no padding): keeps the order of the bytes.
+pub(crate) fn lower_base32(bytes: &[u8]) -> String {
+    data_encoding::BASE32HEX_NOPAD.encode(bytes).to_ascii_lowercase()
+}
+
+/// The part of a name that is for people.
+pub(crate) fn readable(text: &str) -> String {
+    let mut out: String = text
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
+        .take(READABLE_MAX)
+        .collect();
+    while out.ends_with('-') {
+        out.pop();
+    }
+    if out.is_empty() { "x".to_owned() } else { out }
+}
+
+/// A name that breaks the rules, and which.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum InvalidName {
+    /// Not a fleet's name.
+    #[error("`{0}` is not a fleet name: 1 to {FLEET_MAX} lower-case letters, digits or `-`, starting with a letter")]
+    Fleet(String),
+    /// Not a sandbox's name of ours.
+    #[error("`{0}` is not a sandbox name of a fleet: hv.<fleet>.<readable>.<hash>")]
+    Sandbox(String),
+    /// Not a prebuild's name of ours.
+    #[error("`{0}` is not a prebuild name: <sandbox name>.<commit>.<fingerprint>.<c|w>.<attempt>")]
+    Prebuild(String),
+}
+
+/// One installation's name; part of every name it makes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct FleetName(String);
+
+impl FleetName {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for FleetName {
+    type Err = InvalidName;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        let first = text.bytes().next().is_some_and(|b| b.is_ascii_lowercase());
+        if first && text.len() <= FLEET_MAX && text.bytes().all(allowed) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidName::Fleet(crate::bounded(text, 40)))
+        }
+    }
+}
+
+impl fmt::Display for FleetName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for FleetName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// `hv.<fleet>.<readable>.<target hash 12>`: the sandbox of a target, and so its lease.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SandboxName(String);
+
+impl SandboxName {
+    /// The one sandbox name of this target in this fleet.
+    pub fn of(fleet: &FleetName, target: &Target) -> Self {
+        Self(format!("{PREFIX}.{fleet}.{}.{}", target.readable(), target.hash12()))
+    }
+
+    /// The prefix of every name of a fleet.
+    pub fn fleet_prefix(fleet: &FleetName) -> String {
+        format!("{PREFIX}.{fleet}.")
+    }
+
+    /// The prefix of every prebuild name of this target.
+    pub fn prebuild_prefix(&self) -> String {
+        format!("{}.", self.0)
+    }
+
+    /// The fleet in the name.
+    pub fn fleet(&self) -> &str {
+        self.0.split('.').nth(1).unwrap_or_default()
+    }
+
+    /// The target's hash in the name.
+    pub fn hash12(&self) -> &str {
+        self.0.rsplit('.').next().unwrap_or_default()
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for SandboxName {
+    type Err = InvalidName;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parts: Vec<&str> = text.split('.').collect();
+        match parts[..] {
+            [PREFIX, fleet, readable_part, hash]
+                if fleet.parse::<FleetName>().is_ok()
+                    && readable(readable_part) == readable_part
+                    && is_lower_base32(hash, HASH_LENGTH) =>
+            {
+                Ok(Self(text.to_owned()))
+            }
+            _ => Err(InvalidName::Sandbox(crate::bounded(text, 120))),
+        }
+    }
+}
+
+impl fmt::Display for SandboxName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Whether a prebuild was built from the base or from an earlier prebuild.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BuildMode {
+    /// From the base snapshot.
+    Cold,
+    /// From the target's newest cold prebuild.
+    Warm,
+}
+
+impl BuildMode {
+    fn letter(self) -> &'static str {
+        match self {
+            Self::Cold => "c",
+            Self::Warm => "w",
+        }
+    }
+}
+
+/// `<sandbox name>.<commit 12>.<fingerprint 8>.<c|w>.<attempt 26>`: never used twice, and readable without any register.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct PrebuildName {
+    sandbox: SandboxName,
+    commit: String,
+    fingerprint: String,
+    mode: BuildMode,
+    attempt: AttemptId,
+}
+
+impl PrebuildName {
+    /// The name of what this attempt will capture.
+    pub fn new(sandbox: SandboxName, commit: &Commit, fingerprint: &Fingerprint, mode: BuildMode, attempt: AttemptId) -> Self {
+        Self { sandbox, commit: commit.short().to_owned(), fingerprint: fingerprint.short().to_owned(), mode, attempt }
+    }
+
+    /// The sandbox name it starts with.
+    pub fn sandbox(&self) -> &SandboxName {
+        &self.sandbox
+    }
+
+    /// Whether it holds this commit, built with these inputs (as far as the name tells: 48 and 32 bits).
+    pub fn holds(&self, commit: &Commit, fingerprint: &Fingerprint) -> bool {
+        self.commit == commit.short() && self.fingerprint == fingerprint.short()
+    }
+
+    /// The first digits of the commit.
+    pub fn commit_short(&self) -> &str {
+        &self.commit
+    }
+
+    /// Cold or warm.
+    pub fn mode(&self) -> BuildMode {
+        self.mode
+    }
+
+    /// The attempt that captured it; sorts by time.
+    pub fn attempt(&self) -> AttemptId {
+        self.attempt
+    }
+}
+
+impl FromStr for PrebuildName {
+    type Err = InvalidName;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let invalid = || InvalidName::Prebuild(crate::bounded(text, 140));
+        let mut parts = text.rsplitn(5, '.');
+        let mut next = || parts.next().ok_or_else(invalid);
+        let (attempt, mode, fingerprint, commit, sandbox) = (next()?, next()?, next()?, next()?, next()?);
+        let mode = match mode {
+            "c" => BuildMode::Cold,
+            "w" => BuildMode::Warm,
+            _ => return Err(invalid()),
+        };
+        if !is_lower_hex(commit, 12) || !is_lower_hex(fingerprint, 8) {
+            return Err(invalid());
+        }
+        Ok(Self {
+            sandbox: sandbox.parse().map_err(|_| invalid())?,
+            commit: commit.to_owned(),
+            fingerprint: fingerprint.to_owned(),
+            mode,
+            attempt: attempt.parse().map_err(|_| invalid())?,
+        })
+    }
+}
+
+impl fmt::Display for PrebuildName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}.{}.{}", self.sandbox, self.commit, self.fingerprint, self.mode.letter(), self.attempt)
+    }
+}
+
+impl Serialize for PrebuildName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for PrebuildName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+fn is_lower_hex(text: &str, length: usize) -> bool {
+    text.len() == length && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+}
+
+fn is_lower_base32(text: &str, length: usize) -> bool {
+    text.len() == length && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'v').contains(&b))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,224 @@
+//! The register: the current state of every target and of the fleet. Newest entry per key wins.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{
+    AttemptId, BuildMode, Commit, Failure, FailureKind, Fingerprint, JobId, OutcomeWord, PrebuildName, Target, Tick,
+};
+
+/// One entry of the register.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum RegisterEntry {
+    /// A target's state.
+    Target(Box<TargetState>),
+    /// The fleet's state.
+    Fleet(FleetState),
+    /// Nothing but a mark: who sees it has seen everything published before it.
+    Mark {
+        /// Which.
+        id: Uuid,
+    },
+}
+
+/// What an entry is about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RegisterKey {
+    /// A target, by [`Target::key`].
+    Target(String),
+    /// The fleet.
+    Fleet,
+    /// A mark; never kept.
+    Mark(Uuid),
+}
+
+impl RegisterEntry {
+    /// What it is about.
+    pub fn key(&self) -> RegisterKey {
+        match self {
+            Self::Target(state) => RegisterKey::Target(state.target.key()),
+            Self::Fleet(_) => RegisterKey::Fleet,
+            Self::Mark { id } => RegisterKey::Mark(*id),
+        }
+    }
+}
+
+/// The fleet's state.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FleetState {
+    /// The last tick that was fired.
+    #[serde(default)]
+    pub last_tick: Option<Tick>,
+}
+
+/// A target's state.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TargetState {
+    /// Which.
+    pub target: Target,
+    /// When this entry was written.
+    pub updated_at: DateTime<Utc>,
+    /// The prebuild sessions are given.
+    #[serde(default)]
+    pub promoted: Option<PrebuildRecord>,
+    /// The other prebuilds that are kept, newest first.
+    #[serde(default)]
+    pub kept: Vec<PrebuildRecord>,
+    /// A permanent failure that stands until the commit or the fingerprint changes.
+    #[serde(default)]
+    pub failing: Option<StandingFailure>,
+    /// Dead letters not yet dealt with, at most one per failure id.
+    #[serde(default)]
+    pub open_dead_letters: BTreeMap<FailureKind, OpenDeadLetter>,
+    /// The latest attempt that did something.
+    #[serde(default)]
+    pub last: Option<LastAttempt>,
+}
+
+impl TargetState {
+    /// Of a target nothing is known of.
+    pub fn new(target: Target, now: DateTime<Utc>) -> Self {
+        Self {
+            target,
+            updated_at: now,
+            promoted: None,
+            kept: Vec::new(),
+            failing: None,
+            open_dead_letters: BTreeMap::new(),
+            last: None,
+        }
+    }
+
+    /// The promoted prebuild and every kept one, newest promotion first.
+    pub fn prebuilds(&self) -> impl Iterator<Item = &PrebuildRecord> {
+        self.promoted.iter().chain(&self.kept)
+    }
+}
+
+/// Whether a prebuild's build script succeeded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Completeness {
+    /// It did, or there is none.
+    Complete,
+    /// Dependencies are in, the build script failed.
+    Partial,
+}
+
+/// What is known of a prebuild.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PrebuildRecord {
+    /// Its name.
+    pub name: PrebuildName,
+    /// Daytona's id of the snapshot.
+    pub snapshot_id: String,
+    /// The commit in it.
+    pub commit: Commit,
+    /// The inputs it was built with.
+    pub fingerprint: Fingerprint,
+    /// Cold or warm.
+    pub mode: BuildMode,
+    /// Whether the build script succeeded.
+    pub completeness: Completeness,
+    /// What a session should know: `degraded.lockfile`, ...
+    #[serde(default)]
+    pub flags: Vec<String>,
+    /// The attempt that made it.
+    pub attempt: AttemptId,
+    /// When it was captured.
+    pub built_at: DateTime<Utc>,
+    /// Size in GB, as Daytona says.
+    #[serde(default)]
+    pub size_gb: Option<f64>,
+    /// How long a sandbox took to start from it, in milliseconds.
+    #[serde(default)]
+    pub cold_start_milliseconds: Option<u64>,
+}
+
+impl PrebuildRecord {
+    /// Whether it is what a build of this commit with these inputs would make.
+    pub fn is_of(&self, commit: &Commit, fingerprint: &Fingerprint) -> bool {
+        self.commit == *commit && self.fingerprint == *fingerprint
+    }
+}
+
+/// A failure that stands until something changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StandingFailure {
+    /// Which.
+    pub failure: Failure,
+    /// The commit that failed; none when the commit itself could not be found.
+    pub commit: Option<Commit>,
+    /// The inputs it failed with.
+    pub fingerprint: Fingerprint,
+    /// Since when.
+    pub since: DateTime<Utc>,
+    /// How often it was met.
+    pub count: u64,
+}
+
+/// A dead letter nobody has dealt with yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenDeadLetter {
+    /// The job in it.
+    pub job: JobId,
+    /// How often the same failure would have made another.
+    pub count: u64,
+    /// When it was made.
+    pub first: DateTime<Utc>,
+    /// When the failure was last met.
+    pub last: DateTime<Utc>,
+}
+
+/// The latest attempt that did something.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LastAttempt {
+    /// The job.
+    pub job: JobId,
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// Its number.
+    pub number: u32,
+    /// How it ended.
+    pub outcome: OutcomeWord,
+    /// The failure, without its log.
+    #[serde(default)]
+    pub failure: Option<Failure>,
+    /// The commit, when it was found.
+    #[serde(default)]
+    pub commit: Option<Commit>,
+    /// When it ended.
+    pub at: DateTime<Utc>,
+    /// How long it took, in milliseconds.
+    pub milliseconds: u64,
+    /// The trace.
+    #[serde(default)]
+    pub trace_id: Option<String>,
+}
+
+#[cfg(test)]
+impl PrebuildRecord {
+    pub(crate) fn example() -> Self {
+        let commit: Commit = "a".repeat(40).parse().unwrap();
+        let fingerprint = Fingerprint::from_hex(&"9".repeat(64)).unwrap();
+        let sandbox = crate::SandboxName::of(&"demo".parse().unwrap(), &"o/n@main".parse().unwrap());
+        let attempt = AttemptId::new();
+        Self {
+            name: PrebuildName::new(sandbox, &commit, &fingerprint, BuildMode::Cold, attempt),
+            snapshot_id: "id".into(),
+            commit,
+            fingerprint,
+            mode: BuildMode::Cold,
+            completeness: Completeness::Complete,
+            flags: Vec::new(),
+            attempt,
+            built_at: Utc::now(),
+            size_gb: None,
+            cold_start_milliseconds: None,
+        }
+    }
+}
