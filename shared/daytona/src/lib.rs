@@ -1,1 +1,43 @@
-//! Placeholder.
+//! A typed client for the part of the Daytona API that the fleet uses.
+//!
+//! Daytona changes under its users, so everything that knows its wire format, its error texts and its traps
+//! is in this crate and nowhere else. It knows nothing of jobs. What must hold: a call that may have had an
+//! effect is never repeated blindly, every wait has a deadline, and no secret reaches an error or a span.
+
+mod account;
+mod capture;
+mod client;
+mod errors;
+mod ids;
+mod lenient;
+mod list;
+mod operation;
+mod pace;
+mod sandbox;
+mod sandbox_calls;
+mod snapshot;
+mod snapshot_calls;
+mod span;
+mod start;
+mod states;
+mod toolbox;
+mod wait;
+mod wire;
+
+#[cfg(test)]
+mod fake;
+
+pub use account::{ApiKey, OrganizationUsage, Permission, RegionUsage};
+pub use capture::{CaptureError, CaptureLimits};
+pub use client::{Client, ClientSettings, SettingsError, TracePropagation};
+pub use errors::{Error, ErrorKind, Message, Retry, Sent};
+pub use ids::{OrganizationId, SandboxId, SnapshotId};
+pub use operation::{Method, Operation};
+pub use pace::Pace;
+pub use sandbox::{NewSandbox, Sandbox};
+pub use sandbox_calls::{CreateOutcome, DeleteOutcome};
+pub use snapshot::Snapshot;
+pub use start::StartError;
+pub use states::{SandboxState, SnapshotState};
+pub use toolbox::{Execute, ExecuteError, Executed, Toolbox, Upload};
+pub use wait::{ActivateError, DeleteError};

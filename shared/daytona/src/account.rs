@@ -1,0 +1,134 @@
+//! Who the API key is and how much room its organization has left.
+
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+
+use crate::client::Client;
+use crate::errors::Error;
+use crate::ids::OrganizationId;
+use crate::lenient;
+use crate::operation::{USAGE, WHOAMI};
+
+/// What an API key may do.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(from = "String")]
+pub enum Permission {
+    /// Create, start, stop, label and capture sandboxes.
+    WriteSandboxes,
+    /// Delete sandboxes.
+    DeleteSandboxes,
+    /// Activate snapshots.
+    WriteSnapshots,
+    /// Delete snapshots.
+    DeleteSnapshots,
+    /// Something the fleet has no use for.
+    Other(String),
+}
+
+impl Permission {
+    /// What a worker can't do without.
+    pub const NEEDED: [Self; 4] =
+        [Self::WriteSandboxes, Self::DeleteSandboxes, Self::WriteSnapshots, Self::DeleteSnapshots];
+
+    /// As Daytona writes it.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::WriteSandboxes => "write:sandboxes",
+            Self::DeleteSandboxes => "delete:sandboxes",
+            Self::WriteSnapshots => "write:snapshots",
+            Self::DeleteSnapshots => "delete:snapshots",
+            Self::Other(text) => text,
+        }
+    }
+}
+
+impl From<String> for Permission {
+    fn from(text: String) -> Self {
+        let known = Self::NEEDED.into_iter().find(|permission| permission.as_str() == text);
+        known.unwrap_or(Self::Other(text))
+    }
+}
+
+/// The API key in use.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ApiKey {
+    /// The name it was given.
+    pub name: String,
+    /// What it may do.
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    pub permissions: Vec<Permission>,
+    /// When it stops working.
+    #[serde(default, deserialize_with = "lenient::time")]
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+impl ApiKey {
+    /// What it lacks of [`Permission::NEEDED`].
+    pub fn missing(&self) -> Vec<Permission> {
+        Permission::NEEDED.into_iter().filter(|needed| !self.permissions.contains(needed)).collect()
+    }
+}
+
+/// How much of the organization's room is used.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct OrganizationUsage {
+    /// Per region and class of sandbox.
+    #[serde(deserialize_with = "lenient::or_default")]
+    pub region_usage: Vec<RegionUsage>,
+    /// The most snapshots there may be.
+    #[serde(deserialize_with = "lenient::or_default")]
+    pub total_snapshot_quota: f64,
+    /// How many there are.
+    #[serde(deserialize_with = "lenient::or_default")]
+    pub current_snapshot_usage: f64,
+}
+
+/// What is used of one region by one class of sandbox. vCPU, GiB, GiB.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RegionUsage {
+    /// The region.
+    #[serde(deserialize_with = "lenient::or_default")]
+    pub region_id: String,
+    /// `container`, `linux-vm`...
+    #[serde(deserialize_with = "lenient::or_default")]
+    pub sandbox_class: String,
+    /// vCPUs there may be.
+    #[serde(deserialize_with = "lenient::or_default")]
+    pub total_cpu_quota: f64,
+    /// vCPUs used.
+    #[serde(deserialize_with = "lenient::or_default")]
+    pub current_cpu_usage: f64,
+    /// Memory there may be.
+    #[serde(deserialize_with = "lenient::or_default")]
+    pub total_memory_quota: f64,
+    /// Memory used.
+    #[serde(deserialize_with = "lenient::or_default")]
+    pub current_memory_usage: f64,
+    /// Disk there may be.
+    #[serde(deserialize_with = "lenient::or_default")]
+    pub total_disk_quota: f64,
+    /// Disk used.
+    #[serde(deserialize_with = "lenient::or_default")]
+    pub current_disk_usage: f64,
+    /// The most vCPUs of one sandbox.
+    pub max_cpu_per_sandbox: Option<f64>,
+    /// The most memory of one sandbox.
+    pub max_memory_per_sandbox: Option<f64>,
+    /// The most disk of one sandbox.
+    pub max_disk_per_sandbox: Option<f64>,
+}
+
+impl Client {
+    /// The API key in use: the self-test at start-up.
+    pub async fn whoami(&self) -> Result<ApiKey, Error> {
+        self.send(&self.call(WHOAMI, &[])).await?.read()
+    }
+
+    /// How much room the organization has. Its id is in every sandbox and snapshot.
+    pub async fn usage(&self, organization: &OrganizationId) -> Result<OrganizationUsage, Error> {
+        self.send(&self.call(USAGE, &[organization.as_str()])).await?.read()
+    }
+}

@@ -1,0 +1,129 @@
+//! A sandbox as Daytona describes it, and the wish for a new one.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+
+use crate::ids::{OrganizationId, SandboxId};
+use crate::lenient;
+use crate::states::SandboxState;
+
+/// A sandbox. Its environment is left out on purpose: it can hold the secrets of others.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Sandbox {
+    /// Its id.
+    pub id: SandboxId,
+    /// Its name, unique among the living sandboxes of the organization.
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    pub name: String,
+    /// Whose it is.
+    #[serde(default)]
+    pub organization_id: Option<OrganizationId>,
+    /// What it is doing.
+    #[serde(default = "unknown", deserialize_with = "state")]
+    pub state: SandboxState,
+    /// Why it failed.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub error_reason: Option<String>,
+    /// The labels.
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    pub labels: BTreeMap<String, String>,
+    /// The id or name of the snapshot it was made from.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub snapshot: Option<String>,
+    /// The user its commands run as.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub user: Option<String>,
+    /// Its region.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub target: Option<String>,
+    /// vCPUs.
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    pub cpu: f64,
+    /// Memory, GiB.
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    pub memory: f64,
+    /// Disk, GiB.
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    pub disk: f64,
+    /// Minutes without activity until it stops; 0 is never.
+    #[serde(default)]
+    pub auto_stop_interval: Option<f64>,
+    /// Minutes stopped until it is deleted; 0 is at once, negative never.
+    #[serde(default)]
+    pub auto_delete_interval: Option<f64>,
+    /// When it is destroyed whatever it does.
+    #[serde(default, deserialize_with = "lenient::time")]
+    pub auto_destroy_at: Option<DateTime<Utc>>,
+    /// When it was made.
+    #[serde(default, deserialize_with = "lenient::time")]
+    pub created_at: Option<DateTime<Utc>>,
+    /// When it last changed.
+    #[serde(default, deserialize_with = "lenient::time")]
+    pub updated_at: Option<DateTime<Utc>>,
+    /// When it was last used.
+    #[serde(default, deserialize_with = "lenient::time")]
+    pub last_activity_at: Option<DateTime<Utc>>,
+    /// The machine it is on.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub runner_id: Option<String>,
+    /// Where its toolbox is; regions differ.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub toolbox_proxy_url: Option<String>,
+}
+
+fn unknown() -> SandboxState {
+    SandboxState::Unknown
+}
+
+fn state<'de, D: serde::Deserializer<'de>>(input: D) -> Result<SandboxState, D::Error> {
+    Ok(Option::deserialize(input)?.unwrap_or(SandboxState::Unknown))
+}
+
+/// A sandbox to be made.
+///
+/// The name is required here although Daytona would make one up: without a name a sandbox whose create went
+/// unanswered can't be found again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewSandbox {
+    /// The name.
+    pub name: String,
+    /// The id or name of a snapshot; its resources come with it.
+    pub snapshot: String,
+    /// The labels.
+    pub labels: BTreeMap<String, String>,
+    /// The environment. Stored in clear and baked into captures: never a secret.
+    pub env: BTreeMap<String, String>,
+    /// The user commands run as; the snapshot's if none.
+    pub user: Option<String>,
+    /// Without activity for this long it stops. Whole minutes, rounded up.
+    pub auto_stop: Duration,
+    /// Stopped for this long it is deleted; zero is at once.
+    pub auto_delete: Duration,
+    /// It is destroyed this long after its creation, whatever it does.
+    pub ttl: Duration,
+}
+
+impl NewSandbox {
+    /// One that is deleted when it stops, stops when idle for 15 minutes, and never outlives a day.
+    pub fn new(name: impl Into<String>, snapshot: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            snapshot: snapshot.into(),
+            labels: BTreeMap::new(),
+            env: BTreeMap::new(),
+            user: None,
+            auto_stop: Duration::from_mins(15),
+            auto_delete: Duration::ZERO,
+            ttl: Duration::from_hours(24),
+        }
+    }
+}
+
+/// Whole minutes, rounded up: a guard may come late, never early.
+pub(crate) fn minutes(duration: Duration) -> u64 {
+    duration.as_secs().div_ceil(60)
+}

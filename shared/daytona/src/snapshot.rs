@@ -1,0 +1,50 @@
+//! A snapshot as Daytona describes it.
+
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+
+use crate::ids::{OrganizationId, SandboxId, SnapshotId};
+use crate::lenient;
+use crate::states::SnapshotState;
+
+/// A snapshot. Names are for ever; ids are what to keep.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Snapshot {
+    /// Its id.
+    pub id: SnapshotId,
+    /// Its name, unique in the organization and never to change.
+    pub name: String,
+    /// Whose it is.
+    #[serde(default)]
+    pub organization_id: Option<OrganizationId>,
+    /// Whether it is Daytona's own, given to all.
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    pub general: bool,
+    /// What it is doing.
+    pub state: SnapshotState,
+    /// Why it failed.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub error_reason: Option<String>,
+    /// Its size, GB.
+    #[serde(default)]
+    pub size: Option<f64>,
+    /// vCPUs of sandboxes made from it.
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    pub cpu: f64,
+    /// Memory of sandboxes made from it, GiB.
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    pub mem: f64,
+    /// Disk of sandboxes made from it, GiB.
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    pub disk: f64,
+    /// When it was made.
+    #[serde(default, deserialize_with = "lenient::time")]
+    pub created_at: Option<DateTime<Utc>>,
+    /// When a sandbox was last made from it.
+    #[serde(default, deserialize_with = "lenient::time")]
+    pub last_used_at: Option<DateTime<Utc>>,
+    /// The sandbox it was captured from; newer Daytonas only.
+    #[serde(default)]
+    pub source_sandbox_id: Option<SandboxId>,
+}

@@ -1,0 +1,265 @@
+//! Waits with a deadline. Dropping the future ends the wait; what Daytona was asked to do goes on.
+//!
+//! A wait has one span, with the number of its polls. Failures that pass (Daytona down, rate limit) are waited
+//! out within the deadline; all others end the wait.
+
+use tokio::time::Instant;
+use tracing::Span;
+use tracing::field::Empty;
+
+use crate::client::Client;
+use crate::errors::{Error, ErrorKind, Retry};
+use crate::ids::{SandboxId, SnapshotId};
+use crate::pace::{Pace, jittered};
+use crate::sandbox_calls::DeleteOutcome;
+use crate::snapshot::Snapshot;
+use crate::states::{SandboxState, SnapshotState};
+use crate::wire::Watch;
+
+/// The deadline has passed and one last look was had.
+pub(crate) struct Elapsed;
+
+/// The pauses of one wait, and its span.
+pub(crate) struct Poll {
+    pace: Pace,
+    pause: std::time::Duration,
+    deadline: Instant,
+    polls: u64,
+    span: Span,
+}
+
+impl Poll {
+    pub(crate) fn new(span: Span, pace: Pace, deadline: Instant) -> Self {
+        Self { pace, pause: pace.first, deadline, polls: 0, span }
+    }
+
+    /// Counts a request; it ends with the wait.
+    pub(crate) fn watch(&mut self) -> Watch {
+        self.polls += 1;
+        Watch::Poll(self.deadline)
+    }
+
+    /// Pauses until the next look. The last look is at the deadline.
+    pub(crate) async fn pause(&mut self) -> Result<(), Elapsed> {
+        let pause = jittered(self.pause);
+        self.pause = self.pace.after(self.pause);
+        self.sleep(pause).await
+    }
+
+    /// Pauses after a failure that passes, as long as Daytona asked; hands back any other.
+    pub(crate) async fn pass_over(&mut self, error: Error) -> Result<Result<(), Elapsed>, Error> {
+        if !error.is_passing() {
+            return Err(error);
+        }
+        Ok(match error.retry() {
+            Retry::After(wait) => self.sleep(wait).await,
+            Retry::Never | Retry::Backoff | Retry::ReadFirst => self.pause().await,
+        })
+    }
+
+    async fn sleep(&mut self, pause: std::time::Duration) -> Result<(), Elapsed> {
+        let now = Instant::now();
+        if now >= self.deadline {
+            return Err(Elapsed);
+        }
+        tokio::time::sleep_until((now + pause).min(self.deadline)).await;
+        Ok(())
+    }
+}
+
+impl Drop for Poll {
+    fn drop(&mut self) {
+        self.span.record("poll.count", self.polls);
+    }
+}
+
+/// A sandbox, or snapshot, that could not be seen to go.
+#[derive(Debug, thiserror::Error)]
+pub enum DeleteError {
+    /// Still there at the deadline.
+    #[error("not gone at the deadline (last seen {last})")]
+    TimedOut {
+        /// What was last seen of it.
+        last: String,
+    },
+    /// A call failed for good.
+    #[error(transparent)]
+    Call(#[from] Error),
+}
+
+/// A snapshot that did not become usable.
+#[derive(Debug, thiserror::Error)]
+pub enum ActivateError {
+    /// It does not exist, or is being removed.
+    #[error("the snapshot is gone")]
+    Gone,
+    /// It failed for good.
+    #[error("the snapshot is {state}: {}", reason.as_deref().unwrap_or("no reason given"))]
+    Failed {
+        /// Its state.
+        state: SnapshotState,
+        /// What Daytona said.
+        reason: Option<String>,
+    },
+    /// Not active at the deadline.
+    #[error("the snapshot is not active at the deadline (last seen {last})")]
+    TimedOut {
+        /// Its last known state.
+        last: SnapshotState,
+    },
+    /// A call failed for good.
+    #[error(transparent)]
+    Call(#[from] Error),
+}
+
+impl Client {
+    /// Deletes a sandbox and waits until it is gone; a sandbox that is busy is asked again when it no longer is.
+    ///
+    /// Creating takes Daytona up to 15 minutes to give up, pulling 30: allow 35 minutes to be sure.
+    pub async fn delete_and_confirm(&self, id: &SandboxId, deadline: Instant) -> Result<(), DeleteError> {
+        let span = tracing::info_span!("wait deleted", daytona.sandbox.id = %id, poll.count = Empty);
+        let mut poll = Poll::new(span, self.settings.state_pace, deadline);
+        let mut last = "unknown".to_owned();
+        loop {
+            let passed = match self.delete_round(id, &mut poll).await {
+                Ok(None) => return Ok(()),
+                Ok(Some(state)) => {
+                    last = state.to_string();
+                    poll.pause().await
+                }
+                Err(error) if matches!(error.kind(), ErrorKind::StateChanging | ErrorKind::Conflict) => {
+                    poll.pause().await
+                }
+                Err(error) => poll.pass_over(error).await?,
+            };
+            if let Err(Elapsed) = passed {
+                return Err(DeleteError::TimedOut { last });
+            }
+        }
+    }
+
+    /// Looks, and asks for deletion unless that is under way. Returns the state, or none when it is gone.
+    async fn delete_round(&self, id: &SandboxId, poll: &mut Poll) -> Result<Option<SandboxState>, Error> {
+        let first = poll.polls == 0;
+        let state = if first {
+            None
+        } else {
+            match self.look_up_sandbox(id.as_str(), poll.watch()).await? {
+                None => return Ok(None),
+                Some(sandbox) if sandbox.state == SandboxState::Destroyed => return Ok(None),
+                Some(sandbox) if sandbox.state.is_going() => return Ok(Some(sandbox.state)),
+                Some(sandbox) => Some(sandbox.state),
+            }
+        };
+        match self.ask_to_delete(id, poll.watch()).await? {
+            DeleteOutcome::AlreadyGone => Ok(None),
+            DeleteOutcome::Deleting => Ok(Some(state.unwrap_or(SandboxState::Destroying))),
+        }
+    }
+
+    /// Deletes a snapshot and waits until its row is gone and its name free.
+    pub async fn delete_snapshot_and_confirm(
+        &self,
+        id: &SnapshotId,
+        deadline: Instant,
+    ) -> Result<(), DeleteError> {
+        let span =
+            tracing::info_span!("wait snapshot deleted", daytona.snapshot.id = %id, poll.count = Empty);
+        let mut poll = Poll::new(span, self.settings.state_pace, deadline);
+        let mut last = "unknown".to_owned();
+        loop {
+            let passed = match self.delete_snapshot_round(id, &mut poll).await {
+                Ok(None) => return Ok(()),
+                Ok(Some(state)) => {
+                    last = state.to_string();
+                    poll.pause().await
+                }
+                Err(error) => poll.pass_over(error).await?,
+            };
+            if let Err(Elapsed) = passed {
+                return Err(DeleteError::TimedOut { last });
+            }
+        }
+    }
+
+    /// As above; asked anew while the snapshot is not `removing`, since a delete in mid-build has no effect.
+    async fn delete_snapshot_round(
+        &self,
+        id: &SnapshotId,
+        poll: &mut Poll,
+    ) -> Result<Option<SnapshotState>, Error> {
+        let Some(snapshot) = self.look_up_snapshot(id.as_str(), poll.watch()).await? else { return Ok(None) };
+        if snapshot.state == SnapshotState::Removing {
+            return Ok(Some(snapshot.state));
+        }
+        match self.ask_to_delete_snapshot(id, poll.watch()).await? {
+            DeleteOutcome::AlreadyGone => Ok(None),
+            DeleteOutcome::Deleting => Ok(Some(snapshot.state)),
+        }
+    }
+
+    /// Waits until a snapshot is active, waking it when Daytona put it to sleep.
+    pub async fn activate_and_wait(
+        &self,
+        id: &SnapshotId,
+        deadline: Instant,
+    ) -> Result<Snapshot, ActivateError> {
+        let span = tracing::info_span!("wait snapshot active", daytona.snapshot.id = %id, poll.count = Empty);
+        let mut poll = Poll::new(span, self.settings.state_pace, deadline);
+        let mut last = SnapshotState::Other("unknown".to_owned());
+        let mut asked = Asked::No;
+        loop {
+            let passed = match self.look_up_snapshot(id.as_str(), poll.watch()).await {
+                Ok(None) => return Err(ActivateError::Gone),
+                Ok(Some(snapshot)) => {
+                    last = snapshot.state.clone();
+                    match snapshot.state {
+                        SnapshotState::Active => return Ok(snapshot),
+                        SnapshotState::Removing => return Err(ActivateError::Gone),
+                        state @ (SnapshotState::Error | SnapshotState::BuildFailed) => {
+                            return Err(ActivateError::Failed { state, reason: snapshot.error_reason });
+                        }
+                        SnapshotState::Inactive if asked == Asked::No => {
+                            match self.activate_snapshot(id).await {
+                                Ok(()) => asked = Asked::Yes,
+                                // Another worker may have been first: the next look tells.
+                                Err(error)
+                                    if error.kind() == ErrorKind::InvalidRequest && last_look(&poll) =>
+                                {
+                                    return Err(error.into());
+                                }
+                                Err(error) if error.kind() == ErrorKind::InvalidRequest => {}
+                                Err(error) => match poll.pass_over(error).await? {
+                                    Ok(()) => continue,
+                                    Err(Elapsed) => return Err(ActivateError::TimedOut { last }),
+                                },
+                            }
+                            poll.pause().await
+                        }
+                        SnapshotState::Inactive
+                        | SnapshotState::Building
+                        | SnapshotState::Pending
+                        | SnapshotState::Pulling
+                        | SnapshotState::Snapshotting
+                        | SnapshotState::Other(_) => poll.pause().await,
+                    }
+                }
+                Err(error) => poll.pass_over(error).await?,
+            };
+            if let Err(Elapsed) = passed {
+                return Err(ActivateError::TimedOut { last });
+            }
+        }
+    }
+}
+
+/// Whether activation was asked for and taken.
+#[derive(PartialEq, Eq)]
+enum Asked {
+    No,
+    Yes,
+}
+
+fn last_look(poll: &Poll) -> bool {
+    Instant::now() >= poll.deadline
+}
