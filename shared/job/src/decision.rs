@@ -91,6 +91,10 @@ fn failed(failure: &Failure, facts: &DeliveryFacts, policy: &RetryPolicy) -> Dec
     let dead = || Decision::DeadLetter(failure.clone());
     match failure.blame() {
         Blame::Repository => dead(),
+        // The platform's own faults never use up a repository's attempts.
+        Blame::Upstream if failure.scope == Scope::Daytona => {
+            wait(policy.delay_after(1, facts.jitter), facts, policy, || failure.clone())
+        }
         Blame::Upstream | Blame::Ours => counted(failure, facts, policy, policy.max_attempts),
         Blame::Resources => counted(failure, facts, policy, policy.max_resource_attempts),
         Blame::Capacity => {
@@ -119,7 +123,12 @@ fn counted(failure: &Failure, facts: &DeliveryFacts, policy: &RetryPolicy, max_a
     Decision::RetryAfter { delay, next: NextAttempt::Counted }
 }
 
-fn wait(delay: Duration, facts: &DeliveryFacts, policy: &RetryPolicy, last: impl FnOnce() -> Failure) -> Decision {
+fn wait(
+    delay: Duration,
+    facts: &DeliveryFacts,
+    policy: &RetryPolicy,
+    last: impl FnOnce() -> Failure,
+) -> Decision {
     if facts.age >= policy.max_job_age {
         Decision::DeadLetter(last())
     } else {

@@ -175,7 +175,11 @@ pub struct UnknownFailureKind(String);
 impl FromStr for FailureKind {
     type Err = UnknownFailureKind;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL.iter().copied().find(|kind| kind.id() == text).ok_or_else(|| UnknownFailureKind(crate::bounded(text, 60)))
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|kind| kind.id() == text)
+            .ok_or_else(|| UnknownFailureKind(crate::bounded(text, 60)))
     }
 }
 
@@ -293,8 +297,10 @@ mod tests {
 
     #[test]
     fn the_whole_table_of_blame() {
-        let table: Vec<String> =
-            FailureKind::ALL.iter().map(|kind| format!("{kind} {} {:?}", kind.stage(), kind.blame())).collect();
+        let table: Vec<String> = FailureKind::ALL
+            .iter()
+            .map(|kind| format!("{kind} {} {:?}", kind.stage(), kind.blame()))
+            .collect();
         insta::assert_snapshot!(table.join("\n"));
     }
 }

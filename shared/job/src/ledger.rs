@@ -3,7 +3,10 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::{AttemptId, Commit, Failure, JobId, NextAttempt, OutcomeWord, PrebuildName, Stage, StageReport, Target, Tick};
+use crate::{
+    AttemptId, Commit, Failure, JobId, NextAttempt, OutcomeWord, PrebuildName, Stage, StageReport, Target,
+    Tick,
+};
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -28,20 +28,22 @@ pub use decision::{Decision, DeliveryFacts, NextAttempt, decide};
 pub use envelope::{DeadLetterReason, DeadLetterStory, Envelope, MAX_HISTORY};
 pub use failure::{Blame, Failure, FailureKind, Scope, UnknownFailureKind};
 pub use fingerprint::{DETECTION_VERSION, Fingerprint, FingerprintInputs};
-pub use id::{AttemptId, Commit, InvalidCommit, InvalidAttemptId, JobId, Tick};
+pub use id::{AttemptId, Commit, InvalidAttemptId, InvalidCommit, JobId, Tick};
 pub use ledger::{AttemptEnd, LedgerEntry, LedgerEvent, NoOp};
 pub use manifest::{LockfileHash, MANIFEST_PATH, MANIFEST_VERSION, Manifest, StageReport, ToolVersion};
 pub use message::{JOB_VERSION, Job, JobDecodeError, MAX_JOB_BYTES, Reason};
 pub use name::{BuildMode, FleetName, InvalidName, PREBUILD_NAME_MAX, PrebuildName, SandboxName};
 pub use outcome::{Outcome, OutcomeWord};
 pub use policy::{InvalidRetryPolicy, RetryPolicy};
-pub use recipe::{CommandStep, PackageManager, PackageManagerKind, Recipe, Skipped, Source, SourceUse, Toolchain};
+pub use recipe::{
+    CommandStep, PackageManager, PackageManagerKind, Recipe, Skipped, Source, SourceUse, Toolchain,
+};
 pub use register::{
-    Completeness, FleetState, LastAttempt, OpenDeadLetter, PrebuildRecord, RegisterEntry, RegisterKey, StandingFailure,
-    TargetState,
+    Completeness, FleetState, LastAttempt, OpenDeadLetter, PrebuildRecord, RegisterEntry, RegisterKey,
+    StandingFailure, TargetState,
 };
 pub use settings::{
-    CheckoutSettings, CloneSettings, Commands, CommandSetting, Settings, Timeouts, ToolchainSettings,
+    CheckoutSettings, CloneSettings, CommandSetting, Commands, Settings, Timeouts, ToolchainSettings,
 };
 pub use stage::Stage;
 pub use target::{DEFAULT_HOST, InvalidTarget, Target};

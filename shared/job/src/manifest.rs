@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::{AttemptId, BuildMode, Commit, Completeness, Failure, Fingerprint, FleetName, JobId, PrebuildName, Recipe, Stage, Target};
+use crate::{
+    AttemptId, BuildMode, Commit, Completeness, Failure, Fingerprint, FleetName, JobId, PrebuildName, Recipe,
+    Stage, Target,
+};
 
 /// Where it lies in a prebuild.
 pub const MANIFEST_PATH: &str = "/workspace/.harvest/manifest.json";

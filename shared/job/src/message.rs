@@ -66,7 +66,9 @@ pub enum JobDecodeError {
     #[error("the message has {0} bytes; a job has at most {MAX_JOB_BYTES}")]
     TooLarge(usize),
     /// Written by a newer version.
-    #[error("the message is version {0}; this worker reads up to {JOB_VERSION}: upgrade the workers, then replay it")]
+    #[error(
+        "the message is version {0}; this worker reads up to {JOB_VERSION}: upgrade the workers, then replay it"
+    )]
     FutureVersion(u64),
     /// Not JSON, or not a job.
     #[error("the message is not a job")]

@@ -42,7 +42,9 @@ pub(crate) fn readable(text: &str) -> String {
 #[non_exhaustive]
 pub enum InvalidName {
     /// Not a fleet's name.
-    #[error("`{0}` is not a fleet name: 1 to {FLEET_MAX} lower-case letters, digits or `-`, starting with a letter")]
+    #[error(
+        "`{0}` is not a fleet name: 1 to {FLEET_MAX} lower-case letters, digits or `-`, starting with a letter"
+    )]
     Fleet(String),
     /// Not a sandbox's name of ours.
     #[error("`{0}` is not a sandbox name of a fleet: hv.<fleet>.<readable>.<hash>")]
@@ -179,8 +181,20 @@ pub struct PrebuildName {
 
 impl PrebuildName {
     /// The name of what this attempt will capture.
-    pub fn new(sandbox: SandboxName, commit: &Commit, fingerprint: &Fingerprint, mode: BuildMode, attempt: AttemptId) -> Self {
-        Self { sandbox, commit: commit.short().to_owned(), fingerprint: fingerprint.short().to_owned(), mode, attempt }
+    pub fn new(
+        sandbox: SandboxName,
+        commit: &Commit,
+        fingerprint: &Fingerprint,
+        mode: BuildMode,
+        attempt: AttemptId,
+    ) -> Self {
+        Self {
+            sandbox,
+            commit: commit.short().to_owned(),
+            fingerprint: fingerprint.short().to_owned(),
+            mode,
+            attempt,
+        }
     }
 
     /// The sandbox name it starts with.
@@ -236,7 +250,15 @@ impl FromStr for PrebuildName {
 
 impl fmt::Display for PrebuildName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}.{}.{}.{}", self.sandbox, self.commit, self.fingerprint, self.mode.letter(), self.attempt)
+        write!(
+            f,
+            "{}.{}.{}.{}.{}",
+            self.sandbox,
+            self.commit,
+            self.fingerprint,
+            self.mode.letter(),
+            self.attempt
+        )
     }
 }
 

@@ -95,7 +95,9 @@ impl Outcome {
     /// The failure, when there is one.
     pub fn failure(&self) -> Option<&Failure> {
         match self {
-            Self::Failed(failure) | Self::StillFailing(failure) | Self::Partial { failure, .. } => Some(failure),
+            Self::Failed(failure) | Self::StillFailing(failure) | Self::Partial { failure, .. } => {
+                Some(failure)
+            }
             Self::Built(_)
             | Self::Unchanged(_)
             | Self::OverQuota
@@ -111,7 +113,9 @@ impl Outcome {
     /// The prebuild that sessions are given after it, when the attempt knows.
     pub fn prebuild(&self) -> Option<&PrebuildRecord> {
         match self {
-            Self::Built(prebuild) | Self::Partial { prebuild, .. } | Self::Unchanged(prebuild) => Some(prebuild),
+            Self::Built(prebuild) | Self::Partial { prebuild, .. } | Self::Unchanged(prebuild) => {
+                Some(prebuild)
+            }
             Self::Failed(_)
             | Self::StillFailing(_)
             | Self::OverQuota

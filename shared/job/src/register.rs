@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    AttemptId, BuildMode, Commit, Failure, FailureKind, Fingerprint, JobId, OutcomeWord, PrebuildName, Target, Tick,
+    AttemptId, BuildMode, Commit, Failure, FailureKind, Fingerprint, JobId, OutcomeWord, PrebuildName,
+    Target, Tick,
 };
 
 /// One entry of the register.

@@ -105,7 +105,11 @@ mod only_false {
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
-        if bool::deserialize(deserializer)? { Err(D::Error::custom("write a command, or false to leave the step out")) } else { Ok(()) }
+        if bool::deserialize(deserializer)? {
+            Err(D::Error::custom("write a command, or false to leave the step out"))
+        } else {
+            Ok(())
+        }
     }
 }
 

@@ -40,7 +40,9 @@ pub enum InvalidTarget {
     #[error("`{0}` is not a repository path: write owner/name (or host/owner/name)")]
     NotAPath(String),
     /// A segment that could leave the folder or be taken for an option.
-    #[error("`{0}` is not a repository path segment: letters, digits, `.`, `_` and `-`, not starting with `-` or `.`, not ending in `.git`")]
+    #[error(
+        "`{0}` is not a repository path segment: letters, digits, `.`, `_` and `-`, not starting with `-` or `.`, not ending in `.git`"
+    )]
     Segment(String),
     /// Not a host name.
     #[error("`{0}` is not a host name: write example.com or example.com:8443")]
@@ -130,7 +132,10 @@ fn check_host(host: &str) -> Result<(), InvalidTarget> {
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
-    if name.len() > 253 || !name.split('.').all(label_ok) || port.is_some_and(|port| port.parse::<u16>().is_err()) {
+    if name.len() > 253
+        || !name.split('.').all(label_ok)
+        || port.is_some_and(|port| port.parse::<u16>().is_err())
+    {
         return Err(invalid());
     }
     Ok(())
@@ -146,7 +151,11 @@ fn check_path(path: &str) -> Result<(), InvalidTarget> {
     for segment in path.split('/') {
         let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
         let ends_in_git = segment.len() >= 4 && segment[segment.len() - 4..].eq_ignore_ascii_case(".git");
-        if segment.is_empty() || !segment.bytes().all(allowed) || segment.starts_with(['-', '.']) || ends_in_git {
+        if segment.is_empty()
+            || !segment.bytes().all(allowed)
+            || segment.starts_with(['-', '.'])
+            || ends_in_git
+        {
             return Err(InvalidTarget::Segment(segment.to_owned()));
         }
     }
@@ -173,7 +182,8 @@ impl FromStr for Target {
     type Err = InvalidTarget;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (repository, branch) = text.split_once('@').ok_or_else(|| InvalidTarget::NoBranch(crate::bounded(text, 80)))?;
+        let (repository, branch) =
+            text.split_once('@').ok_or_else(|| InvalidTarget::NoBranch(crate::bounded(text, 80)))?;
         let segments = repository.split('/').count();
         match repository.split_once('/') {
             Some((first, rest)) if segments > 2 && (first.contains(['.', ':']) || first == "localhost") => {

@@ -65,7 +65,8 @@ mod tests {
 
     #[test]
     fn a_tail_keeps_the_newest_lines_within_both_limits() {
-        let many: String = (0..500).map(|n| format!("line {n}\n")).collect();
+        let lines: Vec<String> = (0..500).map(|n| format!("line {n}")).collect();
+        let many = lines.join("\n") + "\n";
         let tail = Tail::of(&many);
         assert_eq!(tail.as_str().lines().count(), Tail::MAX_LINES);
         assert!(tail.as_str().ends_with("line 499\n"));

@@ -45,12 +45,16 @@ fn the_table_of_outcomes() {
     let policy = RetryPolicy::default();
     let mut table = String::new();
     for outcome in &outcomes {
-        for (name, reason) in [("scheduled", scheduled()), ("on demand", Reason::OnDemand), ("replay", Reason::Replay)] {
+        for (name, reason) in
+            [("scheduled", scheduled()), ("on demand", Reason::OnDemand), ("replay", Reason::Replay)]
+        {
             let decision = decide(outcome, &facts(reason, 1), &policy);
-            let holder = match outcome {
-                Outcome::Busy { holder_job } if *holder_job == own => " (own)",
-                Outcome::Busy { holder_job: Some(_) } => " (another job)",
-                _ => "",
+            let holder = if *outcome == (Outcome::Busy { holder_job: own }) {
+                " (own)"
+            } else if *outcome == (Outcome::Busy { holder_job: other }) {
+                " (another job)"
+            } else {
+                ""
             };
             writeln!(table, "{}{holder}, {name}: {}", outcome.word(), word(&decision)).unwrap();
         }
@@ -65,8 +69,9 @@ fn the_table_of_failures() {
     for kind in FailureKind::ALL {
         for (name, scope) in [("target", Scope::Target), ("shared", Scope::Daytona)] {
             let failed = Outcome::Failed(Failure::new(*kind, "x").touching(scope));
-            let row: Vec<String> =
-                (1..=3).map(|attempt| word(&decide(&failed, &facts(scheduled(), attempt), &policy))).collect();
+            let row: Vec<String> = (1..=3)
+                .map(|attempt| word(&decide(&failed, &facts(scheduled(), attempt), &policy)))
+                .collect();
             writeln!(table, "{kind} ({:?}, {name}): {}", kind.blame(), row.join(" | ")).unwrap();
         }
     }
@@ -77,7 +82,9 @@ fn the_table_of_failures() {
 fn what_a_service_says_about_coming_back_is_rounded_up_to_a_queue() {
     let policy = RetryPolicy::default();
     let limited = |after| {
-        Outcome::Failed(Failure::new(FailureKind::DaytonaRateLimited, "x").retry_after(Some(Duration::from_secs(after))))
+        Outcome::Failed(
+            Failure::new(FailureKind::DaytonaRateLimited, "x").retry_after(Some(Duration::from_secs(after))),
+        )
     };
     for (after, expected) in [(1, 30), (30, 30), (45, 120), (7200, 1800)] {
         let decision = decide(&limited(after), &facts(scheduled(), 1), &policy);
@@ -91,5 +98,8 @@ fn waiting_without_attempts_is_bounded_by_the_age_of_the_job() {
     let old = DeliveryFacts { age: policy.max_job_age, ..facts(Reason::OnDemand, 1) };
     let no_room = Outcome::Failed(Failure::new(FailureKind::ProvisionNoCapacity, "x"));
     assert_eq!(word(&decide(&no_room, &old, &policy)), "dead letter provision.no_capacity");
-    assert_eq!(word(&decide(&Outcome::Busy { holder_job: None }, &old, &policy)), "dead letter lease.never_free");
+    assert_eq!(
+        word(&decide(&Outcome::Busy { holder_job: None }, &old, &policy)),
+        "dead letter lease.never_free"
+    );
 }

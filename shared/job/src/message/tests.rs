@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::{CloneSettings, Commands, CommandSetting};
+use crate::{CloneSettings, CommandSetting, Commands};
 
 pub(crate) fn settings() -> Settings {
     Settings {
@@ -12,7 +12,11 @@ pub(crate) fn settings() -> Settings {
         },
         base_snapshot: "harvest-snapshot".into(),
         class: "default".into(),
-        commands: Commands { build: Some(CommandSetting::Run("npm run build:ci".into())), verify: Some(CommandSetting::Skip(())), install: None },
+        commands: Commands {
+            build: Some(CommandSetting::Run("npm run build:ci".into())),
+            verify: Some(CommandSetting::Skip(())),
+            install: None,
+        },
         env: [("CI".to_owned(), "true".to_owned())].into(),
         secrets: ["NPM_TOKEN".to_owned()].into(),
         toolchain: crate::ToolchainSettings::default(),
@@ -45,7 +49,10 @@ fn golden_file_of_version_1() {
     assert_eq!(Job::decode(golden.as_bytes(), &fleet).unwrap(), job());
     let written: serde_json::Value = serde_json::from_slice(&job().encode()).unwrap();
     let kept: serde_json::Value = serde_json::from_str(golden).unwrap();
-    assert_eq!(written, kept, "the wire format changed: old workers must still read it; then add a golden file");
+    assert_eq!(
+        written, kept,
+        "the wire format changed: old workers must still read it; then add a golden file"
+    );
 }
 
 #[test]

@@ -6,7 +6,8 @@ fn any_target() -> impl Strategy<Value = Target> {
     let segment = "[A-Za-z0-9_][A-Za-z0-9._-]{0,30}";
     (proptest::option::of("[a-z]{1,8}\\.[a-z]{2,3}"), segment, segment, "[a-zA-Zα-ω0-9$;|&'()_/-]{1,60}")
         .prop_filter_map("git refuses it", |(host, owner, name, branch)| {
-            Target::new(host.as_deref().unwrap_or(crate::DEFAULT_HOST), &format!("{owner}/{name}"), &branch).ok()
+            Target::new(host.as_deref().unwrap_or(crate::DEFAULT_HOST), &format!("{owner}/{name}"), &branch)
+                .ok()
         })
 }
 
@@ -64,7 +65,14 @@ fn the_longest_name_fills_the_limit_exactly() {
 
 #[test]
 fn foreign_names_are_not_ours() {
-    for text in ["", "hv", "my-snapshot", "hv.demo.x", "hv.demo.x.0123456789ab", "hv.demo.x.0123456789ab.c0ffee.1.c.z"] {
+    for text in [
+        "",
+        "hv",
+        "my-snapshot",
+        "hv.demo.x",
+        "hv.demo.x.0123456789ab",
+        "hv.demo.x.0123456789ab.c0ffee.1.c.z",
+    ] {
         assert!(text.parse::<PrebuildName>().is_err(), "{text}");
     }
     for text in ["Demo", "", "1x", "abcdefghijk", "a.b", "a_b"] {
