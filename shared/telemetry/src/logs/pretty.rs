@@ -1,0 +1,66 @@
+//! Short lines for people: time, level, message, fields, and the start of the trace id (enough to search for).
+
+use std::fmt::Write;
+
+use serde_json::Value;
+use tracing::Level;
+
+use super::Line;
+
+/// Whether escape codes colour the line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Colours {
+    On,
+    Off,
+}
+
+const DIM: &str = "\x1b[2m";
+const RESET: &str = "\x1b[0m";
+/// Characters of the trace id that are shown.
+const TRACE_ID_SHOWN: usize = 8;
+
+pub(super) fn render(line: &Line<'_>, colours: Colours) -> String {
+    let (level, dim, reset) = match colours {
+        Colours::On => (colour(line.level), DIM, RESET),
+        Colours::Off => ("", "", ""),
+    };
+    let time = line.at.format("%H:%M:%S%.3f");
+    let mut text = format!("{dim}{time}{reset} {level}{:>5}{reset} {}", line.level, printable(&line.message));
+    // Writing to a String cannot fail.
+    for (name, value) in line.fields.iter() {
+        write!(text, " {dim}{name}={reset}{}", shown(value)).ok();
+    }
+    if let Some(start) = line.trace_id.as_deref().and_then(|id| id.get(..TRACE_ID_SHOWN)) {
+        write!(text, " {dim}trace={start}{reset}").ok();
+    }
+    write!(text, " {dim}[{}]{reset}", line.module).ok();
+    text.push('\n');
+    text
+}
+
+/// Words stay bare; whatever has spaces or control characters is quoted and escaped.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) if is_word(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '"')
+}
+
+/// A message stays on its line and cannot speak to the terminal.
+fn printable(message: &str) -> String {
+    message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+fn colour(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "\x1b[31m",
+        Level::WARN => "\x1b[33m",
+        Level::INFO => "\x1b[32m",
+        Level::DEBUG => "\x1b[34m",
+        Level::TRACE => "\x1b[35m",
+    }
+}
