@@ -34,7 +34,7 @@ pub struct CaptureLimits {
 impl Default for CaptureLimits {
     fn default() -> Self {
         Self {
-            total: Duration::from_mins(60),
+            total: Duration::from_hours(1),
             grace: Duration::from_secs(90),
             clock_skew: Duration::from_mins(2),
         }
@@ -88,6 +88,18 @@ pub enum CaptureError {
     /// A call was refused.
     #[error(transparent)]
     Call(Error),
+}
+
+impl CaptureError {
+    fn refused(error: Error) -> Self {
+        if error.kind() == ErrorKind::NameTaken {
+            Self::NameTaken
+        } else if error.kind() == ErrorKind::NotFound {
+            Self::SandboxGone
+        } else {
+            Self::Call(error)
+        }
+    }
 }
 
 /// What a look at the snapshot of that name tells.
@@ -144,28 +156,27 @@ impl Client {
         deadline: Instant,
     ) -> Result<Option<Error>, CaptureError> {
         let mut poll = Poll::new(tracing::Span::none(), self.settings.state_pace, deadline);
-        for ask in 1.. {
+        let mut asks = 0;
+        loop {
+            asks += 1;
             let error = match self.create_snapshot_from_sandbox(sandbox, name).await {
                 Ok(()) => return Ok(None),
                 Err(error) => error,
             };
-            match error.kind() {
-                ErrorKind::NameTaken => return Err(CaptureError::NameTaken),
-                ErrorKind::NotFound => return Err(CaptureError::SandboxGone),
-                ErrorKind::StateChanging if ask < ASKS => {
-                    let found = self.get_sandbox(sandbox).await.map_err(CaptureError::Call)?;
-                    if found.is_some_and(|found| found.state == SandboxState::Snapshotting) {
-                        return Ok(Some(error));
-                    }
-                    if let Err(Elapsed) = poll.pause().await {
-                        return Err(CaptureError::Call(error));
-                    }
-                }
-                _ if error.is_unknown() => return Ok(Some(error)),
-                _ => return Err(CaptureError::Call(error)),
+            if error.is_unknown() {
+                return Ok(Some(error));
+            }
+            if error.kind() != ErrorKind::StateChanging || asks == ASKS {
+                return Err(CaptureError::refused(error));
+            }
+            let found = self.get_sandbox(sandbox).await.map_err(CaptureError::Call)?;
+            if found.is_some_and(|found| found.state == SandboxState::Snapshotting) {
+                return Ok(Some(error));
+            }
+            if let Err(Elapsed) = poll.pause().await {
+                return Err(CaptureError::Call(error));
             }
         }
-        unreachable!("the loop has no other end")
     }
 
     async fn await_capture_until(

@@ -311,6 +311,3 @@ impl fmt::Display for Seconds {
         write!(out, "{:.1} s", self.0.as_secs_f64())
     }
 }
-
-#[cfg(test)]
-mod tests;

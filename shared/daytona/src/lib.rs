@@ -24,9 +24,6 @@ mod toolbox;
 mod wait;
 mod wire;
 
-#[cfg(test)]
-mod fake;
-
 pub use account::{ApiKey, OrganizationUsage, Permission, RegionUsage};
 pub use capture::{CaptureError, CaptureLimits};
 pub use client::{Client, ClientSettings, SettingsError, TracePropagation};

@@ -95,10 +95,7 @@ impl Client {
         let mut call = self.call(LIST_SANDBOXES, &[]).query("limit", limit.to_string());
         call = call.query("sort", "createdAt").query("order", "asc");
         if !labels.is_empty() {
-            let filter = serde_json::Map::from_iter(
-                labels.iter().map(|(key, value)| (key.clone(), value.clone().into())),
-            );
-            call = call.query("labels", serde_json::Value::Object(filter).to_string());
+            call = call.query("labels", serde_json::json!(labels).to_string());
         }
         if let Some(cursor) = cursor {
             call = call.query("cursor", cursor);

@@ -80,6 +80,25 @@ pub enum ExecuteError {
     Call(Error),
 }
 
+impl ExecuteError {
+    fn from_call(error: Error, timeout: Duration) -> Self {
+        let is = |kind| error.kind() == kind;
+        if is(ErrorKind::CommandTimedOut) {
+            Self::TimedOut { timeout }
+        } else if is(ErrorKind::WrongState) {
+            Self::NotRunning(error)
+        } else if is(ErrorKind::NotFound) {
+            Self::Gone(error)
+        } else if is(ErrorKind::TooLarge) {
+            Self::TooMuchOutput(error)
+        } else if error.is_unknown() {
+            Self::Unknown(error)
+        } else {
+            Self::Call(error)
+        }
+    }
+}
+
 /// A file to be written.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Upload {
@@ -159,14 +178,7 @@ impl Toolbox {
         let answer = self.client.send(&call).await.and_then(|answer| answer.read::<ExecuteAnswer>());
         match answer {
             Ok(ExecuteAnswer { exit_code, result }) => Ok(Executed { exit_code, result }),
-            Err(error) => Err(match error.kind() {
-                ErrorKind::CommandTimedOut => ExecuteError::TimedOut { timeout },
-                ErrorKind::WrongState => ExecuteError::NotRunning(error),
-                ErrorKind::NotFound => ExecuteError::Gone(error),
-                ErrorKind::TooLarge => ExecuteError::TooMuchOutput(error),
-                _ if error.is_unknown() => ExecuteError::Unknown(error),
-                _ => ExecuteError::Call(error),
-            }),
+            Err(error) => Err(ExecuteError::from_call(error, timeout)),
         }
     }
 

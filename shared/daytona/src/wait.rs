@@ -36,7 +36,7 @@ impl Poll {
     /// Counts a request; it ends with the wait.
     pub(crate) fn watch(&mut self) -> Watch {
         self.polls += 1;
-        Watch::Poll(self.deadline)
+        Watch::Poll(self.deadline, self.span.clone())
     }
 
     /// Pauses until the next look. The last look is at the deadline.

@@ -30,12 +30,11 @@ pub(crate) enum Body<'a> {
 }
 
 /// Who watches a call.
-#[derive(Clone, Copy)]
 pub(crate) enum Watch {
     /// Each attempt has its own span, and a harmless one is repeated.
     Attempt,
-    /// A wait, which has one span for all its polls and is itself the repetition. Ends with it.
-    Poll(Instant),
+    /// A wait, which has one span for all its polls and is itself the repetition. Ends at its deadline.
+    Poll(Instant, Span),
 }
 
 /// One call, ready to be sent.
@@ -87,9 +86,9 @@ impl<'a> Call<'a> {
     }
 
     fn time_left(&self) -> Duration {
-        match self.watch {
+        match &self.watch {
             Watch::Attempt => self.timeout,
-            Watch::Poll(deadline) => {
+            Watch::Poll(deadline, _) => {
                 let left = deadline.saturating_duration_since(Instant::now());
                 self.timeout.min(left.max(Duration::from_secs(1)))
             }
@@ -133,9 +132,9 @@ impl Client {
     /// Sends a call, again where that is harmless and Daytona was unavailable.
     pub(crate) async fn send(&self, call: &Call<'_>) -> Result<Answer, Error> {
         let url = address(call).ok_or(Error::Unaddressable { operation: call.operation })?;
-        let sends = match (call.operation.repeat, call.watch) {
+        let sends = match (call.operation.repeat, &call.watch) {
             (Repeat::Safe, Watch::Attempt) => self.settings.sends.max(1),
-            (Repeat::ReadFirst, _) | (_, Watch::Poll(_)) => 1,
+            (Repeat::ReadFirst, _) | (_, Watch::Poll(..)) => 1,
         };
         let mut pause = self.settings.repeat_pace.first;
         let mut resend = 0;
@@ -161,8 +160,8 @@ impl Client {
     }
 
     async fn attempt(&self, call: &Call<'_>, url: &Url, resend: u32) -> Result<Answer, Error> {
-        match call.watch {
-            Watch::Poll(_) => self.exchange(call, url, &Span::current()).await,
+        match &call.watch {
+            Watch::Poll(_, span) => self.exchange(call, url, span).await,
             Watch::Attempt => {
                 let span = span::open(call.operation, url, resend);
                 let ended = self.exchange(call, url, &span).instrument(span.clone()).await;

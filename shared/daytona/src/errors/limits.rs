@@ -8,7 +8,7 @@ use std::time::Duration;
 use reqwest::header::HeaderMap;
 
 /// Nothing Daytona limits takes longer; a larger number is a mistake or a date.
-const LONGEST: Duration = Duration::from_secs(3600);
+const LONGEST: Duration = Duration::from_hours(1);
 
 /// The longest wait that the headers of a refusal name.
 pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
