@@ -4,7 +4,11 @@
 //! Invariant: whatever a harness value starts ends with it, and at the latest with the test process, however that ends.
 
 pub mod eventually;
+pub mod fixtures;
+pub mod git_server;
 pub mod guard;
+pub mod leaks;
+pub mod processes;
 pub mod rabbit;
 
 pub use eventually::eventually;

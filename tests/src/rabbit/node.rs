@@ -170,7 +170,7 @@ impl RabbitNode {
     pub async fn control(&self, arguments: &[&str]) -> anyhow::Result<String> {
         let mut command = self.installation.script("rabbitmqctl");
         self.set_environment(&mut command);
-        command.args(["--quiet", "--longnames", "--node", &self.name()]).args(arguments);
+        command.args(["--quiet", "--node", &self.name()]).args(arguments);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut control = GuardedChild::spawn(command)?;
         let status = control.ended(CONTROL_DEADLINE).await?;

@@ -1,0 +1,177 @@
+//! A git host on loopback: real repositories served by git's own `http-backend` (smart HTTP, protocol v2), with tokens,
+//! a record of requests, and faults on demand. What is served is what real git wrote, so nothing here imitates git.
+
+mod backend;
+mod git;
+
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use anyhow::Context as _;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::fixtures::Sample;
+use crate::guard;
+
+/// The branch that a new repository has.
+pub const DEFAULT_BRANCH: &str = "main";
+
+/// How a repository answers when told to misbehave.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Fault {
+    /// It does not.
+    #[default]
+    None,
+    /// 503 to so many requests, then as before.
+    Unavailable { times: u32 },
+    /// Takes requests and never answers.
+    Hang,
+}
+
+/// A running git host. Ends, with its repositories, when dropped.
+#[derive(Debug)]
+pub struct GitServer {
+    address: SocketAddr,
+    hosted: Hosted,
+    serving: JoinHandle<()>,
+    directory: TempDir,
+}
+
+/// What the server knows of one repository beyond what git keeps.
+#[derive(Debug, Default)]
+struct Repository {
+    token: Option<String>,
+    fault: Fault,
+    requests: Vec<String>,
+}
+
+/// The repositories by `owner/name`, shared with the request handler.
+#[derive(Debug, Clone)]
+struct Hosted {
+    bare: PathBuf,
+    repositories: Arc<Mutex<HashMap<String, Repository>>>,
+}
+
+impl Hosted {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Repository>> {
+        self.repositories.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl GitServer {
+    /// Starts a host without repositories on a free port.
+    pub async fn start() -> anyhow::Result<Self> {
+        let directory = guard::temporary_directory("git")?;
+        let hosted = Hosted { bare: directory.path().join("bare"), repositories: Arc::default() };
+        std::fs::create_dir_all(&hosted.bare)?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let address = listener.local_addr()?;
+        let router = backend::router(hosted.clone());
+        let serving = tokio::spawn(async move {
+            if let Err(error) = axum::serve(listener, router).await {
+                tracing::error!(%error, "the git server ended");
+            }
+        });
+        Ok(Self { address, hosted, serving, directory })
+    }
+
+    /// Makes a repository (`owner/name`) whose first commit on `main` is the sample's files; answers that commit.
+    pub async fn create_repo(&self, name: &str, sample: Sample) -> anyhow::Result<String> {
+        self.create_repo_from(name, &sample.path()).await
+    }
+
+    /// [`Self::create_repo`], from any directory of files.
+    pub async fn create_repo_from(&self, name: &str, files: &Path) -> anyhow::Result<String> {
+        let commit = git::create(&self.bare_path(name), &self.work_path(name), files).await;
+        self.hosted.lock().insert(name.to_owned(), Repository::default());
+        commit.with_context(|| format!("making repository {name}"))
+    }
+
+    /// Commits `files` (path and text) on top of `branch`, which starts from `main` if new; answers the commit.
+    pub async fn commit(&self, name: &str, branch: &str, files: &[(&str, &str)]) -> anyhow::Result<String> {
+        git::commit(&self.work_path(name), branch, files)
+            .await
+            .with_context(|| format!("committing to {name}"))
+    }
+
+    /// Replaces the last commit of `branch`, so that the commit it had is on no branch and gone from the server.
+    pub async fn force_push(
+        &self,
+        name: &str,
+        branch: &str,
+        files: &[(&str, &str)],
+    ) -> anyhow::Result<String> {
+        git::replace_head(&self.bare_path(name), &self.work_path(name), branch, files)
+            .await
+            .with_context(|| format!("rewriting {name}"))
+    }
+
+    /// Removes `branch`.
+    pub async fn delete_branch(&self, name: &str, branch: &str) -> anyhow::Result<()> {
+        git::delete_branch(&self.work_path(name), branch).await
+    }
+
+    /// From now on the repository answers only to Basic auth with this password, whatever the user; else 401.
+    pub fn require_token(&self, name: &str, token: &str) -> anyhow::Result<()> {
+        self.change(name, |repository| repository.token = Some(token.to_owned()))
+    }
+
+    /// From now on the repository misbehaves so; [`Fault::None`] heals it.
+    pub fn set_fault(&self, name: &str, fault: Fault) -> anyhow::Result<()> {
+        self.change(name, |repository| repository.fault = fault)
+    }
+
+    /// Every request for the repository so far, faulty and refused ones too: `GET /info/refs?service=git-upload-pack`.
+    pub fn requests(&self, name: &str) -> Vec<String> {
+        self.hosted.lock().get(name).map(|repository| repository.requests.clone()).unwrap_or_default()
+    }
+
+    /// `http://127.0.0.1:PORT/{owner}/{name}.git`
+    pub fn url_template(&self) -> String {
+        format!("http://{}/{{owner}}/{{name}}.git", self.address)
+    }
+
+    /// The HTTP address of one repository.
+    pub fn url(&self, name: &str) -> String {
+        format!("http://{}/{name}.git", self.address)
+    }
+
+    /// `host:port`, as a target's host.
+    pub fn host(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// `file:///…/{owner}/{name}.git`, for what needs no server.
+    pub fn file_url_template(&self) -> String {
+        format!("file://{}/{{owner}}/{{name}}.git", self.hosted.bare.display())
+    }
+
+    /// The `file://` address of one repository.
+    pub fn file_url(&self, name: &str) -> String {
+        format!("file://{}", self.bare_path(name).display())
+    }
+
+    fn bare_path(&self, name: &str) -> PathBuf {
+        self.hosted.bare.join(format!("{name}.git"))
+    }
+
+    fn work_path(&self, name: &str) -> PathBuf {
+        self.directory.path().join("work").join(name)
+    }
+
+    fn change(&self, name: &str, change: impl FnOnce(&mut Repository)) -> anyhow::Result<()> {
+        let mut repositories = self.hosted.lock();
+        change(repositories.get_mut(name).with_context(|| format!("no repository {name}"))?);
+        Ok(())
+    }
+}
+
+impl Drop for GitServer {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}

@@ -1,0 +1,167 @@
+//! The real programs, run as a user runs them: as processes, configured by files, arguments and environment.
+//!
+//! Output goes to files, whole, so that a failing test prints it and the search for secrets misses nothing.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use rustix::process::{Pid, Signal};
+use tempfile::TempDir;
+
+use crate::eventually::within;
+use crate::guard::{self, GuardedChild};
+
+/// How much of each output a panicking test prints.
+const PRINTED_BYTES: usize = 16 * 1024;
+
+/// Variables of the product: what the developer has set must not steer a test.
+const OWN_PREFIXES: [&str; 3] = ["HARVEST_", "OTEL_", "DAYTONA_"];
+
+/// A program of the product.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Program {
+    Producer,
+    Worker,
+    Harvestctl,
+    Sandboxd,
+}
+
+impl Program {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Producer => "producer",
+            Self::Worker => "worker",
+            Self::Harvestctl => "harvestctl",
+            Self::Sandboxd => "sandboxd",
+        }
+    }
+
+    /// The built binary, beside the one that asks.
+    pub fn path(self) -> anyhow::Result<PathBuf> {
+        let this = std::env::current_exe().context("where this program is")?;
+        let beside = this.parent().context("a program lies in a directory")?;
+        // Tests lie one deeper than the programs.
+        let directory = if beside.ends_with("deps") { beside.parent().unwrap_or(beside) } else { beside };
+        let path = directory.join(self.name());
+        ensure!(path.is_file(), "{} is missing: run `cargo build --workspace --bins`", path.display());
+        Ok(path)
+    }
+}
+
+/// One running program. Dropping it kills it; a panicking test prints its output first.
+#[derive(Debug)]
+pub struct FleetProcess {
+    program: Program,
+    child: GuardedChild,
+    // After the child: removed once nobody writes to it.
+    directory: TempDir,
+}
+
+impl FleetProcess {
+    /// Starts `program` in a fresh working directory (so no developer's `.env` is read) with this environment on top of
+    /// the test's own, from which the product's variables are taken out.
+    pub fn spawn<'variables>(
+        program: Program,
+        arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
+        environment: impl IntoIterator<Item = (&'variables str, OsString)>,
+    ) -> anyhow::Result<Self> {
+        let directory = guard::temporary_directory(program.name())?;
+        std::fs::create_dir(directory.path().join("work"))?;
+        let mut command = guard::command(program.path()?);
+        for (variable, _value) in std::env::vars_os() {
+            if OWN_PREFIXES.iter().any(|prefix| variable.as_encoded_bytes().starts_with(prefix.as_bytes())) {
+                command.env_remove(variable);
+            }
+        }
+        command
+            .args(arguments)
+            .envs(environment)
+            .current_dir(directory.path().join("work"))
+            .stdout(File::create(directory.path().join("stdout"))?)
+            .stderr(File::create(directory.path().join("stderr"))?);
+        let child = GuardedChild::spawn(command).with_context(|| format!("starting {}", program.name()))?;
+        Ok(Self { program, child, directory })
+    }
+
+    pub fn pid(&self) -> Pid {
+        self.child.pid()
+    }
+
+    /// Where the process runs (`work`) and its output is kept (`stdout`, `stderr`).
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub fn stdout(&self) -> String {
+        self.output("stdout")
+    }
+
+    pub fn stderr(&self) -> String {
+        self.output("stderr")
+    }
+
+    /// Sends a signal; to a process that has ended this is no error.
+    pub fn signal(&mut self, signal: Signal) -> anyhow::Result<()> {
+        Ok(self.child.signal(signal)?)
+    }
+
+    /// `SIGKILL`, and waits for the end.
+    pub fn kill9(&mut self) -> anyhow::Result<ExitStatus> {
+        Ok(self.child.kill()?)
+    }
+
+    /// `SIGTERM`, and waits for the end.
+    pub async fn terminate(&mut self, deadline: Duration) -> anyhow::Result<ExitStatus> {
+        self.signal(Signal::TERM)?;
+        self.ended(deadline).await
+    }
+
+    /// Waits until the process has ended by itself.
+    pub async fn ended(&mut self, deadline: Duration) -> anyhow::Result<ExitStatus> {
+        self.child.ended(deadline).await.with_context(|| format!("{}\n{}", self.program.name(), self.tails()))
+    }
+
+    /// Waits until `text` is in the output, and answers the first line that holds it. Ends early if the process does.
+    pub async fn says(&mut self, text: &str, deadline: Duration) -> anyhow::Result<String> {
+        let what = format!("{} says {text:?}", self.program.name());
+        let found = within(deadline, &what, async || {
+            // Asked first: what an ended process has said is all there.
+            let status = self.child.exit_status().map_err(|error| error.to_string())?;
+            let output = self.stdout() + &self.stderr();
+            match (output.lines().find(|line| line.contains(text)), status) {
+                (Some(line), _) => Ok(Some(line.to_owned())),
+                (None, Some(_ended)) => Ok(None),
+                (None, None) => Err(String::from("not said yet")),
+            }
+        });
+        let found = found.await.with_context(|| self.tails())?;
+        found.with_context(|| format!("{what}: it ended without\n{}", self.tails()))
+    }
+
+    fn output(&self, name: &str) -> String {
+        let bytes = std::fs::read(self.directory.path().join(name)).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    fn tails(&self) -> String {
+        let tail = |name: &str| {
+            let output = self.output(name);
+            let start = output.ceil_char_boundary(output.len().saturating_sub(PRINTED_BYTES));
+            format!("--- {} {name}\n{}\n", self.program.name(), &output[start..])
+        };
+        tail("stdout") + &tail("stderr")
+    }
+}
+
+impl Drop for FleetProcess {
+    #[expect(clippy::print_stderr, reason = "the output of a failing test is where people look for it")]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.tails());
+        }
+    }
+}
