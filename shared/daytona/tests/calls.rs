@@ -129,10 +129,10 @@ async fn a_missing_route_is_not_a_missing_sandbox() {
     let fake = Fake::start().await;
     let id = SandboxId::new("s1");
     fake.on("POST /sandbox/s1/ttl/60", [refusal(404, "Cannot POST /api/sandbox/s1/ttl/60")]);
-    let error = fake.client().set_ttl(&id, Duration::from_secs(3600)).await.unwrap_err();
+    let error = fake.client().set_ttl(&id, Duration::from_hours(1)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     fake.on("POST /sandbox/s1/ttl/60", [refusal(404, "Sandbox with ID or name s1 not found")]);
-    let error = fake.client().set_ttl(&id, Duration::from_secs(3600)).await.unwrap_err();
+    let error = fake.client().set_ttl(&id, Duration::from_hours(1)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
 }
 

@@ -1,5 +1,7 @@
 //! What a trace shows of the client: one CLIENT span per attempt, one span per wait, no query and no key.
 
+#![allow(clippy::unwrap_used, reason = "what goes wrong here ends the test")]
+
 mod support;
 
 use std::collections::BTreeMap;
