@@ -207,59 +207,63 @@ impl Client {
         let span = tracing::info_span!("wait snapshot active", daytona.snapshot.id = %id, poll.count = Empty);
         let mut poll = Poll::new(span, self.settings.state_pace, deadline);
         let mut last = SnapshotState::Other("unknown".to_owned());
-        let mut asked = Asked::No;
+        let mut waking = Waking::NotAsked;
         loop {
-            let passed = match self.look_up_snapshot(id.as_str(), poll.watch()).await {
-                Ok(None) => return Err(ActivateError::Gone),
-                Ok(Some(snapshot)) => {
-                    last = snapshot.state.clone();
-                    match snapshot.state {
-                        SnapshotState::Active => return Ok(snapshot),
-                        SnapshotState::Removing => return Err(ActivateError::Gone),
-                        state @ (SnapshotState::Error | SnapshotState::BuildFailed) => {
-                            return Err(ActivateError::Failed { state, reason: snapshot.error_reason });
-                        }
-                        SnapshotState::Inactive if asked == Asked::No => {
-                            match self.activate_snapshot(id).await {
-                                Ok(()) => asked = Asked::Yes,
-                                // Another worker may have been first: the next look tells.
-                                Err(error)
-                                    if error.kind() == ErrorKind::InvalidRequest && last_look(&poll) =>
-                                {
-                                    return Err(error.into());
-                                }
-                                Err(error) if error.kind() == ErrorKind::InvalidRequest => {}
-                                Err(error) => match poll.pass_over(error).await? {
-                                    Ok(()) => continue,
-                                    Err(Elapsed) => return Err(ActivateError::TimedOut { last }),
-                                },
-                            }
-                            poll.pause().await
-                        }
-                        SnapshotState::Inactive
-                        | SnapshotState::Building
-                        | SnapshotState::Pending
-                        | SnapshotState::Pulling
-                        | SnapshotState::Snapshotting
-                        | SnapshotState::Other(_) => poll.pause().await,
-                    }
-                }
-                Err(error) => poll.pass_over(error).await?,
+            let round = self.activate_round(id, &mut poll, &mut last, &mut waking).await;
+            let passed = match round {
+                Ok(Some(snapshot)) => return Ok(snapshot),
+                Ok(None) => poll.pause().await,
+                Err(ActivateError::Call(error)) => poll.pass_over(error).await?,
+                Err(error) => return Err(error),
             };
             if let Err(Elapsed) = passed {
-                return Err(ActivateError::TimedOut { last });
+                return Err(match waking {
+                    Waking::Refused(error) => ActivateError::Call(error),
+                    Waking::NotAsked | Waking::Asked => ActivateError::TimedOut { last },
+                });
             }
+        }
+    }
+
+    async fn activate_round(
+        &self,
+        id: &SnapshotId,
+        poll: &mut Poll,
+        last: &mut SnapshotState,
+        waking: &mut Waking,
+    ) -> Result<Option<Snapshot>, ActivateError> {
+        let found = self.look_up_snapshot(id.as_str(), poll.watch()).await?;
+        let snapshot = found.ok_or(ActivateError::Gone)?;
+        last.clone_from(&snapshot.state);
+        match snapshot.state {
+            SnapshotState::Active => Ok(Some(snapshot)),
+            SnapshotState::Removing => Err(ActivateError::Gone),
+            SnapshotState::Error | SnapshotState::BuildFailed => {
+                Err(ActivateError::Failed { state: snapshot.state, reason: snapshot.error_reason })
+            }
+            SnapshotState::Inactive => {
+                if !matches!(waking, Waking::Asked) {
+                    *waking = match self.activate_snapshot(id).await {
+                        Ok(()) => Waking::Asked,
+                        // Another worker was first, or it was put to sleep minutes ago: the next look tells.
+                        Err(error) if error.kind() == ErrorKind::InvalidRequest => Waking::Refused(error),
+                        Err(error) => return Err(error.into()),
+                    };
+                }
+                Ok(None)
+            }
+            SnapshotState::Building
+            | SnapshotState::Pending
+            | SnapshotState::Pulling
+            | SnapshotState::Snapshotting
+            | SnapshotState::Other(_) => Ok(None),
         }
     }
 }
 
-/// Whether activation was asked for and taken.
-#[derive(PartialEq, Eq)]
-enum Asked {
-    No,
-    Yes,
-}
-
-fn last_look(poll: &Poll) -> bool {
-    Instant::now() >= poll.deadline
+/// How far waking a snapshot has come.
+enum Waking {
+    NotAsked,
+    Asked,
+    Refused(Error),
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn check(change: serde_json::Value, expected: &str) {
+fn check(change: &serde_json::Value, expected: &str) {
     let mut json = serde_json::json!({
         "id": "n1", "name": "p", "state": "active", "createdAt": "2026-03-01T10:00:30Z", "sourceSandboxId": "s1"
     });
@@ -11,7 +11,7 @@ fn check(change: serde_json::Value, expected: &str) {
     }
     let snapshot: Snapshot = serde_json::from_value(json).unwrap();
     let began = "2026-03-01T10:00:00Z".parse().unwrap();
-    let verdict = judge(&snapshot, &SandboxId::new("s1"), "p", began, Duration::from_secs(60));
+    let verdict = judge(&snapshot, &SandboxId::new("s1"), "p", began, Duration::from_mins(1));
     let verdict = match verdict {
         Verdict::Ready => "ready",
         Verdict::Wait => "wait",
@@ -23,22 +23,22 @@ fn check(change: serde_json::Value, expected: &str) {
 
 #[test]
 fn only_a_snapshot_made_since_from_this_sandbox_counts() {
-    check(serde_json::json!({}), "ready");
-    check(serde_json::json!({ "sourceSandboxId": null }), "ready");
-    check(serde_json::json!({ "createdAt": "2026-03-01T09:59:01Z" }), "ready");
-    check(serde_json::json!({ "createdAt": "2026-03-01T09:58:59Z" }), "foreign");
-    check(serde_json::json!({ "createdAt": null }), "foreign");
-    check(serde_json::json!({ "sourceSandboxId": "s2" }), "foreign");
-    check(serde_json::json!({ "general": true }), "foreign");
-    check(serde_json::json!({ "name": "P" }), "foreign");
+    check(&serde_json::json!({}), "ready");
+    check(&serde_json::json!({ "sourceSandboxId": null }), "ready");
+    check(&serde_json::json!({ "createdAt": "2026-03-01T09:59:01Z" }), "ready");
+    check(&serde_json::json!({ "createdAt": "2026-03-01T09:58:59Z" }), "foreign");
+    check(&serde_json::json!({ "createdAt": null }), "foreign");
+    check(&serde_json::json!({ "sourceSandboxId": "s2" }), "foreign");
+    check(&serde_json::json!({ "general": true }), "foreign");
+    check(&serde_json::json!({ "name": "P" }), "foreign");
 }
 
 #[test]
 fn only_an_active_one_is_ready() {
     for state in ["snapshotting", "pending", "pulling", "building", "a_new_state"] {
-        check(serde_json::json!({ "state": state }), "wait");
+        check(&serde_json::json!({ "state": state }), "wait");
     }
     for state in ["error", "build_failed", "removing", "inactive"] {
-        check(serde_json::json!({ "state": state }), "failed");
+        check(&serde_json::json!({ "state": state }), "failed");
     }
 }
