@@ -1,0 +1,50 @@
+# Thin names for what is done often; the work is in scripts/ and cargo.
+.DEFAULT_GOAL := help
+CARGO_DENY_VERSION := 0.20.2
+CARGO_DENY := .tools/bin/cargo-deny
+
+.PHONY: help
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+
+.PHONY: demo
+demo: prerequisites ## Start a whole fleet, prebuild sample repositories, show what happened
+	cargo build --workspace --bins --locked
+	cargo run --quiet --locked --package fleet-tests --bin demo
+
+.PHONY: up
+up: prerequisites ## The demo's fleet, kept running, with the console
+	cargo build --workspace --bins --locked
+	cargo run --quiet --locked --package fleet-tests --bin demo -- --keep
+
+.PHONY: test
+test: prerequisites ## Every test, against real, private parts
+	cargo build --workspace --bins --locked
+	cargo test --workspace --locked
+
+.PHONY: check
+check: lint test ## All that CI checks
+
+.PHONY: lint
+lint: prerequisites $(CARGO_DENY) ## Formatting, lints, docs, licences, architecture: everything but the tests
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- --deny warnings
+	RUSTDOCFLAGS='--deny warnings' cargo doc --workspace --no-deps --locked
+	$(CARGO_DENY) --all-features --locked check bans licenses sources
+	scripts/check-architecture
+	scripts/check-scripts
+
+.PHONY: bench
+bench: prerequisites ## Measure against the aims, as ratios within one run
+	cargo run --release --locked --package fleet-tests --bin bench
+
+.PHONY: fmt
+fmt: ## Format the sources
+	cargo fmt --all
+
+.PHONY: prerequisites
+prerequisites:
+	@scripts/install-prerequisites
+
+$(CARGO_DENY):
+	cargo install --locked --quiet --root .tools --version $(CARGO_DENY_VERSION) cargo-deny
