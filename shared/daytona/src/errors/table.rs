@@ -1,5 +1,8 @@
-//! The one table of Daytona's error texts. First match wins; each row carries a captured sample, and the tests
-//! feed every sample through the table, so a row that can't match any more fails there.
+//! The one table of Daytona's error texts. First match wins. Each row carries a sample, and the tests feed every
+//! sample through the table, so a row that can't match any more fails there.
+//!
+//! The samples follow Daytona's documented texts with names filled in; none was recorded from a live service,
+//! and rows marked "inferred" are not documented at all. Replace a sample when a real one is seen.
 
 use super::ErrorKind;
 use super::Message;
@@ -59,6 +62,7 @@ const TABLE: &[Row] = &[
         ErrorKind::WrongState,
         "Sandbox must be in started or stopped state to create a snapshot",
     ),
+    // Inferred.
     row(400, &["sandbox is not running"], ErrorKind::WrongState, "Sandbox is not running"),
     row(
         400,
@@ -91,7 +95,7 @@ const TABLE: &[Row] = &[
         "Snapshot node-22 is build_failed",
     ),
     row(403, &["suspended"], ErrorKind::Suspended, "Organization is suspended: Depleted credits"),
-    // A route this version lacks. The sandbox may well exist, so this must not read as "gone".
+    // Inferred, from the framework's wording: a route this version lacks. The sandbox may well exist, so this must not read as "gone".
     row(404, &["cannot post /"], ErrorKind::Unsupported, "Cannot POST /api/sandbox/2f1c/ttl/60"),
     row(404, &["cannot put /"], ErrorKind::Unsupported, "Cannot PUT /api/sandbox/2f1c/labels"),
     row(404, &["cannot get /"], ErrorKind::Unsupported, "Cannot GET /api/api-keys/current"),
