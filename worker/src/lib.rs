@@ -1,1 +1,24 @@
-//! Placeholder.
+//! The worker: takes one job to its end. Follow a job by file names: `consume` -> `process` -> `stages/*` -> `settle`.
+//!
+//! Decisions are `job::decide`'s; this crate does the I/O around them. Nothing is static, so that two workers fit in one
+//! process and one test.
+
+mod attempt;
+mod base;
+mod classify;
+mod consume;
+mod failures;
+mod lease;
+mod metrics;
+mod parts;
+mod process;
+mod run;
+mod sandbox;
+mod settle;
+mod stages;
+mod start;
+mod story;
+mod sweeper;
+
+pub use run::{WorkerError, run};
+pub use start::{instance_name, start_telemetry};

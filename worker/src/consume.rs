@@ -1,0 +1,140 @@
+//! One slot: take a job, bring it to its end, take the next. A slot ends when the worker drains.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Instant;
+
+use broker::{Delivery, Slot};
+use chrono::Utc;
+use futures::FutureExt;
+use job::{DeadLetterReason, DeadLetterStory, Failure, FailureKind, Job, JobDecodeError, Outcome, Reason};
+use telemetry::Interval;
+use telemetry::opentelemetry::KeyValue;
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span};
+
+use crate::attempt::Attempt;
+use crate::failures::chain;
+use crate::parts::Parts;
+use crate::process::process;
+use crate::settle::settle;
+
+/// Takes jobs until `draining`; an attempt that is under way when `leaving` is cancelled is handed back.
+pub(crate) async fn run(parts: Arc<Parts>, mut slot: Slot, draining: CancellationToken, leaving: CancellationToken) {
+    while let Some(delivery) = slot.take(&draining).await {
+        parts.metrics.slot_taken();
+        handle(&parts, delivery, &leaving).await;
+        parts.metrics.slot_freed();
+    }
+    slot.close().await;
+}
+
+async fn handle(parts: &Parts, delivery: Delivery, leaving: &CancellationToken) {
+    let envelope = delivery.envelope().clone();
+    let job = match Job::decode(delivery.body(), &parts.fleet) {
+        Ok(job) => job,
+        Err(error) => return refuse(parts, delivery, &error).await,
+    };
+    let span = process_span(&delivery, &job, envelope.attempt);
+    let parent = telemetry::set_parent(&span, &envelope.trace);
+    tracing::trace!(?parent, "attempt joins the trace of its job");
+    telemetry::add_link(&span, &envelope.trace);
+    if let Some(previous) = &envelope.previous_attempt_trace {
+        telemetry::add_link(&span, &[("traceparent".to_owned(), previous.clone())].into());
+    }
+    note_wait(parts, &envelope);
+    let attempt = Attempt::new(job, envelope, &parts.worker, parts.policy.max_attempts, parts.story.clone());
+    span.record("attempt.id", tracing::field::display(attempt.id));
+    async {
+        let began = Instant::now();
+        let outcome = run_attempt(parts, &delivery, &attempt, leaving).await;
+        settle(parts, delivery, &attempt, &outcome, began.elapsed()).await;
+    }
+    .instrument(span)
+    .await;
+}
+
+/// A panic of ours fails the attempt, not the worker.
+async fn run_attempt(parts: &Parts, delivery: &Delivery, attempt: &Attempt, leaving: &CancellationToken) -> Outcome {
+    if is_superseded(parts, attempt) {
+        return Outcome::Superseded;
+    }
+    if delivery.broker_delivery_count() >= u64::from(parts.policy.max_crashes) {
+        return Outcome::Failed(Failure::new(
+            FailureKind::WorkerCrashed,
+            format!(
+                "the job was delivered {} times and no worker lived to end it; look for killed workers at those times",
+                delivery.broker_delivery_count() + 1
+            ),
+        ));
+    }
+    match AssertUnwindSafe(process(parts, attempt, leaving)).catch_unwind().await {
+        Ok(outcome) => outcome,
+        Err(_) => {
+            tracing::error!("an attempt panicked; the panic's own line stands above");
+            Outcome::Failed(Failure::new(FailureKind::Internal, "an attempt panicked; this is a bug, the worker's log has the place"))
+        }
+    }
+}
+
+/// Only a job on its first try is skipped for a later tick: one that was retried or handed back has work behind it.
+fn is_superseded(parts: &Parts, attempt: &Attempt) -> bool {
+    let Reason::Scheduled { tick } = attempt.job.reason else { return false };
+    let untouched = attempt.number == 1
+        && attempt.envelope.handed_back == 0
+        && attempt.envelope.replay.is_none()
+        && attempt.envelope.history.is_empty();
+    untouched && parts.register.fleet().last_tick.is_some_and(|last| last > tick)
+}
+
+async fn refuse(parts: &Parts, delivery: Delivery, error: &JobDecodeError) {
+    let story = DeadLetterStory {
+        reason: DeadLetterReason::Undecodable,
+        at: Utc::now(),
+        worker: parts.worker.clone(),
+        job: None,
+        target: None,
+        failure: None,
+        decode_error: Some(chain(error)),
+        queue: delivery.queue().to_owned(),
+        trace_id: telemetry::trace_id_of(&delivery.envelope().trace),
+    };
+    tracing::warn!(queue = delivery.queue(), error = chain(error), "message dead-lettered: it is no job");
+    let settled = delivery.dead_letter(story).await;
+    tracing::debug!(?settled, "undecodable message settled");
+}
+
+fn process_span(delivery: &Delivery, job: &Job, number: u32) -> Span {
+    use tracing::field::Empty;
+    tracing::info_span!(
+        "process",
+        otel.name = format!("process {}", delivery.queue()),
+        otel.kind = "consumer",
+        otel.status_code = Empty,
+        messaging.system = "rabbitmq",
+        messaging.operation.name = "process",
+        messaging.operation.r#type = "process",
+        messaging.destination.name = delivery.queue(),
+        messaging.message.id = %job.id,
+        job.id = %job.id,
+        job.reason = job.reason.as_str(),
+        attempt = number,
+        attempt.id = Empty,
+        target = %job.target,
+        vcs.repository.name = job.target.name(),
+        vcs.repository.url.full = job.settings.clone.url,
+        vcs.ref.head.name = job.target.branch(),
+        vcs.ref.head.revision = Empty,
+        outcome = Empty,
+        cicd.pipeline.result = Empty,
+        error.r#type = Empty,
+    )
+}
+
+fn note_wait(parts: &Parts, envelope: &job::Envelope) {
+    let now = Utc::now();
+    parts.metrics.waited((now - envelope.enqueued).to_std().unwrap_or_default());
+    let name = if envelope.history.is_empty() { "queue wait" } else { "retry wait" };
+    let attributes = vec![KeyValue::new("attempt", i64::from(envelope.attempt))];
+    telemetry::record_interval(&envelope.trace, Interval { name: name.into(), start: envelope.enqueued, end: now, attributes });
+}

@@ -1,0 +1,174 @@
+//! One job from its commit to a promoted prebuild. Reads top to bottom; every stage is a file of its own in `stages`.
+//!
+//! While a sandbox exists its lease is held, and on every way out it is released: nothing here returns past a lease.
+
+use chrono::{DateTime, Utc};
+use daytona::Snapshot;
+use job::{BuildMode, Completeness, Manifest, Outcome, PrebuildName, PrebuildRecord, SandboxName, Stage};
+use tokio_util::sync::CancellationToken;
+
+use crate::attempt::{Attempt, Ended, Interrupts};
+use crate::lease::{self, Labels, Lease};
+use crate::parts::Parts;
+use crate::stages::resolve::{Present, Wanted};
+use crate::stages::{build_in_sandbox, capture, promote, provision, resolve, verify};
+
+/// Brings the attempt's target up to date, or says why not.
+pub(crate) async fn process(parts: &Parts, attempt: &Attempt, leaving: &CancellationToken) -> Outcome {
+    refresh(parts, attempt, leaving).await.unwrap_or_else(Ended::into_outcome)
+}
+
+async fn refresh(parts: &Parts, attempt: &Attempt, leaving: &CancellationToken) -> Result<Outcome, Ended> {
+    let no_lease = CancellationToken::new();
+    let outside = Interrupts { leaving, lease_lost: &no_lease };
+    let (wanted, present) = attempt.stage(Stage::Resolve, outside, look(parts, attempt)).await?;
+    match present {
+        Present::Promoted(prebuild) => return Ok(Outcome::Unchanged(prebuild)),
+        Present::Kept(prebuild) => return promote_again(parts, attempt, outside, prebuild).await,
+        Present::Unpromoted(_) | Present::Nothing => {}
+    }
+
+    attempt.announce();
+    let wish = lease::wish(&parts.name_of(attempt), &wanted.base_snapshot, parts.limits.idle, parts.limits.ttl);
+    let labels = labels(attempt);
+    let taken = provision::run(attempt, &parts.leases, parts.room, &wish, &labels);
+    let lease = attempt.stage(Stage::Provision, outside, taken).await?;
+
+    let inside = lease.lost().clone();
+    let captured = captured(parts, attempt, &lease, &wanted, Interrupts { leaving, lease_lost: &inside }).await;
+    lease.release().await;
+    match captured? {
+        Captured::Already(outcome) => Ok(outcome),
+        Captured::Snapshot { name, snapshot } => verified_and_promoted(parts, attempt, leaving, &wanted, &name, &snapshot).await,
+    }
+}
+
+/// What stands in the register, by the cheapest look.
+async fn look(parts: &Parts, attempt: &Attempt) -> Result<(Wanted, Present), Ended> {
+    let state = parts.register.get(&attempt.job.target);
+    let credential = parts.credential_of(attempt);
+    let wanted = resolve::wanted(attempt, &parts.remote, credential.as_ref(), &parts.base, state.as_ref()).await?;
+    let present = resolve::registered(&parts.leases.client, state.as_ref(), &wanted).await?;
+    Ok((wanted, present))
+}
+
+async fn promote_again(parts: &Parts, attempt: &Attempt, outside: Interrupts<'_>, prebuild: PrebuildRecord) -> Result<Outcome, Ended> {
+    attempt.announce();
+    let keep = attempt.job.settings.keep;
+    let promoted = promote::run(attempt, &parts.register, &prebuild, keep);
+    attempt.stage(Stage::Promote, outside, promoted).await?;
+    Ok(Outcome::Built(prebuild))
+}
+
+/// What came out of the leased sandbox.
+enum Captured {
+    /// Another attempt was faster, between our look and our lease.
+    Already(Outcome),
+    /// A snapshot nobody has verified yet.
+    Snapshot { name: PrebuildName, snapshot: Box<Snapshot> },
+}
+
+async fn captured(
+    parts: &Parts,
+    attempt: &Attempt,
+    lease: &Lease,
+    wanted: &Wanted,
+    interrupts: Interrupts<'_>,
+) -> Result<Captured, Ended> {
+    // Only now, with the lease held, does a look at the register and at Daytona stay true.
+    parts.caught_up().await?;
+    let client = &parts.leases.client;
+    let state = parts.register.get(&attempt.job.target);
+    if let Present::Promoted(prebuild) | Present::Kept(prebuild) = resolve::registered(client, state.as_ref(), wanted).await? {
+        return Ok(Captured::Already(Outcome::Unchanged(prebuild)));
+    }
+    if let Present::Unpromoted(name) = resolve::unregistered(client, &parts.name_of(attempt), wanted).await?
+        && let Ok(Some(snapshot)) = client.get_snapshot(name.to_string()).await
+    {
+        tracing::info!(prebuild = %name, "a captured prebuild nobody promoted is taken up at verify");
+        return Ok(Captured::Snapshot { name, snapshot: Box::new(snapshot) });
+    }
+
+    let name = PrebuildName::new(parts.name_of(attempt), &wanted.commit, &wanted.fingerprint, BuildMode::Cold, attempt.id);
+    build_in_sandbox::run(parts, attempt, lease, wanted, &name, interrupts).await?;
+    lease.confirm(Stage::Capture).await?;
+    let limits = parts.limits.capture(&attempt.job.settings.timeouts);
+    let snapshot = attempt.stage(Stage::Capture, interrupts, capture::run(client, lease, &name, limits)).await?;
+    Ok(Captured::Snapshot { name, snapshot: Box::new(snapshot) })
+}
+
+/// The lease is held through the promotion, so that nobody builds the same again between verify and promote.
+async fn verified_and_promoted(
+    parts: &Parts,
+    attempt: &Attempt,
+    leaving: &CancellationToken,
+    wanted: &Wanted,
+    name: &PrebuildName,
+    snapshot: &Snapshot,
+) -> Result<Outcome, Ended> {
+    let no_lease = CancellationToken::new();
+    let outside = Interrupts { leaving, lease_lost: &no_lease };
+    let wish = lease::wish(&parts.name_of(attempt), snapshot.id.as_str(), parts.limits.idle, parts.limits.ttl);
+    let labels = labels(attempt);
+    let (lease, cold_start) =
+        attempt.stage(Stage::Verify, outside, verify::start(&parts.leases, &wish, &labels)).await?;
+    parts.metrics.cold_start(cold_start);
+
+    let inside = lease.lost().clone();
+    let interrupts = Interrupts { leaving, lease_lost: &inside };
+    let promoted = async {
+        let checked = verify::run(parts, attempt, &lease, wanted, name);
+        let manifest = attempt.stage(Stage::Verify, interrupts, checked).await?;
+        let prebuild = record(&manifest, snapshot, cold_start);
+        let promoted = promote::run(attempt, &parts.register, &prebuild, attempt.job.settings.keep);
+        let state = attempt.stage(Stage::Promote, interrupts, promoted).await?;
+        Ok::<_, Ended>((manifest, prebuild, state))
+    }
+    .await;
+    lease.release().await;
+    if let Err(ended) = &promoted
+        && verify::condemns(ended.outcome())
+    {
+        verify::discard(&parts.leases.client, snapshot).await;
+    }
+    let (manifest, prebuild, state) = promoted?;
+    promote::collect(&parts.leases.client, &parts.name_of(attempt), &state, parts.limits.in_use_for).await;
+    Ok(match manifest.build_failure {
+        Some(failure) => Outcome::Partial { prebuild, failure },
+        None => Outcome::Built(prebuild),
+    })
+}
+
+fn record(manifest: &Manifest, snapshot: &Snapshot, cold_start: std::time::Duration) -> PrebuildRecord {
+    PrebuildRecord {
+        name: manifest.prebuild.clone(),
+        snapshot_id: snapshot.id.to_string(),
+        commit: manifest.commit.clone(),
+        fingerprint: manifest.fingerprint.clone(),
+        mode: manifest.mode,
+        completeness: if manifest.build_failure.is_some() { Completeness::Partial } else { Completeness::Complete },
+        flags: manifest.flags.clone(),
+        attempt: manifest.attempt,
+        built_at: snapshot.created_at.map_or(manifest.finished_at, |at: DateTime<Utc>| at),
+        size_gb: snapshot.size,
+        cold_start_milliseconds: Some(crate::attempt::milliseconds(cold_start)),
+    }
+}
+
+fn labels(attempt: &Attempt) -> Labels {
+    Labels {
+        fleet: attempt.job.fleet.clone(),
+        target: attempt.job.target.clone(),
+        job: attempt.job.id,
+        attempt: attempt.id,
+        holder: attempt.worker.clone(),
+        generation: 1,
+        beat: 0,
+    }
+}
+
+impl Parts {
+    pub(crate) fn name_of(&self, attempt: &Attempt) -> SandboxName {
+        SandboxName::of(&attempt.job.fleet, &attempt.job.target)
+    }
+}

@@ -1,0 +1,209 @@
+//! The whole worker: connect, take jobs in N slots, drain. Listener and shutdown are arguments, so that several workers
+//! run in one process.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker::Broker;
+use daytona::{Client, ClientSettings};
+use lifecycle::{Drain, Endpoint, Health, Readiness, Shutdown};
+use remote::{Remote, Timeouts};
+use settings::WorkerSettings;
+use telemetry::Metrics;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+use tracing::instrument::WithSubscriber;
+
+use crate::base::BaseSnapshots;
+use crate::lease::{LeasePolicy, Leases};
+use crate::metrics::Instruments;
+use crate::parts::{Limits, Parts};
+use crate::stages::provision::RoomPolicy;
+use crate::{consume, story, sweeper};
+
+/// How long attempts that were told to leave may take to release their sandboxes.
+const RELEASE: Duration = Duration::from_secs(20);
+/// How long a sandbox may take to go.
+const DELETE_DEADLINE: Duration = Duration::from_mins(35);
+/// How long the register may take to be read whole at the start.
+const FIRST_READ: Duration = Duration::from_mins(2);
+
+/// Why a worker did not start.
+#[derive(Debug, Error)]
+pub enum WorkerError {
+    /// RabbitMQ.
+    #[error("RabbitMQ cannot be used")]
+    Broker(#[from] broker::BrokerError),
+    /// The Daytona client.
+    #[error("the Daytona client could not be set up")]
+    Daytona(#[from] daytona::SettingsError),
+    /// The git client.
+    #[error("the git client could not be set up")]
+    Remote(#[from] remote::SetupError),
+    /// The endpoint for health and metrics.
+    #[error("the endpoint for health and metrics failed")]
+    Endpoint(#[source] std::io::Error),
+}
+
+/// Runs until `shutdown` asks for a drain and the slots are empty.
+pub async fn run(
+    settings: WorkerSettings,
+    worker: String,
+    listener: TcpListener,
+    metrics: Metrics,
+    shutdown: Shutdown,
+) -> Result<(), WorkerError> {
+    let health = Health::new();
+    let connected = health.condition("amqp");
+    let instruments = Instruments::new(metrics.meter(), u32::try_from(settings.slots).unwrap_or(u32::MAX));
+    let endpoint =
+        Endpoint::serve(listener, health.clone(), move || metrics.render(), shutdown.clone()).map_err(WorkerError::Endpoint)?;
+
+    let broker = Broker::connect(broker_settings(&settings, &worker)).await?;
+    let register = broker.register().await?;
+    register.sync(FIRST_READ).await?;
+    let (story, scribe) = story::open(&worker);
+    let told = CancellationToken::new();
+    let scribe = tokio::spawn(scribe.run(broker.publisher(), told.clone()).with_current_subscriber());
+    let slots = settings.slots;
+    let sweep_every = settings.lease.sweep;
+    let drain_deadline = settings.drain.deadline;
+    let parts = Arc::new(parts(settings, worker, register, story, instruments.clone())?);
+
+    let leaving = CancellationToken::new();
+    let mut tasks = JoinSet::new();
+    for number in 0..slots {
+        let slot = broker.slot();
+        let span = tracing::info_span!(parent: None, "slot", slot = number);
+        let work = consume::run(Arc::clone(&parts), slot, shutdown.draining().clone(), leaving.clone());
+        tasks.spawn(work.instrument(span).with_current_subscriber());
+    }
+    let sweep = sweeper::run(
+        parts.leases.client.clone(),
+        parts.fleet.clone(),
+        parts.leases.policy,
+        sweep_every,
+        instruments,
+        shutdown.draining().clone(),
+    );
+    let sweeping = tokio::spawn(sweep.with_current_subscriber());
+    let watching = tokio::spawn(watch(broker.clone(), connected, shutdown.draining().clone()).with_current_subscriber());
+    tracing::info!(slots, fleet = %parts.fleet, "worker takes jobs");
+
+    drain(&mut tasks, &shutdown, &leaving, drain_deadline).await;
+    told.cancel();
+    for task in [scribe, sweeping, watching] {
+        if let Err(error) = task.await {
+            tracing::error!(%error, "a task of the worker ended badly");
+        }
+    }
+    drop(parts);
+    broker.close().await;
+    endpoint.stop().await;
+    Ok(())
+}
+
+/// Waits for the slots: as long as it takes while working, then `deadline`, then until they have let go.
+async fn drain(tasks: &mut JoinSet<()>, shutdown: &Shutdown, leaving: &CancellationToken, deadline: Duration) {
+    tokio::select! {
+        () = shutdown.draining().cancelled() => {}
+        () = join_all(tasks) => {
+            tracing::error!("every slot ended although nobody asked for it; leaving");
+            shutdown.drain();
+        }
+    }
+    tracing::info!(under_way = tasks.len(), "draining: no new jobs");
+    if let Drain::Drained(()) = shutdown.drain_within(deadline, join_all(tasks)).await {
+        return;
+    }
+    tracing::info!(under_way = tasks.len(), "drain deadline passed: attempts under way are handed back");
+    leaving.cancel();
+    if tokio::time::timeout(RELEASE, join_all(tasks)).await.is_err() {
+        tracing::warn!(under_way = tasks.len(), "attempts did not let go in time; their messages come again");
+        tasks.shutdown().await;
+    }
+}
+
+async fn join_all(tasks: &mut JoinSet<()>) {
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(error) = ended
+            && !error.is_cancelled()
+        {
+            tracing::error!(%error, "a slot ended badly");
+        }
+    }
+}
+
+/// Ready is who can take jobs.
+async fn watch(broker: Broker, connected: lifecycle::Condition, until: CancellationToken) {
+    let mut status = broker.status();
+    loop {
+        let now = status.borrow_and_update().clone();
+        let ready = if now.is_connected() { Readiness::Ready } else { Readiness::NotReady };
+        connected.set(ready, now.to_string());
+        tokio::select! {
+            () = until.cancelled() => return,
+            changed = status.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+fn broker_settings(settings: &WorkerSettings, worker: &str) -> broker::BrokerSettings {
+    broker::BrokerSettings {
+        url: settings.broker.url.clone(),
+        fleet: settings.fleet.clone(),
+        retry_delays: settings.retry.delays.clone(),
+        publish_timeout: settings.broker.publish_timeout,
+        heartbeat: settings.broker.heartbeat,
+        connection_name: worker.to_owned(),
+    }
+}
+
+fn parts(
+    settings: WorkerSettings,
+    worker: String,
+    register: broker::Register,
+    story: story::Story,
+    metrics: Instruments,
+) -> Result<Parts, WorkerError> {
+    let client = Client::new(ClientSettings {
+        target: settings.daytona.target.clone(),
+        request_timeout: settings.daytona.request_timeout,
+        ..ClientSettings::new(settings.daytona.api_url.clone(), settings.daytona.api_key.clone())
+    })?;
+    let policy = LeasePolicy {
+        beat: settings.lease.beat,
+        stale: settings.lease.stale,
+        start_deadline: settings.sandboxes.start_timeout,
+        delete_deadline: DELETE_DEADLINE,
+    };
+    Ok(Parts {
+        worker,
+        fleet: settings.fleet,
+        base: BaseSnapshots::new(client.clone()),
+        leases: Leases { client, policy },
+        remote: Remote::new(Timeouts::default())?,
+        register,
+        story,
+        metrics,
+        secrets: settings.secrets,
+        policy: settings.retry,
+        room: RoomPolicy {
+            max_sandboxes: (settings.sandboxes.max > 0).then_some(settings.sandboxes.max),
+            reserve_for_sessions: settings.sandboxes.reserve_for_sessions,
+            reserve_snapshots: settings.sandboxes.reserve_snapshots,
+        },
+        limits: Limits {
+            idle: settings.sandboxes.auto_stop,
+            ttl: settings.sandboxes.ttl,
+            in_use_for: chrono::Duration::from_std(settings.warm.keep_answered).unwrap_or(chrono::Duration::MAX),
+            poll: settings.commands.poll,
+            kill_grace: settings.commands.kill_grace,
+            min_free_disk_mb: settings.sandboxes.min_free_disk_mb,
+        },
+        mirrors: settings.toolchain,
+    })
+}

@@ -1,0 +1,84 @@
+use job::{Commit, Fingerprint, RetryPolicy, Stage, decide};
+
+use super::*;
+
+struct Case {
+    outcome: Outcome,
+    found: Found,
+}
+
+impl Case {
+    fn failed(id: FailureKind) -> Self {
+        let failure = Failure::new(id, "it failed").with_output(Some(1), Tail::of("a long log"));
+        Self::of(Outcome::Failed(failure))
+    }
+
+    fn of(outcome: Outcome) -> Self {
+        let found = Found {
+            commit: Some("a".repeat(40).parse::<Commit>().unwrap()),
+            fingerprint: Fingerprint::from_hex(&"9".repeat(64)),
+            failure: outcome.failure().cloned(),
+            ..Found::default()
+        };
+        Self { outcome, found }
+    }
+
+    fn after(&self, state: Option<TargetState>) -> (DeadLetterUse, Option<TargetState>) {
+        let target: Target = "owner/name@main".parse().unwrap();
+        let facts = job::DeliveryFacts {
+            attempt: 3,
+            job: JobId::on_demand(),
+            reason: job::Reason::OnDemand,
+            age: Duration::ZERO,
+            jitter: 0.0,
+        };
+        let decision = decide(&self.outcome, &facts, &RetryPolicy::default());
+        let aftermath = Aftermath {
+            target: &target,
+            job: facts.job,
+            attempt: AttemptId::new(),
+            number: 3,
+            outcome: &self.outcome,
+            decision: &decision,
+            found: &self.found,
+            took: Duration::from_secs(1),
+            trace_id: None,
+            now: Utc::now(),
+        };
+        (aftermath.dead_letter_use(state.as_ref()), aftermath.state(state))
+    }
+}
+
+#[test]
+fn a_permanent_failure_stands_and_its_second_dead_letter_is_counted() {
+    let case = Case::failed(FailureKind::InstallPackageMissing);
+    let (used, first) = case.after(None);
+    assert_eq!(used, DeadLetterUse::Queue);
+    let standing = first.as_ref().unwrap().failing.as_ref().unwrap();
+    assert_eq!((standing.count, standing.failure.stage), (1, Stage::Install));
+    assert!(standing.failure.log_tail.is_empty(), "logs stay in the ledger");
+
+    let (used, second) = case.after(first);
+    let second = second.unwrap();
+    assert_eq!(used, DeadLetterUse::Count);
+    assert_eq!(second.open_dead_letters[&FailureKind::InstallPackageMissing].count, 2);
+    assert_eq!(second.failing.unwrap().count, 2);
+}
+
+#[test]
+fn another_failure_of_the_same_target_is_a_dead_letter_of_its_own() {
+    let (_, state) = Case::failed(FailureKind::InstallPackageMissing).after(None);
+    let (used, state) = Case::failed(FailureKind::InstallRegistryUnavailable).after(state);
+    assert_eq!(used, DeadLetterUse::Queue);
+    let state = state.unwrap();
+    assert_eq!(state.open_dead_letters.len(), 2);
+    assert_eq!(state.failing.unwrap().failure.id, FailureKind::InstallPackageMissing, "only a repository's failure stands");
+}
+
+#[test]
+fn what_changed_nothing_writes_nothing() {
+    for outcome in [Outcome::Superseded, Outcome::Busy { holder_job: None }, Outcome::Interrupted, Outcome::LeaseLost, Outcome::Paused] {
+        let case = Case::of(outcome);
+        assert_eq!(case.after(None).1, None, "{:?}", case.outcome);
+    }
+}

@@ -1,0 +1,84 @@
+use job::{AttemptId, BuildMode, Commit, Fingerprint};
+
+use super::*;
+
+fn name() -> SandboxName {
+    SandboxName::of(&"demo".parse().unwrap(), &"o/n@main".parse().unwrap())
+}
+
+fn prebuild(completeness: Completeness) -> PrebuildRecord {
+    let commit: Commit = "a".repeat(40).parse().unwrap();
+    let fingerprint = Fingerprint::from_hex(&"9".repeat(64)).unwrap();
+    let attempt = AttemptId::new();
+    PrebuildRecord {
+        name: PrebuildName::new(name(), &commit, &fingerprint, BuildMode::Cold, attempt),
+        snapshot_id: attempt.to_string(),
+        commit,
+        fingerprint,
+        mode: BuildMode::Cold,
+        completeness,
+        flags: Vec::new(),
+        attempt,
+        built_at: Utc::now(),
+        size_gb: None,
+        cold_start_milliseconds: None,
+    }
+}
+
+fn snapshot(prebuild: &PrebuildRecord, last_used: Option<DateTime<Utc>>) -> Snapshot {
+    serde_json::from_value(serde_json::json!({
+        "id": prebuild.snapshot_id, "name": prebuild.name.to_string(), "state": "active", "lastUsedAt": last_used,
+    }))
+    .unwrap()
+}
+
+#[test]
+fn the_newest_are_kept_and_the_last_complete_one_whatever_its_age() {
+    let complete = prebuild(Completeness::Complete);
+    let mut state = TargetState::new("o/n@main".parse().unwrap(), Utc::now());
+    state = promoted(state, complete.clone(), 2, Utc::now());
+    let partials: Vec<_> = (0..3).map(|_| prebuild(Completeness::Partial)).collect();
+    for partial in &partials {
+        state = promoted(state, partial.clone(), 2, Utc::now());
+    }
+    assert_eq!(state.promoted.as_ref(), Some(&partials[2]));
+    assert_eq!(state.kept, [partials[1].clone(), complete]);
+
+    let newest = prebuild(Completeness::Complete);
+    state = promoted(state, newest.clone(), 2, Utc::now());
+    assert_eq!(state.promoted.as_ref(), Some(&newest));
+    assert_eq!(state.kept, [partials[2].clone()]);
+}
+
+#[test]
+fn promoting_a_kept_one_again_does_not_double_it() {
+    let (first, second) = (prebuild(Completeness::Complete), prebuild(Completeness::Complete));
+    let mut state = TargetState::new("o/n@main".parse().unwrap(), Utc::now());
+    for prebuild in [&first, &second, &first] {
+        state = promoted(state, prebuild.clone(), 2, Utc::now());
+    }
+    assert_eq!((state.promoted, state.kept), (Some(first), vec![second]));
+}
+
+#[test]
+fn only_older_unused_ones_of_exactly_this_target_are_collected() {
+    let now = Utc::now();
+    let hour = Duration::hours(1);
+    let old = prebuild(Completeness::Complete);
+    let in_use = prebuild(Completeness::Complete);
+    let current = prebuild(Completeness::Complete);
+    let in_the_making = prebuild(Completeness::Complete);
+    let state = promoted(TargetState::new("o/n@main".parse().unwrap(), now), current.clone(), 1, now);
+    let foreign = Snapshot { name: "somebody-elses".into(), ..snapshot(&old, None) };
+    let all = [
+        snapshot(&old, Some(now - hour)),
+        snapshot(&in_use, Some(now - Duration::minutes(59))),
+        snapshot(&current, None),
+        snapshot(&in_the_making, None),
+        foreign,
+    ];
+    let collected: Vec<&str> = superfluous(&all, &name(), &state, hour, now).iter().map(|s| s.name.as_str()).collect();
+    assert_eq!(collected, [old.name.to_string()]);
+    let nothing_promoted = TargetState::new("o/n@main".parse().unwrap(), now);
+    assert!(superfluous(&all, &name(), &nothing_promoted, hour, now).is_empty());
+}

@@ -1,0 +1,72 @@
+//! Room first, then a sandbox of the target's name: the lease.
+
+use daytona::{Client, NewSandbox};
+use job::{Failure, FailureKind, FleetName, Outcome, Scope, Stage};
+
+use crate::attempt::{Attempt, Ended};
+use crate::failures::{chain, from_call};
+use crate::lease::{Acquired, Labels, Lease, Leases, fleet_label};
+
+/// How much of the organization the fleet may use; see config/worker.toml.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RoomPolicy {
+    /// The most sandboxes of this fleet at once.
+    pub(crate) max_sandboxes: Option<u32>,
+    /// Sandboxes' worth of vCPU left to sessions.
+    pub(crate) reserve_for_sessions: u32,
+    /// Snapshots left to others.
+    pub(crate) reserve_snapshots: u32,
+}
+
+/// Takes the lease of the attempt's target, or ends the attempt as busy.
+pub(crate) async fn run(attempt: &Attempt, leases: &Leases, room: RoomPolicy, wish: &NewSandbox, labels: &Labels) -> Result<Lease, Ended> {
+    make_sure_of_room(&leases.client, &attempt.job.fleet, room).await?;
+    match leases.acquire(wish, labels, attempt.envelope.lease_seen.as_ref()).await? {
+        Acquired::Held(lease) => Ok(*lease),
+        Acquired::Busy { holder_job, seen } => {
+            attempt.note_lease_seen(seen);
+            Err(Outcome::Busy { holder_job }.into())
+        }
+    }
+}
+
+/// Looks before it leaps: an organization that is full is not asked for more.
+async fn make_sure_of_room(client: &Client, fleet: &FleetName, room: RoomPolicy) -> Result<(), Ended> {
+    let refused = |error: &daytona::Error| from_call(error, Stage::Provision);
+    if let Some(max) = room.max_sandboxes {
+        let alive = client.list_sandboxes(&fleet_label(fleet)).await.map_err(|error| refused(&error))?.len();
+        if alive >= usize::try_from(max).unwrap_or(usize::MAX) {
+            return Err(no_room(&format!("the fleet has {alive} sandboxes of max_sandboxes {max}")).into());
+        }
+    }
+    let Some(organization) = client.organization().await.map_err(|error| refused(&error))? else {
+        return Ok(());
+    };
+    let usage = match client.usage(&organization).await {
+        Ok(usage) => usage,
+        Err(error) => {
+            // A key without the right to read it can still build; creates and captures then say when there is no room.
+            tracing::debug!(error = chain(&error), "quota not readable");
+            return Ok(());
+        }
+    };
+    let snapshots = usage.current_snapshot_usage + f64::from(room.reserve_snapshots);
+    if usage.total_snapshot_quota > 0.0 && snapshots >= usage.total_snapshot_quota {
+        return Err(Outcome::OverQuota.into());
+    }
+    for region in &usage.region_usage {
+        let reserved = f64::from(room.reserve_for_sessions) * region.max_cpu_per_sandbox.unwrap_or(1.0);
+        if region.total_cpu_quota > 0.0 && region.current_cpu_usage + reserved >= region.total_cpu_quota {
+            return Err(no_room(&format!(
+                "{} of {} vCPU are in use in {} and {reserved} are reserved for sessions",
+                region.current_cpu_usage, region.total_cpu_quota, region.region_id
+            ))
+            .into());
+        }
+    }
+    Ok(())
+}
+
+fn no_room(why: &str) -> Failure {
+    Failure::new(FailureKind::ProvisionNoCapacity, format!("no room for another sandbox: {why}")).touching(Scope::Daytona)
+}

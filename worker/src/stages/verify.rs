@@ -1,0 +1,137 @@
+//! A sandbox from the new snapshot holds what its manifest says, and how fast it starts. Only then is it promoted.
+
+use std::time::Duration;
+
+use daytona::{Client, NewSandbox, Snapshot};
+use job::{Blame, CommandStep, Failure, FailureKind, MANIFEST_PATH, Manifest, Outcome, PrebuildName, Stage, Toolchain};
+
+use crate::attempt::{Attempt, Ended};
+use crate::failures::{chain, from_call};
+use crate::lease::{Labels, Lease, Leases};
+use crate::parts::Parts;
+use crate::sandbox::{CommandEnd, Exit, LongCommand, Sandbox};
+use crate::stages::resolve::Wanted;
+
+const MANIFEST_LIMIT: usize = 4 * 1024 * 1024;
+const LOOK: Duration = Duration::from_secs(50);
+
+/// One line per fact, from a plain shell and from a login shell; nothing of it is interpolated.
+const FACTS: &str = r#"
+cd "$CHECKOUT" || exit 3
+printf 'commit=%s\n' "$(git rev-parse HEAD)"
+printf 'branch=%s\n' "$(git symbolic-ref --short HEAD)"
+printf 'remote=%s\n' "$(git config --get remote.origin.url)"
+printf 'plain=%s\n' "$(node --version 2>/dev/null)"
+printf 'login=%s\n' "$(bash -lc 'node --version' 2>/dev/null </dev/null)"
+"#;
+
+/// Starts a sandbox from the snapshot under the target's own name, and says how long that took.
+pub(crate) async fn start(leases: &Leases, wish: &NewSandbox, labels: &Labels) -> Result<(Lease, Duration), Ended> {
+    leases.start_measured(wish, labels).await
+}
+
+/// Reads the prebuild's own manifest and holds it against what is there.
+pub(crate) async fn run(
+    parts: &Parts,
+    attempt: &Attempt,
+    lease: &Lease,
+    wanted: &Wanted,
+    name: &PrebuildName,
+) -> Result<Manifest, Ended> {
+    let client = &parts.leases.client;
+    let toolbox = client.toolbox(lease.sandbox()).await.map_err(|error| from_call(&error, Stage::Verify))?;
+    let bytes = toolbox
+        .download(MANIFEST_PATH, MANIFEST_LIMIT)
+        .await
+        .map_err(|error| from_call(&error, Stage::Verify))?
+        .ok_or_else(|| mismatch(&format!("{MANIFEST_PATH} is missing")))?;
+    let manifest: Manifest =
+        serde_json::from_slice(&bytes).map_err(|error| mismatch(&format!("{MANIFEST_PATH} cannot be read: {}", chain(&error))))?;
+    if manifest.commit != wanted.commit || manifest.fingerprint != wanted.fingerprint || manifest.prebuild != *name {
+        return Err(mismatch("the manifest is of another build").into());
+    }
+    let sandbox = parts.open(attempt, toolbox);
+    compare(&sandbox, attempt, &manifest).await?;
+    if let CommandStep::Run { command, .. } = &manifest.recipe.verify {
+        verify_command(&sandbox, attempt, &manifest, command).await?;
+    }
+    Ok(manifest)
+}
+
+async fn compare(sandbox: &Sandbox, attempt: &Attempt, manifest: &Manifest) -> Result<(), Ended> {
+    let envs = [("CHECKOUT".to_owned(), manifest.path.clone())];
+    let facts = sandbox.short(Stage::Verify, FACTS, &envs.into(), LOOK).await?;
+    let says = |fact: &str| {
+        facts.result.lines().find_map(|line| line.strip_prefix(fact)?.strip_prefix('=')).unwrap_or_default()
+    };
+    let expect = |fact: &str, expected: &str| {
+        let found = says(fact);
+        if found == expected { Ok(()) } else { Err(mismatch(&format!("{fact} is `{found}`, not `{expected}`"))) }
+    };
+    expect("commit", manifest.commit.as_str())?;
+    expect("branch", attempt.job.target.branch())?;
+    expect("remote", &attempt.job.settings.clone.url)?;
+    if let Toolchain::Node { node, .. } = &manifest.recipe.toolchain {
+        expect("plain", &format!("v{node}"))?;
+        expect("login", &format!("v{node}"))?;
+    }
+    Ok(())
+}
+
+async fn verify_command(sandbox: &Sandbox, attempt: &Attempt, manifest: &Manifest, command: &str) -> Result<(), Ended> {
+    let settings = &attempt.job.settings;
+    let ended = sandbox
+        .run(LongCommand {
+            stage: Stage::Verify,
+            label: "verify",
+            script: command.to_owned(),
+            cwd: manifest.path.clone(),
+            envs: settings.env.clone(),
+            secrets: std::collections::BTreeMap::new(),
+            deadline: settings.timeouts.verify,
+        })
+        .await?;
+    let CommandEnd { exit, tail, .. } = ended;
+    match exit {
+        Exit::Code(0) => Ok(()),
+        Exit::Code(code) => Err(Failure::new(FailureKind::VerifyCommandFailed, format!("the verify command exited with {code}"))
+            .with_output(Some(code), tail)
+            .into()),
+        Exit::DeadlinePassed => Err(Failure::new(FailureKind::StageDeadline, "the verify command took longer than timeouts.verify")
+            .at(Stage::Verify)
+            .with_output(None, tail)
+            .into()),
+    }
+}
+
+fn mismatch(what: &str) -> Failure {
+    Failure::new(FailureKind::VerifyMismatch, format!("the new prebuild is not what it should be: {what}"))
+}
+
+/// Whether this end says that the snapshot itself is bad, so that nobody should take it up again.
+pub(crate) fn condemns(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Failed(failure) => {
+            failure.stage == Stage::Verify && matches!(failure.blame(), Blame::Ours | Blame::Repository | Blame::Resources)
+        }
+        Outcome::Built(_)
+        | Outcome::Partial { .. }
+        | Outcome::Unchanged(_)
+        | Outcome::OverQuota
+        | Outcome::StillFailing(_)
+        | Outcome::Superseded
+        | Outcome::Busy { .. }
+        | Outcome::Cancelled
+        | Outcome::Paused
+        | Outcome::Interrupted
+        | Outcome::LeaseLost => false,
+    }
+}
+
+/// Deletes a snapshot that failed its verification. Ours by construction: this attempt named it or found it by its name.
+pub(crate) async fn discard(client: &Client, snapshot: &Snapshot) {
+    match client.delete_snapshot(&snapshot.id).await {
+        Ok(_) => tracing::info!(prebuild = snapshot.name, "prebuild that failed its verification deleted"),
+        Err(error) => tracing::warn!(prebuild = snapshot.name, error = chain(&error), "bad prebuild not deleted; the next promotion collects it"),
+    }
+}
