@@ -9,6 +9,7 @@ use fleet_tests::eventually;
 use fleet_tests::fixtures::Sample;
 use fleet_tests::git_server::{Fault, GitServer};
 use fleet_tests::leaks::{self, LeftProcess};
+use fleet_tests::processes::FleetProcess;
 use fleet_tests::rabbit::{Alarm, RabbitNode, shared_node};
 use lapin::options::{BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
@@ -250,4 +251,46 @@ async fn a_wait_that_runs_out_says_what_was_seen_last() {
     .await
     .unwrap_err();
     assert!(never.to_string().contains(&format!("look {}", never.looks)), "{never}");
+}
+
+fn shell(script: &str) -> FleetProcess {
+    FleetProcess::spawn_binary(Path::new("/bin/sh"), ["-c", script], [("GIVEN", "value".into())]).unwrap()
+}
+
+#[tokio::test]
+async fn a_process_is_told_its_environment_and_signals_and_is_heard() {
+    let mut process =
+        shell("trap 'echo stopping >&2; exit 7' TERM; echo ready $GIVEN; while :; do sleep 0.05; done");
+    assert_eq!(process.says("ready", SOON).await.unwrap(), "ready value");
+    let status = process.terminate(SOON).await.unwrap();
+    assert_eq!(status.code(), Some(7));
+    assert_eq!((process.stdout().as_str(), process.stderr().as_str()), ("ready value\n", "stopping\n"));
+}
+
+#[tokio::test]
+async fn a_process_that_ends_silently_is_not_waited_for() {
+    let mut process = shell("echo something else; exit 3");
+    let error = process.says("ready", Duration::from_hours(1)).await.unwrap_err();
+    assert!(format!("{error:#}").contains("something else"), "{error:#}");
+    assert_eq!(process.ended(SOON).await.unwrap().code(), Some(3));
+}
+
+#[tokio::test]
+async fn a_dropped_process_is_dead() {
+    let process = shell("echo ready; exec sleep 3600");
+    let (pid, directory) = (process.pid(), process.directory().to_owned());
+    assert!(leaks::is_running(pid));
+    drop(process);
+    assert!(!leaks::is_running(pid));
+    assert!(!directory.exists());
+}
+
+#[test]
+fn a_census_names_what_appeared() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("before"), "").unwrap();
+    let census = leaks::Census::take([directory.path()]);
+    assert!(census.appeared().is_empty());
+    std::fs::write(directory.path().join("after"), "").unwrap();
+    assert_eq!(census.appeared(), [directory.path().join("after")]);
 }

@@ -1,3 +1,5 @@
-//! End-to-end tests.
+//! The tests of the whole, one binary, one module per area.
+
+#![allow(clippy::unwrap_used, reason = "a step of a test that fails ends it, with the place")]
 
 mod harness;

@@ -55,7 +55,7 @@ impl Program {
 /// One running program. Dropping it kills it; a panicking test prints its output first.
 #[derive(Debug)]
 pub struct FleetProcess {
-    program: Program,
+    name: String,
     child: GuardedChild,
     // After the child: removed once nobody writes to it.
     directory: TempDir,
@@ -69,9 +69,19 @@ impl FleetProcess {
         arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
         environment: impl IntoIterator<Item = (&'variables str, OsString)>,
     ) -> anyhow::Result<Self> {
-        let directory = guard::temporary_directory(program.name())?;
+        Self::spawn_binary(&program.path()?, arguments, environment)
+    }
+
+    /// [`Self::spawn`] for a program that is not ours, a scraper or a language's SDK, say.
+    pub fn spawn_binary<'variables>(
+        binary: &Path,
+        arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
+        environment: impl IntoIterator<Item = (&'variables str, OsString)>,
+    ) -> anyhow::Result<Self> {
+        let name = binary.file_name().context("a program has a name")?.to_string_lossy().into_owned();
+        let directory = guard::temporary_directory(&name)?;
         std::fs::create_dir(directory.path().join("work"))?;
-        let mut command = guard::command(program.path()?);
+        let mut command = guard::command(binary);
         for (variable, _value) in std::env::vars_os() {
             if OWN_PREFIXES.iter().any(|prefix| variable.as_encoded_bytes().starts_with(prefix.as_bytes())) {
                 command.env_remove(variable);
@@ -83,8 +93,8 @@ impl FleetProcess {
             .current_dir(directory.path().join("work"))
             .stdout(File::create(directory.path().join("stdout"))?)
             .stderr(File::create(directory.path().join("stderr"))?);
-        let child = GuardedChild::spawn(command).with_context(|| format!("starting {}", program.name()))?;
-        Ok(Self { program, child, directory })
+        let child = GuardedChild::spawn(command).with_context(|| format!("starting {name}"))?;
+        Ok(Self { name, child, directory })
     }
 
     pub fn pid(&self) -> Pid {
@@ -122,12 +132,12 @@ impl FleetProcess {
 
     /// Waits until the process has ended by itself.
     pub async fn ended(&mut self, deadline: Duration) -> anyhow::Result<ExitStatus> {
-        self.child.ended(deadline).await.with_context(|| format!("{}\n{}", self.program.name(), self.tails()))
+        self.child.ended(deadline).await.with_context(|| format!("{}\n{}", self.name, self.tails()))
     }
 
     /// Waits until `text` is in the output, and answers the first line that holds it. Ends early if the process does.
     pub async fn says(&mut self, text: &str, deadline: Duration) -> anyhow::Result<String> {
-        let what = format!("{} says {text:?}", self.program.name());
+        let what = format!("{} says {text:?}", self.name);
         let found = within(deadline, &what, async || {
             // Asked first: what an ended process has said is all there.
             let status = self.child.exit_status().map_err(|error| error.to_string())?;
@@ -151,7 +161,7 @@ impl FleetProcess {
         let tail = |name: &str| {
             let output = self.output(name);
             let start = output.ceil_char_boundary(output.len().saturating_sub(PRINTED_BYTES));
-            format!("--- {} {name}\n{}\n", self.program.name(), &output[start..])
+            format!("--- {} {name}\n{}\n", self.name, &output[start..])
         };
         tail("stdout") + &tail("stderr")
     }

@@ -18,8 +18,8 @@ use crate::guard::{self, GuardedChild};
 
 /// A cold disk has been seen to take 13 s; a loaded machine takes several times that.
 const START_DEADLINE: Duration = Duration::from_secs(90);
-const STOP_DEADLINE: Duration = Duration::from_secs(60);
-const CONTROL_DEADLINE: Duration = Duration::from_secs(60);
+const STOP_DEADLINE: Duration = Duration::from_mins(1);
+const CONTROL_DEADLINE: Duration = Duration::from_mins(1);
 const LOOK: Duration = Duration::from_secs(2);
 /// Starts with fresh ports, should somebody have taken one in between.
 const START_TRIES: usize = 3;
