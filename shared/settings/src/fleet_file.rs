@@ -5,6 +5,7 @@
 
 mod checks;
 mod layer;
+mod reader;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -15,7 +16,8 @@ use job::{CloneSettings, DEFAULT_HOST, Settings, Target};
 use toml::de::{DeTable, DeValue};
 
 use crate::problem::{Mistake, Problem, Problems, line_and_column};
-use layer::{Layer, LayerReader, Level};
+use layer::{Layer, Level};
+use reader::LayerReader;
 
 /// How often the schedule fires unless the file says otherwise.
 pub const DEFAULT_EVERY: Duration = Duration::from_mins(30);
@@ -91,7 +93,7 @@ impl FleetFile {
                 ("defaults", DeValue::Table(table)) => defaults = reader.layer(Level::Defaults, table),
                 ("repository", DeValue::Array(array)) => repositories = Some(array),
                 ("defaults", _) => {
-                    reader.value_mistake("defaults", &value.span(), "is a section: write [defaults]")
+                    reader.value_mistake("defaults", &value.span(), "is a section: write [defaults]");
                 }
                 ("repository", _) => {
                     reader.value_mistake(
@@ -106,20 +108,18 @@ impl FleetFile {
         let unusable = !reader.problems.is_empty();
         let mut entries = Entries { reader, defaults, seen: BTreeMap::new(), targets: Vec::new() };
         for entry in repositories.into_iter().flat_map(|array| array.iter()) {
-            match entry.get_ref() {
-                DeValue::Table(table) => entries.add(table, &entry.span()),
-                _ => entries.reader.value_mistake(
-                    "repository",
-                    &entry.span(),
-                    "is a list of tables: write [[repository]]",
-                ),
+            if let DeValue::Table(table) = entry.get_ref() {
+                entries.add(table, &entry.span());
+            } else {
+                let reason = "is a list of tables: write [[repository]]";
+                entries.reader.value_mistake("repository", &entry.span(), reason);
             }
         }
-        let mut problems = entries.reader.problems;
+        let problems = entries.reader.problems;
         if unusable {
-            return Err(Problems(problems));
+            return Err(Problems::in_order(problems));
         }
-        problems.sort_by_key(Problem::line);
+        let Problems(problems) = Problems::in_order(problems);
         let every = entries.defaults.every.unwrap_or(DEFAULT_EVERY);
         Ok(FleetLoad { targets: entries.targets, problems, every })
     }

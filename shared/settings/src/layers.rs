@@ -15,6 +15,7 @@ use toml::{Table, Value};
 use crate::Environment;
 use crate::effective::{Effective, EffectiveEntry};
 use crate::problem::{Mistake, Place, Problem, closest};
+use crate::secrets::value_looks_secret;
 
 /// What a program's knobs are.
 pub(crate) struct Knobs {
@@ -55,7 +56,7 @@ impl<T> Layered<T> {
     }
 
     /// Refuses `key` unless `holds`.
-    pub(crate) fn require(&mut self, rule: Rule<'_>) {
+    pub(crate) fn require(&mut self, rule: &Rule<'_>) {
         if rule.broken {
             self.refuse(rule.key, Mistake::Rule { key: rule.key.to_owned(), rule: rule.must });
         }
@@ -111,9 +112,19 @@ fn parse<T: DeserializeOwned>(table: Table) -> Result<T, toml::de::Error> {
 fn try_alone<T: DeserializeOwned>(defaults: &Table, set: &Override) -> Result<(), Mistake> {
     let mut table = defaults.clone();
     insert(&mut table, &set.path, set.value.clone());
-    parse::<T>(table).map(drop).map_err(|error| Mistake::Value {
-        key: set.path.join("."),
-        reason: error.message().lines().next().unwrap_or_default().to_owned(),
+    parse::<T>(table).map(drop).map_err(|error| {
+        let key = set.path.join(".");
+        match set.value.as_str() {
+            // What the type says may repeat the value.
+            Some(text) if value_looks_secret(text) => Mistake::Rule {
+                key,
+                rule: "holds what looks like a secret; those come from the environment only",
+            },
+            Some(_) | None => {
+                let reason = error.message().lines().next().unwrap_or_default().to_owned();
+                Mistake::Value { key, reason }
+            }
+        }
     })
 }
 
@@ -236,13 +247,12 @@ fn read_environment(
         for name in aliases.chain([variable_name(&path)]) {
             let Some(text) = environment.get(&name) else { continue };
             let place = Place::Variable(name);
-            match from_text(text, &default) {
-                Some(value) => overrides.push(Override { path: path.clone(), value, place }),
-                None => {
-                    let reason = format!("expected {}", expected(&default));
-                    problems.push(Problem { place, mistake: Mistake::Value { key: dotted.clone(), reason } });
-                }
-            }
+            let Some(value) = from_text(text, &default) else {
+                let reason = format!("expected {}", expected(&default));
+                problems.push(Problem { place, mistake: Mistake::Value { key: dotted.clone(), reason } });
+                continue;
+            };
+            overrides.push(Override { path: path.clone(), value, place });
         }
     }
 }
@@ -260,10 +270,12 @@ fn collect_leaves(
 ) {
     for (key, value) in table {
         above.push(key.clone());
-        match value {
-            Value::Table(_) if knobs.open.contains(&above.join(".").as_str()) => {}
-            Value::Table(inner) => collect_leaves(knobs, inner, above, leaves),
-            leaf => leaves.push((above.clone(), leaf.clone())),
+        if let Value::Table(inner) = value {
+            if !knobs.open.contains(&above.join(".").as_str()) {
+                collect_leaves(knobs, inner, above, leaves);
+            }
+        } else {
+            leaves.push((above.clone(), value.clone()));
         }
         above.pop();
     }

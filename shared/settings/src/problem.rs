@@ -168,6 +168,18 @@ impl fmt::Display for Problem {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub struct Problems(pub Vec<Problem>);
 
+impl Problems {
+    /// In the order in which somebody mends them: by line, then the environment, then what is missing.
+    pub(crate) fn in_order(mut problems: Vec<Problem>) -> Self {
+        problems.sort_by_key(|problem| match problem.place {
+            Place::File { line, column, .. } => (0, line, column),
+            Place::Variable(_) => (1, 0, 0),
+            Place::Nowhere => (2, 0, 0),
+        });
+        Self(problems)
+    }
+}
+
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0[..] {

@@ -111,7 +111,9 @@ fn read(environment: &Environment, file: Option<&Path>) -> Layered<ProducerFile>
             must: "must be longer than nothing",
         },
     ];
-    rules.into_iter().for_each(|rule| layers.require(rule));
+    for rule in &rules {
+        layers.require(rule);
+    }
     if let Err(error) = retry {
         layers.refuse("retry.delays", Mistake::Retry(error));
     }
@@ -124,7 +126,9 @@ impl ProducerSettings {
         let Layered { value, effective, mut problems, .. } = read(environment, file);
         let broker = value.broker.with_url(environment, &mut problems);
         let fleet = required_fleet(value.fleet, &mut problems);
-        let Some(fleet) = fleet.filter(|_| problems.is_empty()) else { return Err(Problems(problems)) };
+        let Some(fleet) = fleet.filter(|_| problems.is_empty()) else {
+            return Err(Problems::in_order(problems));
+        };
         Ok(Self {
             fleet,
             fleet_file: value.fleet_file,
@@ -145,7 +149,9 @@ impl PlanSettings {
     pub fn load(environment: &Environment, file: Option<&Path>) -> Result<Self, Problems> {
         let Layered { value, mut problems, .. } = read(environment, file);
         let fleet = required_fleet(value.fleet, &mut problems);
-        let Some(fleet) = fleet.filter(|_| problems.is_empty()) else { return Err(Problems(problems)) };
+        let Some(fleet) = fleet.filter(|_| problems.is_empty()) else {
+            return Err(Problems::in_order(problems));
+        };
         let telemetry = value.telemetry.with_variables(environment);
         Ok(Self { fleet, fleet_file: value.fleet_file, telemetry })
     }

@@ -47,10 +47,10 @@ const SHORTEST_SEARCHED: usize = 8;
 
 /// Why a variable is never given to a build, if it is one of those.
 pub fn reserved(name: &str) -> Option<&'static str> {
-    let is = |known: &&str| known.eq_ignore_ascii_case(name);
-    if SESSION.iter().any(|known| is(&known)) {
+    let is = |known: &str| known.eq_ignore_ascii_case(name);
+    if SESSION.iter().any(|known| is(known)) {
         Some("it belongs to the agent's session, which gets it when it starts")
-    } else if FLEET.iter().any(|known| is(&known)) {
+    } else if FLEET.iter().any(|known| is(known)) {
         Some("it opens the fleet itself")
     } else if name.to_ascii_uppercase().starts_with("HARVEST_") {
         Some("HARVEST_ variables are the fleet's own settings")

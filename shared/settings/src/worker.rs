@@ -211,7 +211,9 @@ impl WorkerSettings {
         let broker = value.broker.with_url(environment, &mut problems);
         let daytona = value.daytona.with_required_key(environment, &mut problems);
         let fleet = required_fleet(value.fleet, &mut problems);
-        let Some(fleet) = fleet.filter(|_| problems.is_empty()) else { return Err(Problems(problems)) };
+        let Some(fleet) = fleet.filter(|_| problems.is_empty()) else {
+            return Err(Problems::in_order(problems));
+        };
         Ok(Self {
             fleet,
             slots: value.slots,
@@ -281,7 +283,9 @@ fn check(layers: &mut Layered<WorkerFile>) {
         },
         Rule { key: "brake.attempts", broken: file.brake.attempts == 0, must: "must be at least 1" },
     ];
-    rules.into_iter().for_each(|rule| layers.require(rule));
+    for rule in &rules {
+        layers.require(rule);
+    }
     if let Err(error) = retry {
         layers.refuse("retry.delays", Mistake::Retry(error));
     }

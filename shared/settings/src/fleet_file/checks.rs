@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use job::{DEFAULT_HOST, InvalidTarget, Target};
+use job::{CommandSetting, DEFAULT_HOST, InvalidTarget, Target};
+use toml::de::DeValue;
 use url::Url;
 
 use super::layer::Level;
@@ -75,6 +76,15 @@ pub(super) fn clone_url(url: &str) -> Result<(), Mistake> {
         ));
     }
     Ok(())
+}
+
+/// A command line, or `false` for leaving the step out.
+pub(super) fn command(value: &DeValue<'_>) -> Option<CommandSetting> {
+    match (value.as_str(), value.as_bool()) {
+        (Some(line), _) if !line.trim().is_empty() => Some(CommandSetting::Run(line.to_owned())),
+        (None, Some(false)) => Some(CommandSetting::Skip(())),
+        (Some(_) | None, _) => None,
+    }
 }
 
 pub(super) fn not_empty(text: &str) -> Result<&str, Refusal> {
