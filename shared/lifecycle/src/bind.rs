@@ -53,12 +53,20 @@ pub enum BindError {
 
 /// Listens on `addr`; port 0 takes a free one, which the listener's `local_addr` tells.
 pub async fn bind(addr: SocketAddr) -> Result<TcpListener, BindError> {
-    TcpListener::bind(addr).await.map_err(|source| match source.kind() {
-        ErrorKind::AddrInUse => BindError::InUse { addr, source },
-        ErrorKind::PermissionDenied => BindError::NotAllowed { addr, source },
-        ErrorKind::AddrNotAvailable => BindError::NotOurs { addr, source },
-        _ => BindError::Other { addr, source },
-    })
+    TcpListener::bind(addr).await.map_err(|source| explained(addr, source))
+}
+
+fn explained(addr: SocketAddr, source: io::Error) -> BindError {
+    let kind = source.kind();
+    if kind == ErrorKind::AddrInUse {
+        BindError::InUse { addr, source }
+    } else if kind == ErrorKind::PermissionDenied {
+        BindError::NotAllowed { addr, source }
+    } else if kind == ErrorKind::AddrNotAvailable {
+        BindError::NotOurs { addr, source }
+    } else {
+        BindError::Other { addr, source }
+    }
 }
 
 #[cfg(test)]

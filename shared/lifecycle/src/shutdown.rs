@@ -80,7 +80,7 @@ mod tests {
             tokio::time::sleep(Duration::from_secs(59)).await;
             7
         };
-        assert_eq!(shutdown.drain_within(Duration::from_secs(60), work).await, Drain::Drained(7));
+        assert_eq!(shutdown.drain_within(Duration::from_mins(1), work).await, Drain::Drained(7));
     }
 
     #[tokio::test(start_paused = true)]
@@ -91,9 +91,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_deadline_counts_from_the_call() {
         let started = tokio::time::Instant::now();
-        let drain = Shutdown::new().drain_within(Duration::from_secs(60), pending::<()>()).await;
+        let drain = Shutdown::new().drain_within(Duration::from_mins(1), pending::<()>()).await;
         assert_eq!(drain, Drain::DeadlinePassed);
-        assert_eq!(started.elapsed(), Duration::from_secs(60));
+        assert_eq!(started.elapsed(), Duration::from_mins(1));
     }
 
     #[tokio::test(start_paused = true)]
@@ -101,7 +101,7 @@ mod tests {
         let shutdown = Shutdown::new();
         let started = tokio::time::Instant::now();
         let (drain, ()) =
-            tokio::join!(shutdown.drain_within(Duration::from_secs(60), pending::<()>()), async {
+            tokio::join!(shutdown.drain_within(Duration::from_mins(1), pending::<()>()), async {
                 tokio::time::sleep(Duration::from_secs(2)).await;
                 shutdown.clone().force();
             });

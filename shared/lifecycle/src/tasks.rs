@@ -5,13 +5,14 @@
 
 use std::any::Any;
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 
 use futures::FutureExt;
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{Id, JoinError, JoinSet};
 use tracing::instrument::WithSubscriber;
 
 use crate::Shutdown;
@@ -67,12 +68,14 @@ pub struct TasksFailed(pub Vec<EndingReport>);
 pub struct TaskGroup {
     shutdown: Shutdown,
     tasks: JoinSet<EndingReport>,
+    /// An aborted task cannot say its name any more.
+    names: HashMap<Id, Cow<'static, str>>,
 }
 
 impl TaskGroup {
     /// An empty group whose members start `shutdown`'s drain when they end too early.
     pub fn new(shutdown: Shutdown) -> Self {
-        Self { shutdown, tasks: JoinSet::new() }
+        Self { shutdown, tasks: JoinSet::new(), names: HashMap::new() }
     }
 
     /// Starts a task under the caller's tracing subscriber. Must be called inside a runtime.
@@ -82,6 +85,7 @@ impl TaskGroup {
         F::Output: TaskOutput,
     {
         let name = name.into();
+        let kept_name = name.clone();
         let shutdown = self.shutdown.clone();
         let supervised = async move {
             let caught = AssertUnwindSafe(task).catch_unwind().await.map(TaskOutput::into_error);
@@ -89,7 +93,8 @@ impl TaskGroup {
             settle(&name, &ending, &shutdown);
             EndingReport { name, ending }
         };
-        self.tasks.spawn(supervised.with_current_subscriber());
+        let spawned = self.tasks.spawn(supervised.with_current_subscriber());
+        self.names.insert(spawned.id(), kept_name);
     }
 
     /// How many tasks have not been joined.
@@ -107,11 +112,11 @@ impl TaskGroup {
     pub async fn join_all(mut self) -> Result<(), TasksFailed> {
         let mut failed = Vec::new();
         while let Some(joined) = self.tasks.join_next().await {
-            let report = joined.unwrap_or_else(aborted);
+            let report = joined.unwrap_or_else(|error| aborted(&error, &mut self.names));
             match report.ending {
                 Ending::Finished => {}
                 Ending::Early | Ending::Failed(_) | Ending::Panicked(_) | Ending::Aborted => {
-                    failed.push(report)
+                    failed.push(report);
                 }
             }
         }
@@ -147,8 +152,8 @@ fn settle(name: &str, ending: &Ending, shutdown: &Shutdown) {
 }
 
 /// Panics are caught inside the task, so what is left here is an abort.
-fn aborted(_: JoinError) -> EndingReport {
-    EndingReport { name: "unnamed".into(), ending: Ending::Aborted }
+fn aborted(error: &JoinError, names: &mut HashMap<Id, Cow<'static, str>>) -> EndingReport {
+    EndingReport { name: names.remove(&error.id()).unwrap_or_default(), ending: Ending::Aborted }
 }
 
 fn panic_message(panic: &(dyn Any + Send)) -> String {

@@ -39,11 +39,12 @@ pub struct Telemetry {
     resource: Resource,
 }
 
-/// How the last flush went. Nothing to act on: spans may be lost, work never is.
+/// How the last flush went. Nothing to act on: spans may be lost, work never is. It tells of what was still
+/// waiting at the end; exports that failed earlier were logged as they failed (module `opentelemetry_sdk`).
 #[derive(Debug)]
 #[must_use = "say so when the last spans were lost"]
 pub enum Flush {
-    /// Everything was handed over, or there was nobody to hand it to.
+    /// Nothing is left: it was handed over, given up before, or there was nobody to hand it to.
     Flushed,
     /// The collector refused or failed.
     Failed(OTelSdkError),
@@ -151,7 +152,7 @@ impl Telemetry {
         std::thread::spawn(move || done.send(provider.shutdown_with_timeout(FLUSH_PATIENCE)));
         match tokio::time::timeout(FLUSH_PATIENCE, flushed).await {
             Ok(Ok(Ok(()))) => Flush::Flushed,
-            Ok(Ok(Err(OTelSdkError::Timeout(_)))) | Ok(Err(_)) | Err(_) => Flush::TimedOut,
+            Ok(Ok(Err(OTelSdkError::Timeout(_))) | Err(_)) | Err(_) => Flush::TimedOut,
             Ok(Ok(Err(error))) => Flush::Failed(error),
         }
     }

@@ -1,6 +1,7 @@
 //! An OTLP collector inside the test process, over gRPC and over HTTP, that keeps what it is sent. Tests wait
 //! for facts in it, never for time.
 
+mod captured;
 mod span;
 
 use std::net::SocketAddr;
@@ -27,6 +28,7 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 
+pub use captured::CapturedLogs;
 pub use span::{CollectedSpan, Outcome, SpanKind, SpanRef};
 
 /// A running collector; it ends when dropped. Clone it nowhere: hand out endpoints.

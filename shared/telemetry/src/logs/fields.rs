@@ -31,10 +31,8 @@ impl Fields {
         let Some(index) = self.0.iter().position(|(name, _)| *name == "message") else {
             return String::new();
         };
-        match self.0.remove(index).1 {
-            Value::String(message) => message,
-            other => other.to_string(),
-        }
+        let message = self.0.remove(index).1;
+        message.as_str().map_or_else(|| message.to_string(), str::to_owned)
     }
 
     fn set(&mut self, name: &'static str, value: Value) {

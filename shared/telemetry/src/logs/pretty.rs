@@ -40,10 +40,7 @@ pub(super) fn render(line: &Line<'_>, colours: Colours) -> String {
 
 /// Words stay bare; whatever has spaces or control characters is quoted and escaped.
 fn shown(value: &Value) -> String {
-    match value {
-        Value::String(text) if is_word(text) => text.clone(),
-        other => other.to_string(),
-    }
+    value.as_str().filter(|text| is_word(text)).map_or_else(|| value.to_string(), str::to_owned)
 }
 
 fn is_word(text: &str) -> bool {
