@@ -1,0 +1,104 @@
+//! One attempt's view of the sandbox it builds in: short steps, long commands, files.
+//!
+//! Scripts are constants and everything a person or a repository can choose reaches them through the environment, so no
+//! branch, path or URL is ever read as shell. Whatever comes back is scrubbed of every known secret before anyone sees it.
+
+mod environment;
+mod faults;
+mod long;
+mod quote;
+mod redact;
+mod watching;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use daytona::{Execute, ExecuteError, Executed, Toolbox, Upload};
+use job::{AttemptId, Failure, Stage};
+
+pub use environment::Environment;
+pub use long::{CommandEnd, Exit, LongCommand};
+pub use quote::quote;
+pub use redact::Redactor;
+pub use watching::Watching;
+
+/// How often a step whose answer was lost is sent again; every step must bear being run twice.
+const TRIES: u32 = 4;
+
+/// The longest a short step may take.
+pub const SHORT: Duration = Duration::from_secs(55);
+
+/// The sandbox as one attempt sees it.
+#[derive(Debug, Clone)]
+pub struct Sandbox {
+    toolbox: Toolbox,
+    redactor: Arc<Redactor>,
+    watching: Watching,
+    attempt: AttemptId,
+}
+
+impl Sandbox {
+    /// A view of the sandbox behind `toolbox`. Long commands are named after `attempt`: the same command of the same attempt
+    /// is never started twice, but found again.
+    pub fn new(toolbox: Toolbox, redactor: Arc<Redactor>, watching: Watching, attempt: AttemptId) -> Self {
+        Self { toolbox, redactor, watching, attempt }
+    }
+
+    /// What its output is scrubbed of.
+    pub fn redactor(&self) -> &Redactor {
+        &self.redactor
+    }
+
+    pub(crate) fn least_free_bytes(&self) -> u64 {
+        self.watching.least_free_bytes
+    }
+
+    /// Runs a step of less than a minute with `bash`, in the home; it must bear being run twice. An exit code is no failure.
+    ///
+    /// The script is a constant: what varies is in the environment.
+    pub async fn short(
+        &self,
+        stage: Stage,
+        script: &'static str,
+        environment: &Environment,
+        timeout: Duration,
+    ) -> Result<Executed, Failure> {
+        let executed = self.executed(&constant(script, environment, timeout), stage).await?;
+        Ok(Executed { exit_code: executed.exit_code, result: self.redactor.scrub(&executed.result) })
+    }
+
+    /// Sends a step until it is known what became of it.
+    async fn executed(&self, execute: &Execute, stage: Stage) -> Result<Executed, Failure> {
+        let mut wait = Duration::from_millis(250);
+        let mut tries = 1;
+        loop {
+            let error = match self.toolbox.execute(execute).await {
+                Ok(executed) => return Ok(executed),
+                Err(error) => error,
+            };
+            if !faults::may_pass(&error) || tries >= TRIES {
+                return Err(faults::of_execute(&error, stage));
+            }
+            tries += 1;
+            tokio::time::sleep(wait).await;
+            wait *= 3;
+        }
+    }
+
+    /// Writes a file, folders included.
+    pub async fn upload(&self, stage: Stage, path: &str, content: Vec<u8>) -> Result<(), Failure> {
+        let file = Upload { path: path.to_owned(), content };
+        self.toolbox.upload(&[file]).await.map_err(|error| faults::of_call(&error, stage))
+    }
+
+    /// Reads a file of at most `limit` bytes; none when there is none.
+    pub async fn download(&self, stage: Stage, path: &str, limit: usize) -> Result<Option<Vec<u8>>, Failure> {
+        self.toolbox.download(path, limit).await.map_err(|error| faults::of_call(&error, stage))
+    }
+}
+
+/// The toolbox feeds a command to a shell's standard input, where a child that reads would swallow the rest of it.
+fn constant(script: &'static str, environment: &Environment, timeout: Duration) -> Execute {
+    let command = format!("exec bash -c {} </dev/null", quote(script));
+    Execute { envs: environment.all(), ..Execute::new(command, timeout) }
+}

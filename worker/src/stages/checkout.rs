@@ -1,0 +1,125 @@
+//! The wanted commit on its branch under `/workspace/<name>`, with a clean remote.
+//!
+//! The token reaches git through the environment of this one command, as a header for this one host. Everything a repository
+//! or a settings file can name travels in variables; the script is a constant. Safe to run again with other settings.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use job::{CheckoutSettings, Commit, Failure, FailureKind, Settings, Stage, Target};
+use remote::Credential;
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+
+use crate::classify;
+use crate::sandbox::{Exit, Environment, LongCommand, Sandbox};
+
+const SCRIPT: &str = include_str!("checkout/checkout.sh");
+/// The user that hosts expect beside a token when none was given.
+const TOKEN_USER: &str = "x-access-token";
+/// Exit codes of the script.
+const COMMIT_GONE: i32 = 90;
+const INCOMPLETE: i32 = 92;
+
+/// What lies in the sandbox now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckedOut {
+    /// The folder.
+    pub path: String,
+}
+
+/// Why there is no checkout.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CheckoutError {
+    /// The branch has moved on and the host no longer gives the commit away: resolve again.
+    #[error("the wanted commit is gone from its branch")]
+    CommitGone,
+    /// Anything else.
+    #[error("{0}")]
+    Failed(Failure),
+}
+
+impl From<Failure> for CheckoutError {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// Where a target's checkout lies.
+pub fn path_of(target: &Target) -> String {
+    format!("/workspace/{}", target.name())
+}
+
+/// Checks the commit out, or brings an earlier checkout to it.
+pub async fn run(
+    sandbox: &Sandbox,
+    target: &Target,
+    settings: &Settings,
+    commit: &Commit,
+    credential: Option<&Credential>,
+) -> Result<CheckedOut, CheckoutError> {
+    let path = path_of(target);
+    let deadline = settings.timeouts.checkout;
+    let environment = with_credential(environment(target, settings, commit, &path), &settings.clone.url, credential);
+    let command = LongCommand {
+        stage: Stage::Checkout,
+        label: "git",
+        script: SCRIPT.to_owned(),
+        cwd: "/workspace".to_owned(),
+        environment,
+        deadline,
+    };
+    let end = sandbox.run(&command).await?;
+    if let Some(failure) = end.starved(Stage::Checkout, deadline, sandbox.least_free_bytes()) {
+        let late = failure.id == FailureKind::StageDeadline;
+        return Err(if late { Failure { id: FailureKind::CloneTimeout, ..failure } } else { failure }.into());
+    }
+    match end.exit {
+        Exit::Code(0) => Ok(CheckedOut { path }),
+        Exit::Code(COMMIT_GONE) => Err(CheckoutError::CommitGone),
+        Exit::Code(code) | Exit::OutOfMemory(code) => {
+            let otherwise = if code == INCOMPLETE { FailureKind::CloneIncomplete } else { FailureKind::CloneFailed };
+            let failure = classify::git(&end.tail, otherwise, target.host(), &settings.clone.token_secret);
+            Err(failure.with_output(Some(code), end.tail).into())
+        }
+        Exit::DeadlinePassed => unreachable!("a passed deadline is told by `starved`"),
+    }
+}
+
+fn environment(target: &Target, settings: &Settings, commit: &Commit, path: &str) -> Environment {
+    let CheckoutSettings { filter, sparse, lfs, submodules } = &settings.checkout;
+    let yes = |wanted: bool| if wanted { "yes" } else { "" };
+    let mut folders = String::new();
+    for folder in sparse {
+        // Writing to a String cannot fail.
+        writeln!(folders, "{folder}").unwrap_or_else(|error| unreachable!("{error}"));
+    }
+    let variables: BTreeMap<String, String> = [
+        ("HARVEST_URL", settings.clone.url.as_str()),
+        ("HARVEST_BRANCH", target.branch()),
+        ("HARVEST_COMMIT", commit.as_str()),
+        ("HARVEST_PATH", path),
+        ("HARVEST_FILTER", filter.as_deref().unwrap_or_default()),
+        ("HARVEST_SPARSE", folders.as_str()),
+        ("HARVEST_LFS", yes(*lfs)),
+        ("HARVEST_SUBMODULES", yes(*submodules)),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .collect();
+    Environment::of(variables, BTreeMap::new())
+}
+
+/// Git reads settings from these variables; none of it is written anywhere.
+fn with_credential(environment: Environment, url: &str, credential: Option<&Credential>) -> Environment {
+    let origin = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    let (Some(origin), Some(Credential { user, token })) = (origin, credential) else { return environment };
+    let user = user.as_deref().unwrap_or(TOKEN_USER);
+    let basic = STANDARD.encode(format!("{user}:{}", token.expose_secret()));
+    environment
+        .with("GIT_CONFIG_COUNT", "1")
+        .with("GIT_CONFIG_KEY_0", format!("http.{}/.extraHeader", origin.origin().ascii_serialization()))
+        .with_secret("GIT_CONFIG_VALUE_0", SecretString::from(format!("Authorization: Basic {basic}")))
+}
