@@ -1,0 +1,115 @@
+//! What one server knows: every sandbox and snapshot, behind one short lock that is never held over an await.
+//! All changes of state go through `lifecycle`; the routes only read and ask.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use chrono::{DateTime, Utc};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::disk::{Disk, Layer};
+use crate::error::ApiError;
+use crate::faults::Faults;
+use crate::jail::Jail;
+use crate::plan::Plan;
+use crate::rows::{SandboxRow, SandboxState, SnapshotFile, SnapshotRow, SnapshotState, now};
+use crate::settings::Settings;
+use crate::toolbox::session::Session;
+
+pub(crate) struct Sandbox {
+    pub(crate) row: SandboxRow,
+    /// The snapshot's baked env with the sandbox's own on top.
+    pub(crate) env: BTreeMap<String, String>,
+    /// Changes made through `POST /env`: for later processes, never captured.
+    pub(crate) daemon_env: BTreeMap<String, String>,
+    pub(crate) jail: Option<Arc<Jail>>,
+    pub(crate) layer: Arc<Layer>,
+    pub(crate) sessions: HashMap<String, Arc<Session>>,
+    pub(crate) changed: watch::Sender<SandboxState>,
+    pub(crate) open_calls: u32,
+    pub(crate) stopped_at: Option<DateTime<Utc>>,
+}
+
+impl Sandbox {
+    pub(crate) fn enter(&mut self, state: SandboxState) {
+        tracing::debug!(sandbox.id = %self.row.id, state = state.name(), "sandbox state");
+        self.row.enter(state);
+        self.stopped_at = (state == SandboxState::Stopped).then(now);
+        self.changed.send_replace(state);
+    }
+
+    pub(crate) fn settled(&self) -> Result<(), ApiError> {
+        if self.row.state.is_pending() { Err(ApiError::StateChange) } else { Ok(()) }
+    }
+}
+
+pub(crate) struct Snapshot {
+    pub(crate) file: SnapshotFile,
+    pub(crate) layer: Arc<Layer>,
+}
+
+#[derive(Default)]
+pub(crate) struct Store {
+    pub(crate) sandboxes: HashMap<String, Sandbox>,
+    pub(crate) snapshots: HashMap<String, Snapshot>,
+}
+
+impl Store {
+    /// By id, or by the name of one that isn't being destroyed (its name is free at once).
+    pub(crate) fn sandbox(&mut self, organization: &str, id_or_name: &str) -> Result<&mut Sandbox, ApiError> {
+        let id = self
+            .sandboxes
+            .values()
+            .filter(|sandbox| sandbox.row.organization_id == organization)
+            .find(|sandbox| {
+                sandbox.row.id == id_or_name
+                    || (sandbox.row.name == id_or_name && sandbox.row.state != SandboxState::Destroying)
+            })
+            .map(|sandbox| sandbox.row.id.clone());
+        id.and_then(|id| self.sandboxes.get_mut(&id))
+            .ok_or_else(|| ApiError::NoSandbox(id_or_name.to_owned()))
+    }
+
+    pub(crate) fn snapshot(&mut self, organization: &str, id_or_name: &str) -> Option<&mut Snapshot> {
+        self.snapshots.values_mut().find(|snapshot| {
+            let row = &snapshot.file.row;
+            visible(row, organization) && (row.id == id_or_name || row.name == id_or_name)
+        })
+    }
+
+    pub(crate) fn snapshots_counted(&self, organization: &str) -> usize {
+        let counted = |row: &SnapshotRow| {
+            row.organization_id.as_deref() == Some(organization) && row.state == SnapshotState::Active
+        };
+        self.snapshots.values().filter(|snapshot| counted(&snapshot.file.row)).count()
+    }
+}
+
+pub(crate) fn visible(row: &SnapshotRow, organization: &str) -> bool {
+    row.organization_id.as_deref().is_none_or(|owner| owner == organization)
+}
+
+pub(crate) struct Server {
+    pub(crate) settings: Settings,
+    pub(crate) disk: Disk,
+    pub(crate) plan: Plan,
+    pub(crate) store: Mutex<Store>,
+    pub(crate) faults: Faults,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) ending: CancellationToken,
+    /// `http://host:port`, without a path.
+    pub(crate) url: String,
+    pub(crate) started_at: DateTime<Utc>,
+}
+
+impl Server {
+    pub(crate) fn store(&self) -> MutexGuard<'_, Store> {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn toolbox_url(&self) -> String {
+        format!("{}/toolbox", self.url)
+    }
+}

@@ -1,0 +1,211 @@
+//! What a server is started with. The environment is read here once (by `Settings::new`) and nowhere else,
+//! so that several servers with different settings fit in one process.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+/// Environment variables of the server that reach sandbox processes: registries, proxies, certificates.
+/// A trailing `*` stands for any ending.
+pub const PASSED_ENVIRONMENT: &[&str] = &[
+    "npm_config_*",
+    "NPM_CONFIG_*",
+    "YARN_*",
+    "PNPM_*",
+    "COREPACK_*",
+    "PIP_*",
+    "UV_*",
+    "NODE_EXTRA_CA_CERTS",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "CURL_CA_BUNDLE",
+    "REQUESTS_CA_BUNDLE",
+    "GIT_SSL_CAINFO",
+    "GIT_SSL_CAPATH",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "no_proxy",
+];
+
+/// What an API key may do beyond reading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Permission {
+    #[serde(rename = "write:sandboxes")]
+    WriteSandboxes,
+    #[serde(rename = "delete:sandboxes")]
+    DeleteSandboxes,
+    #[serde(rename = "write:snapshots")]
+    WriteSnapshots,
+    #[serde(rename = "delete:snapshots")]
+    DeleteSnapshots,
+}
+
+impl Permission {
+    pub const ALL: [Self; 4] =
+        [Self::WriteSandboxes, Self::DeleteSandboxes, Self::WriteSnapshots, Self::DeleteSnapshots];
+
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "write:sandboxes" => Some(Self::WriteSandboxes),
+            "delete:sandboxes" => Some(Self::DeleteSandboxes),
+            "write:snapshots" => Some(Self::WriteSnapshots),
+            "delete:snapshots" => Some(Self::DeleteSnapshots),
+            _ => None,
+        }
+    }
+}
+
+/// One API key: bound to one organization, as Daytona's are.
+#[derive(Debug, Clone)]
+pub struct ApiKey {
+    pub secret: SecretString,
+    pub organization: String,
+    pub permissions: BTreeSet<Permission>,
+}
+
+/// The organization of keys that name none.
+pub const DEFAULT_ORGANIZATION: &str = "00000000-0000-4000-8000-000000000001";
+
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    #[error("an API key is empty")]
+    Empty,
+    #[error(
+        "unknown permission in an API key; known: write:sandboxes delete:sandboxes write:snapshots delete:snapshots none"
+    )]
+    UnknownPermission,
+}
+
+impl ApiKey {
+    /// A key with every permission in the default organization.
+    pub fn full(secret: impl Into<String>) -> Self {
+        Self {
+            secret: SecretString::from(secret.into()),
+            organization: DEFAULT_ORGANIZATION.to_owned(),
+            permissions: Permission::ALL.into(),
+        }
+    }
+
+    /// `KEY[;PERMISSION+PERMISSION...|none][;ORGANIZATION]`. Never quotes the text in its errors.
+    pub fn parse(text: &str) -> Result<Self, KeyError> {
+        let mut parts = text.trim().split(';');
+        let secret = parts.next().filter(|secret| !secret.is_empty()).ok_or(KeyError::Empty)?;
+        let mut key = Self::full(secret);
+        if let Some(list) = parts.next().filter(|list| !list.is_empty()) {
+            let names = list.split('+').filter(|name| *name != "none");
+            key.permissions = names
+                .map(|name| Permission::parse(name).ok_or(KeyError::UnknownPermission))
+                .collect::<Result<_, _>>()?;
+        }
+        if let Some(organization) = parts.next().filter(|organization| !organization.is_empty()) {
+            organization.clone_into(&mut key.organization);
+        }
+        Ok(key)
+    }
+}
+
+/// Limits of an organization; going past one is answered as Daytona does.
+#[derive(Debug, Clone, Copy)]
+pub struct Quotas {
+    pub snapshots: u32,
+    pub cpu: u32,
+    pub memory_gb: u32,
+    pub disk_gb: u32,
+}
+
+impl Default for Quotas {
+    fn default() -> Self {
+        Self { snapshots: 100, cpu: 1_000, memory_gb: 2_000, disk_gb: 10_000 }
+    }
+}
+
+/// Whether snapshots outlive the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retention {
+    KeepSnapshots,
+    RemoveAll,
+}
+
+/// Whether `/faults` exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FaultInjection {
+    Enabled,
+    Disabled,
+}
+
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub data_dir: PathBuf,
+    pub api_keys: Vec<ApiKey>,
+    pub base_snapshot: String,
+    /// Bind-mounted read-only into every sandbox at the same path.
+    pub expose_read_only: Vec<PathBuf>,
+    pub quotas: Quotas,
+    /// Given to every sandbox process, below the sandbox's own env. Never captured.
+    pub environment: BTreeMap<String, String>,
+    /// npm's user configuration; reaches sandboxes read-only at a path no snapshot holds.
+    pub npm_user_config: Option<PathBuf>,
+    /// Where `node`, `npm` and `git` are looked for when /usr has none.
+    pub search_path: Vec<PathBuf>,
+    pub retention: Retention,
+    pub faults: FaultInjection,
+    /// How long one "minute" of autoStopInterval, autoDeleteInterval and ttlMinutes lasts; shorter in tests.
+    pub minute: Duration,
+    /// How often intervals are looked at.
+    pub tick: Duration,
+}
+
+impl Settings {
+    /// Defaults, with the registry settings, proxies and certificates of this process's environment.
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        let names: Vec<String> = PASSED_ENVIRONMENT.iter().map(|name| (*name).to_owned()).collect();
+        let environment = passed_environment(&names);
+        let process: BTreeMap<String, String> = process_environment();
+        let npm_user_config = environment
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case("npm_config_userconfig"))
+            .map(|(_, path)| PathBuf::from(path))
+            .or_else(|| process.get("HOME").map(|home| Path::new(home).join(".npmrc")))
+            .filter(|path| path.is_file());
+        let path = process.get("PATH").map_or("", String::as_str);
+        Self {
+            data_dir: data_dir.into(),
+            api_keys: Vec::new(),
+            base_snapshot: "harvest-snapshot".to_owned(),
+            expose_read_only: Vec::new(),
+            quotas: Quotas::default(),
+            environment,
+            npm_user_config,
+            search_path: std::env::split_paths(path).collect(),
+            retention: Retention::KeepSnapshots,
+            faults: FaultInjection::Disabled,
+            minute: Duration::from_mins(1),
+            tick: Duration::from_secs(1),
+        }
+    }
+}
+
+fn process_environment() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+/// The variables of this process that match one of `patterns`.
+pub fn passed_environment(patterns: &[String]) -> BTreeMap<String, String> {
+    let matches = |name: &str| {
+        patterns.iter().any(|pattern| match pattern.strip_suffix('*') {
+            Some(prefix) => name.starts_with(prefix),
+            None => name == pattern,
+        })
+    };
+    process_environment().into_iter().filter(|(name, _)| matches(name)).collect()
+}
