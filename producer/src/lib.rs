@@ -1,1 +1,22 @@
-//! Placeholder.
+//! The clock of the fleet: at every tick, one job for each target, published and confirmed.
+//!
+//! Any number of producers run; one is active, holding the broker's lock, and another takes over when it goes. The ids of
+//! a tick's jobs are the same whoever makes them, so whatever is published twice is built once. Building, retrying and
+//! operators' acts do not belong here.
+
+pub mod cli;
+mod clock;
+mod dry_run;
+mod due;
+mod metrics;
+mod plan;
+mod room;
+mod roster;
+
+pub use clock::Clock;
+pub use dry_run::{DryRunError, dry_run};
+pub use due::{Due, Firing, due};
+pub use metrics::{Part, ProducerMetrics};
+pub use plan::jobs;
+pub use room::{BrokerSeen, Crowding, Flow, Room, room};
+pub use roster::{Look, Roster};

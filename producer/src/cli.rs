@@ -1,0 +1,61 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// The clock of Harvest Fleet: at every tick, one job for each repository in the fleet file.
+///
+/// Run any number of them: one is active, another takes over within seconds. SIGTERM ends it in order, SIGHUP reads the
+/// fleet file at once (it is looked at every few seconds anyway). Settings come from the shipped defaults, --config, and
+/// the environment or ./.env; HARVEST_FLEET and AMQP_URL are required.
+#[derive(Debug, Parser)]
+#[command(name = "producer", version, after_help = EXIT_CODES)]
+pub struct Arguments {
+    /// Settings that differ from the defaults (see config/producer.toml)
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Which repositories, instead of the settings' fleet_file
+    #[arg(long, value_name = "FILE")]
+    pub fleet_file: Option<PathBuf>,
+
+    /// Fire the current tick now, print what was published, and end
+    #[arg(long)]
+    pub once: bool,
+
+    /// Print the jobs that the current tick has, one JSON per line, and publish nothing; needs neither RabbitMQ nor
+    /// Daytona
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Something else than running
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed, or with --once another producer is active; 2 wrong settings or \
+                          arguments; 3 with --once the tick was skipped";
+
+/// Something else than running.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Ask a running producer how it is; succeeds when it is well
+    Healthcheck {
+        /// Where it answers
+        #[arg(default_value = "http://127.0.0.1:9090/healthz")]
+        url: String,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Arguments::command().debug_assert();
+    }
+}
