@@ -11,6 +11,7 @@ use crate::Environment;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Effective {
     entries: Vec<EffectiveEntry>,
+    unread: Vec<String>,
 }
 
 /// One knob.
@@ -26,11 +27,12 @@ pub struct EffectiveEntry {
 
 impl Effective {
     pub(crate) fn new(entries: Vec<EffectiveEntry>) -> Self {
-        Self { entries }
+        Self { entries, unread: Vec::new() }
     }
 
-    /// With a line for each of these variables, saying only whether it is set.
-    pub(crate) fn with_secrets(mut self, environment: &Environment, names: &[&str]) -> Self {
+    /// With a line for each of these variables, saying only whether it is set, and the variables that nobody reads.
+    pub(crate) fn with_environment(mut self, environment: &Environment, names: &[&str]) -> Self {
+        self.unread = crate::layers::unread(environment);
         self.entries.extend(names.iter().map(|name| EffectiveEntry {
             knob: (*name).to_owned(),
             value: if environment.get(name).is_some() { "set" } else { "not set" }.to_owned(),
@@ -42,6 +44,11 @@ impl Effective {
     /// All of them.
     pub fn entries(&self) -> &[EffectiveEntry] {
         &self.entries
+    }
+
+    /// `HARVEST_` variables that no program reads: worth a warning, for one may be misspelt.
+    pub fn unread(&self) -> &[String] {
+        &self.unread
     }
 
     /// Those that somebody set.

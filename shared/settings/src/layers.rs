@@ -257,6 +257,24 @@ fn read_environment(
     }
 }
 
+/// Variables that look like knobs and are none of any program: most likely misspelt. (Kubernetes adds variables of its own
+/// for every service of the namespace, so these do not refuse to start.)
+pub(crate) fn unread(environment: &Environment) -> Vec<String> {
+    let mut leaves = Vec::new();
+    for knobs in [&crate::worker::KNOBS, &crate::producer::KNOBS] {
+        let defaults: Table = knobs.defaults.parse().unwrap_or_default();
+        collect_leaves(knobs, &defaults, &mut Vec::new(), &mut leaves);
+    }
+    let known: Vec<String> = leaves.iter().map(|(path, _)| variable_name(path)).collect();
+    let is_known = |name: &str| name == "HARVEST_FLEET" || known.iter().any(|known| known == name);
+    let is_of_kubernetes = |name: &str| name.contains("_SERVICE_") || name.contains("_PORT");
+    environment
+        .names()
+        .filter(|name| name.starts_with("HARVEST_") && !is_known(name) && !is_of_kubernetes(name))
+        .map(str::to_owned)
+        .collect()
+}
+
 /// `lease.beat` is `HARVEST_LEASE_BEAT`.
 fn variable_name(path: &[String]) -> String {
     format!("HARVEST_{}", path.join("_").to_ascii_uppercase())

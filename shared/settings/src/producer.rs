@@ -12,7 +12,7 @@ use crate::sections::{ALIASES, BrokerKnobs, DaytonaKnobs, SECRETS_TOLD, Telemetr
 use crate::worker::required_fleet;
 use crate::{BrokerSettings, DaytonaSettings, Effective, Environment, HttpSettings, TelemetrySettings};
 
-const KNOBS: Knobs = Knobs {
+pub(crate) const KNOBS: Knobs = Knobs {
     defaults: include_str!("../../../config/producer.toml"),
     required: &["fleet"],
     open: &[],
@@ -139,7 +139,7 @@ impl ProducerSettings {
             http: value.http,
             retry: value.retry,
             drain_deadline: value.drain.deadline,
-            effective: effective.with_secrets(environment, SECRETS_TOLD),
+            effective: effective.with_environment(environment, SECRETS_TOLD),
         })
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     BrokerSettings, DaytonaSettings, Effective, Environment, HttpSettings, Secrets, TelemetrySettings,
 };
 
-const KNOBS: Knobs = Knobs {
+pub(crate) const KNOBS: Knobs = Knobs {
     defaults: include_str!("../../../config/worker.toml"),
     required: &["fleet"],
     open: &["classes"],
@@ -232,7 +232,7 @@ impl WorkerSettings {
             ledger: value.ledger,
             classes: value.classes,
             secrets: Secrets::new(environment.clone()),
-            effective: effective.with_secrets(environment, SECRETS_TOLD),
+            effective: effective.with_environment(environment, SECRETS_TOLD),
         })
     }
 }

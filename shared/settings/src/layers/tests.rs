@@ -137,3 +137,14 @@ fn no_secret_is_shown() {
     assert!(worker.effective.to_string().contains("GITHUB_TOKEN=set"), "{}", worker.effective);
     assert_eq!(worker.broker.url.expose_secret(), "amqp://u:hidden-pw@localhost/");
 }
+
+#[test]
+fn a_variable_that_nobody_reads_is_named() {
+    let environment = environment(&[
+        ("HARVEST_SLOTTS", "8"),
+        ("HARVEST_SCHEDULE_RELOAD", "5s"),
+        ("HARVEST_RABBITMQ_SERVICE_HOST", "10.0.0.1"),
+    ]);
+    let worker = WorkerSettings::load(&environment, None).unwrap();
+    assert_eq!(worker.effective.unread(), ["HARVEST_SLOTTS"]);
+}
