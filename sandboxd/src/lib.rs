@@ -4,6 +4,7 @@
 
 mod api;
 mod auth;
+mod capture;
 mod disk;
 mod error;
 mod faults;
@@ -30,7 +31,7 @@ pub use settings::{
     Retention, Settings, passed_environment,
 };
 
-use disk::Disk;
+use disk::{Disk, DiskError};
 use error::ApiError;
 use faults::Faults;
 use plan::Plan;
@@ -72,8 +73,11 @@ pub async fn serve(
     settings.data_dir = settings.data_dir.canonicalize().map_err(Error::DataDirectory)?;
     let address = listener.local_addr().map_err(Error::Listener)?;
     let disk = Disk::open(&settings.data_dir).map_err(|error| match error {
-        disk::DiskError::InUse => Error::DataDirectoryInUse,
-        other => Error::Prepare(lifecycle::chain(&other)),
+        DiskError::InUse => Error::DataDirectoryInUse,
+        other @ (DiskError::Directory(..)
+        | DiskError::Copy(_)
+        | DiskError::CopyFailed(_)
+        | DiskError::Mount(_)) => Error::Prepare(lifecycle::chain(&other)),
     })?;
     let plan = Plan::make(&settings).map_err(Error::DataDirectory)?;
     let server = Arc::new(Server {
@@ -95,9 +99,9 @@ pub async fn serve(
             intervals.apply_intervals();
         }
     });
-    let served = accept(&server, listener, shutdown).await;
+    let ended = accept(&server, listener, shutdown).await;
     ticker.abort();
-    served
+    ended
 }
 
 /// Accepts until `shutdown`; then ends the sandboxes first, since an open `execute` ends only with its sandbox.
@@ -111,20 +115,20 @@ async fn accept(
     let mut serving = tokio::spawn(serving.into_future());
     let ended_early = tokio::select! {
         () = shutdown.cancelled() => None,
-        served = &mut serving => Some(served),
+        outcome = &mut serving => Some(outcome),
     };
     server.end().await;
-    let served = match ended_early {
-        Some(served) => served,
-        None => match tokio::time::timeout(CLOSE_DEADLINE, &mut serving).await {
-            Ok(served) => served,
-            Err(_) => {
+    let outcome = match ended_early {
+        Some(outcome) => outcome,
+        None => {
+            let Ok(outcome) = tokio::time::timeout(CLOSE_DEADLINE, &mut serving).await else {
                 serving.abort();
                 return Ok(());
-            }
-        },
+            };
+            outcome
+        }
     };
-    served.map_err(|error| Error::Listener(std::io::Error::other(error)))?.map_err(Error::Listener)
+    outcome.map_err(|error| Error::Listener(std::io::Error::other(error)))?.map_err(Error::Listener)
 }
 
 fn routes(server: &Arc<Server>) -> Router {

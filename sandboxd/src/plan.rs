@@ -26,10 +26,13 @@ const COPIED: &[&str] = &[
 ];
 const BOUND: &[&str] = &["alternatives", "ssl/certs", "ld.so.conf.d", "ca-certificates", "fonts"];
 const DEVICES: &[&str] = &["null", "zero", "full", "random", "urandom", "tty"];
+const SWITCHES: &[&str] = &["sys", "sysrq-trigger", "irq", "bus", "fs", "acpi", "mtrr", "driver"];
 const SYSTEM: &[&str] = &["/usr", "/bin", "/sbin", "/lib", "/lib64", "/lib32"];
 
 pub(crate) struct Plan {
     arguments: Vec<OsString>,
+    /// Bound last: such a path may lie under /tmp.
+    exposed: Vec<PathBuf>,
     pub(crate) environment: BTreeMap<String, String>,
 }
 
@@ -58,16 +61,7 @@ impl Plan {
                 arguments.pair("--ro-bind", &source, &source);
             }
         }
-        arguments.words(&[
-            "--proc", "/proc", "--tmpfs", "/dev", "--dir", "/dev/shm", "--chmod", "1777", "/dev/shm",
-        ]);
-        for device in DEVICES {
-            let path = Path::new("/dev").join(device);
-            arguments.pair("--dev-bind-try", &path, &path);
-        }
-        for (target, link) in [("fd", "fd"), ("fd/0", "stdin"), ("fd/1", "stdout"), ("fd/2", "stderr")] {
-            arguments.pair("--symlink", Path::new("/proc/self").join(target), Path::new("/dev").join(link));
-        }
+        arguments.kernel();
         arguments.words(&["--tmpfs", "/run", "--dir", "/run/harvest", "--dir", "/var"]);
 
         let mut environment = base_environment(settings);
@@ -82,10 +76,8 @@ impl Plan {
             environment.retain(|name, _| !name.eq_ignore_ascii_case("npm_config_userconfig"));
             environment.insert("NPM_CONFIG_USERCONFIG".to_owned(), NPMRC.to_owned());
         }
-        for path in named_files(settings).iter().chain(&settings.expose_read_only) {
-            arguments.pair("--ro-bind", path, path);
-        }
-        Ok(Self { arguments: arguments.0, environment })
+        let exposed = named_files(settings).into_iter().chain(settings.expose_read_only.clone()).collect();
+        Ok(Self { arguments: arguments.0, exposed, environment })
     }
 
     /// bwrap's arguments for a sandbox whose own directories are under `root`.
@@ -96,6 +88,9 @@ impl Plan {
         {
             arguments.pair("--bind", root.join(name), target);
         }
+        for path in &self.exposed {
+            arguments.pair("--ro-bind", path, path);
+        }
         arguments.words(&["--remount-ro", "/", "--chdir", "/"]);
         arguments.0
     }
@@ -105,6 +100,24 @@ impl Plan {
 struct Arguments(Vec<OsString>);
 
 impl Arguments {
+    /// /proc and /dev. A server run by root shares root's user id with its sandboxes, and the kernel's switches ask
+    /// for nothing more: they are read-only.
+    fn kernel(&mut self) {
+        self.words(&["--proc", "/proc"]);
+        for name in SWITCHES {
+            let path = Path::new("/proc").join(name);
+            self.pair("--ro-bind-try", &path, &path);
+        }
+        self.words(&["--tmpfs", "/dev", "--dir", "/dev/shm", "--chmod", "1777", "/dev/shm"]);
+        for device in DEVICES {
+            let path = Path::new("/dev").join(device);
+            self.pair("--dev-bind-try", &path, &path);
+        }
+        for (target, link) in [("fd", "fd"), ("fd/0", "stdin"), ("fd/1", "stdout"), ("fd/2", "stderr")] {
+            self.pair("--symlink", Path::new("/proc/self").join(target), Path::new("/dev").join(link));
+        }
+    }
+
     fn words(&mut self, words: &[&str]) {
         self.0.extend(words.iter().map(OsString::from));
     }
@@ -196,16 +209,15 @@ fn tools_elsewhere(search_path: &[PathBuf]) -> Vec<(PathBuf, PathBuf)> {
 fn named_files(settings: &Settings) -> Vec<PathBuf> {
     let npmrc =
         settings.npm_user_config.as_ref().and_then(|path| fs::read_to_string(path).ok()).unwrap_or_default();
-    let from_npm = npmrc.lines().filter_map(|line| line.split_once('=')).filter_map(|(name, value)| {
-        matches!(name.trim(), "cafile" | "nodedir").then(|| value.trim().trim_matches('"').to_owned())
-    });
-    let certificates = settings.environment.iter().filter_map(|(name, value)| {
-        (name.contains("CERT")
-            || name.contains("CAINFO")
-            || name.contains("CA_BUNDLE")
-            || name.contains("cafile"))
-        .then(|| value.clone())
-    });
+    let from_npm = npmrc
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .filter(|(name, _)| matches!(name.trim(), "cafile" | "nodedir"))
+        .map(|(_, value)| value.trim().trim_matches('"').to_owned());
+    let names_a_file =
+        |name: &str| ["CERT", "CAINFO", "CA_BUNDLE", "cafile"].iter().any(|part| name.contains(part));
+    let certificates =
+        settings.environment.iter().filter(|(name, _)| names_a_file(name)).map(|(_, value)| value.clone());
     let mut paths: Vec<PathBuf> = from_npm
         .chain(certificates)
         .map(PathBuf::from)

@@ -41,10 +41,10 @@ impl Filters {
             match &*name {
                 "cursor" => filters.cursor = Some(decode(&value).ok_or(ApiError::Invalid("Invalid cursor"))?),
                 "page" => {
-                    filters.page = value.parse().map_err(|_| ApiError::Invalid("page must be a number"))?
+                    filters.page = value.parse().map_err(|_| ApiError::Invalid("page must be a number"))?;
                 }
                 "limit" => {
-                    filters.limit = value.parse().map_err(|_| ApiError::Invalid("limit must be a number"))?
+                    filters.limit = value.parse().map_err(|_| ApiError::Invalid("limit must be a number"))?;
                 }
                 "id" => filters.id = Some(value),
                 "name" => filters.name_prefix = value.to_lowercase(),

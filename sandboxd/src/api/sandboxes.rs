@@ -91,9 +91,10 @@ impl CreateSandbox {
 pub(super) fn is_safe_display(text: &str) -> bool {
     let lower = text.to_lowercase();
     let unsafe_parts = ["://", "www.", "mailto:", "data:", "tel:", "javascript:"];
-    !text.chars().any(char::is_control)
-        && !unsafe_parts.iter().any(|part| lower.contains(part))
-        && !(text.contains('<') && text.contains('>'))
+    let markup = text.contains('<') && text.contains('>');
+    let refused =
+        markup || text.chars().any(char::is_control) || unsafe_parts.iter().any(|part| lower.contains(part));
+    !refused
 }
 
 pub(super) fn body<T: for<'a> Deserialize<'a>>(bytes: &[u8]) -> Result<T, ApiError> {
@@ -155,7 +156,12 @@ pub(crate) async fn start(
     match sandbox.row.state {
         SandboxState::Started => Ok(Json(sandbox.row.clone())),
         SandboxState::Stopped => Ok(Json(server.start(sandbox))),
-        _ => Err(ApiError::WrongState("stopped")),
+        SandboxState::Creating
+        | SandboxState::Starting
+        | SandboxState::Stopping
+        | SandboxState::Snapshotting
+        | SandboxState::Destroying
+        | SandboxState::Error => Err(ApiError::WrongState("stopped")),
     }
 }
 
@@ -171,7 +177,12 @@ pub(crate) async fn stop(
     match sandbox.row.state {
         SandboxState::Stopped => Ok(Json(sandbox.row.clone())),
         SandboxState::Started => Ok(Json(server.stop(sandbox))),
-        _ => Err(ApiError::WrongState("started")),
+        SandboxState::Creating
+        | SandboxState::Starting
+        | SandboxState::Stopping
+        | SandboxState::Snapshotting
+        | SandboxState::Destroying
+        | SandboxState::Error => Err(ApiError::WrongState("started")),
     }
 }
 

@@ -19,7 +19,6 @@ use super::{Inside, ToolboxError};
 
 /// Exit codes of the scripts below, told apart from those of the tools they run.
 const MISSING: i32 = 44;
-const DENIED: i32 = 43;
 const NOT_A_FILE: i32 = 45;
 
 /// `$1` must exist and be reachable.
@@ -132,7 +131,7 @@ async fn open(inside: &Inside, path: &str) -> Result<Opened, ToolboxError> {
         return Err(ToolboxError::Invalid("path is required"));
     }
     let cat = format!(
-        r#"{CHECK} [ -e "$1" ] || exit 44; [ -f "$1" ] || exit 45; [ -r "$1" ] || exit 43; stat -Lc %s -- "$1" && exec cat -- "$1""#
+        r#"{CHECK} [ -e "$1" ] || exit 44; [ -f "$1" ] || exit 45; [ -r "$1" ] || exit 1; stat -Lc %s -- "$1" && exec cat -- "$1""#
     );
     let mut command = inside.command(&["bash", "-c", &cat, "files", &absolute(path)]);
     let mut child = command.stdout(Stdio::piped()).spawn()?;
@@ -145,7 +144,7 @@ async fn open(inside: &Inside, path: &str) -> Result<Opened, ToolboxError> {
         Err(_) => match child.wait().await?.code() {
             Some(MISSING) => Err(ToolboxError::NoFile(path.to_owned())),
             Some(NOT_A_FILE) => Err(ToolboxError::Invalid("not a regular file")),
-            Some(DENIED) | Some(_) | None => Err(ToolboxError::FileDenied(path.to_owned())),
+            Some(_) | None => Err(ToolboxError::FileDenied(path.to_owned())),
         },
     }
 }
@@ -208,13 +207,9 @@ async fn part(inside: &Inside, boundary: &str, path: &str) -> Chunks {
             start.chain(ReaderStream::new(opened.bytes)).chain(end).boxed()
         }
         Err(error) => {
-            let (status, code) = match &error {
-                ToolboxError::NoFile(_) => (404, "FILE_NOT_FOUND"),
-                ToolboxError::FileDenied(_) => (403, "FILE_ACCESS_DENIED"),
-                _ => (400, "FILE_READ_FAILED"),
-            };
-            let body =
-                json!({ "message": error.to_string(), "statusCode": status, "code": code }).to_string();
+            let (status, code) = error.status();
+            let body = json!({ "message": error.to_string(), "statusCode": status.as_u16(), "code": code })
+                .to_string();
             let head = head("error", "application/json", body.len() as u64);
             futures::stream::iter([Ok(head), Ok(Bytes::from(body))]).chain(end).boxed()
         }

@@ -89,24 +89,30 @@ pub(crate) enum ToolboxError {
     NoPipe,
 }
 
-impl IntoResponse for ToolboxError {
-    fn into_response(self) -> Response {
-        let (status, code) = match &self {
-            Self::Api(error) => return error.clone().into_response(),
+impl ToolboxError {
+    /// The HTTP status and the daemon's own code for it.
+    fn status(&self) -> (StatusCode, Option<&'static str>) {
+        match self {
+            Self::Api(error) => (error.status(), None),
             Self::Invalid(_) | Self::Multipart(_) => (StatusCode::BAD_REQUEST, None),
             Self::Timeout => (StatusCode::REQUEST_TIMEOUT, Some("PROCESS_EXECUTION_TIMEOUT")),
             Self::NoFile(_) => (StatusCode::NOT_FOUND, Some("FILE_NOT_FOUND")),
             Self::FileDenied(_) => (StatusCode::FORBIDDEN, Some("FILE_ACCESS_DENIED")),
             Self::NoSession | Self::NoCommand => (StatusCode::NOT_FOUND, Some("PROCESS_NOT_FOUND")),
-            Self::SessionExists => (StatusCode::CONFLICT, None),
+            Self::SessionExists | Self::GitTargetExists => (StatusCode::CONFLICT, None),
             Self::SessionEnded => (StatusCode::GONE, Some("SESSION_ENDED")),
             Self::GitAuth => (StatusCode::UNAUTHORIZED, Some("GIT_AUTH_FAILED")),
             Self::GitNoRepository => (StatusCode::NOT_FOUND, Some("GIT_REPO_NOT_FOUND")),
             Self::GitNoBranch => (StatusCode::NOT_FOUND, Some("GIT_BRANCH_NOT_FOUND")),
-            Self::GitTargetExists => (StatusCode::CONFLICT, None),
             Self::GitTransport => (StatusCode::BAD_GATEWAY, Some("GIT_TRANSPORT_FAILED")),
             Self::Enter(_) | Self::NoPipe => (StatusCode::INTERNAL_SERVER_ERROR, None),
-        };
+        }
+    }
+}
+
+impl IntoResponse for ToolboxError {
+    fn into_response(self) -> Response {
+        let (status, code) = self.status();
         Refusal { status, message: self.to_string(), code }.into_response()
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
+use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -115,17 +116,16 @@ async fn run(inside: Inside, request: ExecuteRequest) -> Result<(i32, String), T
     let limit = request.timeout.filter(|seconds| *seconds > 0).map(Duration::from_secs);
     let status = match limit {
         None => all.await?,
-        Some(limit) => match tokio::time::timeout(limit, all).await {
-            Ok(status) => status?,
-            Err(_) => {
+        Some(limit) => {
+            let Ok(status) = tokio::time::timeout(limit, all).await else {
                 if let Some(nsenter) = nsenter {
                     kill_session(nsenter, Signal::KILL);
                 }
                 return Err(ToolboxError::Timeout);
-            }
-        },
+            };
+            status?
+        }
     };
-    use std::os::unix::process::ExitStatusExt;
     let exit_code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(-1);
     Ok((exit_code, String::from_utf8_lossy(&output).into_owned()))
 }
