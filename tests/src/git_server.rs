@@ -10,12 +10,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context as _;
-use tempfile::TempDir;
+
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::fixtures::Sample;
-use crate::guard;
+use crate::guard::{self, Home};
 
 /// The branch that a new repository has.
 pub const DEFAULT_BRANCH: &str = "main";
@@ -38,7 +38,7 @@ pub struct GitServer {
     address: SocketAddr,
     hosted: Hosted,
     serving: JoinHandle<()>,
-    directory: TempDir,
+    directory: Home,
 }
 
 /// What the server knows of one repository beyond what git keeps.
@@ -65,10 +65,28 @@ impl Hosted {
 impl GitServer {
     /// Starts a host without repositories on a free port.
     pub async fn start() -> anyhow::Result<Self> {
-        let directory = guard::temporary_directory("git")?;
+        Self::start_at(Home::Temporary(guard::temporary_directory("git")?), 0).await
+    }
+
+    /// Starts a host that keeps its repositories in `directory` and its port from one run to the next.
+    pub async fn start_in(directory: &Path) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(directory)?;
+        let note = directory.join("port");
+        let port = std::fs::read_to_string(&note).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+        let server = Self::start_at(Home::Kept(directory.to_owned()), port).await?;
+        std::fs::write(note, server.address.port().to_string())?;
+        Ok(server)
+    }
+
+    async fn start_at(directory: Home, port: u16) -> anyhow::Result<Self> {
         let hosted = Hosted { bare: directory.path().join("bare"), repositories: Arc::default() };
         std::fs::create_dir_all(&hosted.bare)?;
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let listener = match TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await {
+            Ok(listener) => listener,
+            // Somebody else has the port by now.
+            Err(_) if port != 0 => TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?,
+            Err(error) => return Err(error.into()),
+        };
         let address = listener.local_addr()?;
         let router = backend::router(hosted.clone());
         let serving = tokio::spawn(async move {
@@ -86,6 +104,11 @@ impl GitServer {
 
     /// [`Self::create_repo`], from any directory of files.
     pub async fn create_repo_from(&self, name: &str, files: &Path) -> anyhow::Result<String> {
+        if self.bare_path(name).exists() {
+            // Kept from an earlier run.
+            self.hosted.lock().insert(name.to_owned(), Repository::default());
+            return git::head(&self.work_path(name)).await.with_context(|| format!("reading repository {name}"));
+        }
         let commit = git::create(&self.bare_path(name), &self.work_path(name), files).await;
         self.hosted.lock().insert(name.to_owned(), Repository::default());
         commit.with_context(|| format!("making repository {name}"))

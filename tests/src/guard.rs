@@ -120,6 +120,25 @@ pub fn temporary_directory_in(parent: &Path, prefix: &str) -> io::Result<tempfil
     Ok(directory)
 }
 
+/// Where something lives: for this run only, or kept for the next.
+#[derive(Debug)]
+pub enum Home {
+    /// Removed with its owner.
+    Temporary(tempfile::TempDir),
+    /// Somebody else's to remove.
+    Kept(std::path::PathBuf),
+}
+
+impl Home {
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Temporary(directory) => directory.path(),
+            Self::Kept(directory) => directory,
+        }
+    }
+}
+
 fn start_warden() -> io::Result<ChildStdin> {
     let mut warden = Command::new("sh");
     warden.args(["-c", WARDEN]).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());

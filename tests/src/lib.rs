@@ -5,6 +5,7 @@
 
 pub mod eventually;
 pub mod fixtures;
+pub mod fleet;
 pub mod git_server;
 pub mod guard;
 pub mod leaks;

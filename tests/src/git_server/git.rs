@@ -43,6 +43,11 @@ pub(super) async fn create(bare: &Path, work: &Path, files: &Path) -> anyhow::Re
     record(work, DEFAULT_BRANCH, &["--message", "First commit"]).await
 }
 
+/// The commit that the work tree is on.
+pub(super) async fn head(work: &Path) -> anyhow::Result<String> {
+    Ok(git(work, &["rev-parse", "HEAD"]).await?.trim().to_owned())
+}
+
 pub(super) async fn commit(work: &Path, branch: &str, files: &[(&str, &str)]) -> anyhow::Result<String> {
     check_out(work, branch).await?;
     write(work, files)?;

@@ -9,12 +9,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use rustix::process::{Pid, Signal};
-use tempfile::TempDir;
 
 use super::installation::Installation;
 use super::ports::Ports;
 use crate::eventually::within;
-use crate::guard::{self, GuardedChild};
+use crate::guard::{self, GuardedChild, Home};
 
 /// A cold disk has been seen to take 13 s; a loaded machine takes several times that.
 const START_DEADLINE: Duration = Duration::from_secs(90);
@@ -44,7 +43,7 @@ pub struct RabbitNode {
     node: Option<GuardedChild>,
     port_mapper: GuardedChild,
     // Last, so that it is removed after the processes that write to it are dead.
-    directory: TempDir,
+    directory: Home,
 }
 
 impl RabbitNode {
@@ -66,8 +65,18 @@ impl RabbitNode {
         }
     }
 
+    /// Starts a node that keeps its data in `directory`, and finds there what an earlier one kept.
+    pub async fn start_in(directory: &Path) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(directory)?;
+        Self::start_at(Installation::find()?, &[], Home::Kept(directory.to_owned())).await
+    }
+
     async fn start_once(installation: Installation, settings: &[&str]) -> anyhow::Result<Self> {
         let directory = guard::temporary_directory_in(&installation.temporary_parent(), "rabbitmq")?;
+        Self::start_at(installation, settings, Home::Temporary(directory)).await
+    }
+
+    async fn start_at(installation: Installation, settings: &[&str], directory: Home) -> anyhow::Result<Self> {
         let ports = Ports::free()?;
         let port_mapper = start_port_mapper(&installation, ports).await?;
         let settings = settings.iter().map(|&line| line.to_owned()).collect();
@@ -170,7 +179,7 @@ impl RabbitNode {
     pub async fn control(&self, arguments: &[&str]) -> anyhow::Result<String> {
         let mut command = self.installation.script("rabbitmqctl");
         self.set_environment(&mut command);
-        command.args(["--quiet", "--node", &self.name()]).args(arguments);
+        command.args(["--quiet", "--node", &Self::name()]).args(arguments);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut control = GuardedChild::spawn(command)?;
         let status = control.ended(CONTROL_DEADLINE).await?;
@@ -197,8 +206,9 @@ impl RabbitNode {
         Ok(node.signal(signal)?)
     }
 
-    fn name(&self) -> String {
-        format!("fleet{}@localhost", self.ports.amqp)
+    fn name() -> String {
+        // The same each time, since data is kept by name; a port mapper of its own keeps nodes apart.
+        "fleet@localhost".to_owned()
     }
 
     fn write_configuration(&self) -> anyhow::Result<()> {
@@ -244,7 +254,7 @@ impl RabbitNode {
             .envs(paths.map(|(name, path)| (name, inside.join(path))))
             .env("PATH", PATH)
             .env("LANG", "C.UTF-8")
-            .env("RABBITMQ_NODENAME", self.name())
+            .env("RABBITMQ_NODENAME", Self::name())
             .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
             .env("RABBITMQ_NODE_PORT", amqp.to_string())
             .env("RABBITMQ_DIST_PORT", distribution.to_string())
