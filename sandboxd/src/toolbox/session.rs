@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
 use axum::extract::{Path, Query};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -376,7 +376,8 @@ impl Followed {
             }
         }
         // The client may be gone already.
-        drop(socket.send(Message::Close(None)).await);
+        let normal = CloseFrame { code: close_code::NORMAL, reason: "".into() };
+        drop(socket.send(Message::Close(Some(normal))).await);
     }
 }
 
