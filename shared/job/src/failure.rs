@@ -111,20 +111,28 @@ failure_kinds! {
     ProvisionFailed = "provision.failed", Provision, Upstream;
     /// A version file or package.json cannot be read.
     DetectInvalid = "detect.invalid", Detect, Repository;
+    /// The repository needs something this version cannot install; commands set by hand can.
+    DetectUnsupported = "detect.unsupported", Detect, Repository;
     /// The version that is asked for does not exist.
     ToolchainVersionUnknown = "toolchain.version_unknown", Toolchain, Repository;
     /// The registry or mirror that has the toolchain could not be reached.
     ToolchainUnavailable = "toolchain.unavailable", Toolchain, Upstream;
     /// What was downloaded is not what was pinned.
     ToolchainChecksum = "toolchain.checksum", Toolchain, Repository;
+    /// The toolchain is in place, but shells of the sandbox find another: the base snapshot's PATH is wrong.
+    ToolchainNotOnPath = "toolchain.not_on_path", Toolchain, Configuration;
     /// The lockfile does not match the manifest file, and the plain install failed as well.
     InstallLockfileOutOfSync = "install.lockfile_out_of_sync", Install, Repository;
     /// A package or version does not exist.
     InstallPackageMissing = "install.package_missing", Install, Repository;
+    /// A package is not what the lockfile pins.
+    InstallChecksum = "install.checksum", Install, Repository;
     /// Versions contradict each other, or the engine or platform is refused.
     InstallIncompatible = "install.incompatible", Install, Repository;
     /// A dependency's or the project's install script failed.
     InstallScriptFailed = "install.script_failed", Install, Repository;
+    /// A secret that fleet.toml names is not set in the worker's environment, or is one no build is given.
+    SecretUnavailable = "install.secret_unavailable", Install, Configuration;
     /// A registry refused the credential.
     InstallAuth = "install.auth", Install, Configuration;
     /// A registry did not answer, or with a server error.
