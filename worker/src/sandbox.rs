@@ -13,7 +13,7 @@ mod watching;
 use std::sync::Arc;
 use std::time::Duration;
 
-use daytona::{Execute, ExecuteError, Executed, Toolbox, Upload};
+use daytona::{Execute, Executed, Toolbox, Upload};
 use job::{AttemptId, Failure, Stage};
 
 pub use environment::Environment;

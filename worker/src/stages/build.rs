@@ -1,10 +1,12 @@
-//! The build script, if there is one.
+//! The build script, if there is one. Where the repository itself is to blame, what is installed is still worth having.
 
 use std::time::Duration;
 
-use job::{Failure, Recipe};
+use job::{Blame, CommandStep, Failure, Recipe, Stage};
 
-use crate::sandbox::{Environment, Sandbox};
+use super::install::surroundings;
+use crate::classify;
+use crate::sandbox::{CommandEnd, Environment, Exit, LongCommand, Sandbox};
 
 /// How the build went.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +25,27 @@ pub async fn run(
     environment: &Environment,
     deadline: Duration,
 ) -> Result<Built, Failure> {
-    let _ = (sandbox, path, recipe, environment, deadline);
-    Err(Failure::new(job::FailureKind::Internal, "not yet"))
+    let CommandStep::Run { command, .. } = &recipe.build else { return Ok(Built::Complete) };
+    let long = LongCommand {
+        stage: Stage::Build,
+        label: "build",
+        script: command.clone(),
+        cwd: path.to_owned(),
+        environment: surroundings(environment, &recipe.toolchain),
+        deadline,
+    };
+    let end = sandbox.run(&long).await?;
+    if let Some(failure) = end.starved(Stage::Build, deadline, sandbox.least_free_bytes()) {
+        return Err(failure);
+    }
+    let CommandEnd { exit, tail, .. } = end;
+    let failure = match exit {
+        Exit::Code(0) => return Ok(Built::Complete),
+        Exit::Code(code) | Exit::OutOfMemory(code) => classify::build(&tail).with_output(Some(code), tail),
+        Exit::DeadlinePassed => unreachable!("a passed deadline is told by `starved`"),
+    };
+    match failure.blame() {
+        Blame::Repository => Ok(Built::Partial(failure)),
+        Blame::Upstream | Blame::Capacity | Blame::Resources | Blame::Configuration | Blame::Ours => Err(failure),
+    }
 }

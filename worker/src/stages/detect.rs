@@ -1,9 +1,33 @@
-//! Files of the checkout to a recipe, with every source seen.
+//! Files of the checkout to a recipe, with every source seen, the one that won, and every disagreement in words.
+//!
+//! Reading is one short call for a fixed list of small files; deciding is a pure function of what was read, so that every
+//! shape of repository is a row of a table. What `.harvest.toml` may set is listed there and nowhere else.
 
-use job::{CheckoutSettings, Failure, Recipe, Settings};
+mod commands;
+mod files;
+mod harvest_file;
+mod manager;
+mod node;
+mod releases;
+mod sources;
 
+#[cfg(test)]
+mod tests;
+
+use job::{CheckoutSettings, CommandSetting, Failure, FailureKind, PackageManager, Recipe, Settings, Toolchain};
+
+use self::files::Files;
+use self::harvest_file::HarvestFile;
+use self::releases::Releases;
+use self::sources::Sources;
 use crate::sandbox::Sandbox;
 use crate::stages::toolchain::Mirrors;
+
+/// Files that say that a repository is something this version prepares nothing for.
+const FOREIGN: [&str; 12] = [
+    "pyproject.toml", "requirements.txt", "Pipfile", "Cargo.toml", "go.mod", "Gemfile", "pom.xml", "build.gradle",
+    "build.gradle.kts", "composer.json", "deno.json", "mix.exs",
+];
 
 /// What the checkout asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +40,54 @@ pub struct Detected {
 
 /// Reads the checkout at `path` and decides what to run in it.
 pub async fn run(sandbox: &Sandbox, path: &str, settings: &Settings, mirrors: &Mirrors) -> Result<Detected, Failure> {
-    let _ = (sandbox, path, settings, mirrors);
-    Err(Failure::new(job::FailureKind::Internal, "not yet"))
+    let files = files::read(sandbox, path).await?;
+    let wanted = releases::wanted(&files, settings)?;
+    let releases = releases::fetch(sandbox, mirrors, wanted).await?;
+    detect(&files, settings, &releases)
+}
+
+fn detect(files: &Files, settings: &Settings, releases: &Releases) -> Result<Detected, Failure> {
+    let file = HarvestFile::read(files)?;
+    let mut sources = Sources::default();
+    let toolchain = toolchain(files, settings, &file, releases, &mut sources)?;
+    let install = commands::install(files, settings, &file, &toolchain, &mut sources)?;
+    let build = commands::build(files, settings, &file, &toolchain, &mut sources)?;
+    let verify = commands::verify(settings, &file, &mut sources);
+    let (sources, conflicts) = sources.into_parts();
+    let checkout = file.checkout(&settings.checkout);
+    Ok(Detected { recipe: Recipe { toolchain, install, build, verify, sources, conflicts }, checkout })
+}
+
+fn toolchain(
+    files: &Files,
+    settings: &Settings,
+    file: &HarvestFile,
+    releases: &Releases,
+    sources: &mut Sources,
+) -> Result<Toolchain, Failure> {
+    let asked_for = settings.toolchain.node.is_some() || file.toolchain.node.is_some();
+    if !files.has("package.json") && !asked_for {
+        if let Some(name) = FOREIGN.iter().find(|name| files.has(name)) {
+            sources.conflict(format!(
+                "{name} is there, but only Node projects get a toolchain of their own so far; set commands.install and commands.build to prepare this one"
+            ));
+        }
+        return Ok(Toolchain::None);
+    }
+    let node = node::decide(files, settings, file, releases, sources)?;
+    let package_manager = manager::decide(files, settings, file, releases, &node, sources)?;
+    Ok(Toolchain::Node { node: node.to_string(), package_manager })
+}
+
+/// Whether something with precedence over detection says what to do.
+fn set_by_hand<'a>(settings: Option<&'a CommandSetting>, file: Option<&'a CommandSetting>) -> Option<(&'a CommandSetting, &'static str)> {
+    settings.map(|set| (set, "settings")).or_else(|| file.map(|set| (set, ".harvest.toml")))
+}
+
+fn invalid(message: impl AsRef<str>) -> Failure {
+    Failure::new(FailureKind::DetectInvalid, message)
+}
+
+fn npm_of_node() -> PackageManager {
+    PackageManager { kind: job::PackageManagerKind::Npm, version: None, integrity: None }
 }

@@ -1,17 +1,25 @@
-//! Dependencies, by the lockfile where there is one.
+//! Dependencies: by the lockfile where there is one, and plainly, once and flagged, where it is out of step.
 
 use std::time::Duration;
 
-use job::{Failure, LockfileHash, Recipe};
+use job::{CommandStep, Failure, FailureKind, LockfileHash, PackageManagerKind, Recipe, Stage, Toolchain};
 
-use crate::sandbox::{Environment, Sandbox};
+use crate::classify;
+use crate::sandbox::{CommandEnd, Environment, Exit, LongCommand, SHORT, Sandbox};
+
+/// The lockfile did not match and dependencies were resolved anew; the file itself is as committed.
+pub const DEGRADED_LOCKFILE: &str = "degraded.lockfile";
+/// There is no lockfile.
+pub const DEGRADED_NO_LOCKFILE: &str = "degraded.no_lockfile";
+
+const LOCKFILES: &str = include_str!("install/lockfiles.sh");
 
 /// What was installed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Installed {
-    /// What a session should know: `degraded.lockfile`, `degraded.no_lockfile`.
+    /// What a session should know: [`DEGRADED_LOCKFILE`], [`DEGRADED_NO_LOCKFILE`].
     pub flags: Vec<String>,
-    /// The lockfiles it was installed from.
+    /// The lockfiles as committed, for the manifest.
     pub lockfiles: Vec<LockfileHash>,
 }
 
@@ -23,6 +31,97 @@ pub async fn run(
     environment: &Environment,
     deadline: Duration,
 ) -> Result<Installed, Failure> {
-    let _ = (sandbox, path, recipe, environment, deadline);
-    Err(Failure::new(job::FailureKind::Internal, "not yet"))
+    let CommandStep::Run { command, fallback, from } = &recipe.install else {
+        return Ok(Installed { flags: Vec::new(), lockfiles: lockfiles(sandbox, path).await? });
+    };
+    let environment = surroundings(environment, &recipe.toolchain);
+    let mut flags = Vec::new();
+    let first = attempt(sandbox, path, "frozen", command, &environment, deadline).await?;
+    if let Err(failure) = first {
+        let out_of_step = failure.id == FailureKind::InstallLockfileOutOfSync;
+        let Some(fallback) = fallback.as_ref().filter(|_| out_of_step) else { return Err(failure) };
+        match attempt(sandbox, path, "plain", fallback, &environment, deadline).await? {
+            Ok(()) => flags.push(DEGRADED_LOCKFILE.to_owned()),
+            Err(plain) if plain.id == FailureKind::InstallFailed => {
+                let message = format!("{}; a plain install failed as well: {}", failure.message, plain.message);
+                return Err(Failure::new(failure.id, message).with_output(plain.exit_code, plain.log_tail));
+            }
+            Err(plain) => return Err(plain),
+        }
+    }
+    let lockfiles = lockfiles(sandbox, path).await?;
+    if from == "package.json" && lockfiles.is_empty() {
+        flags.push(DEGRADED_NO_LOCKFILE.to_owned());
+    }
+    Ok(Installed { flags, lockfiles })
+}
+
+/// The outer result is the platform's, the inner one the command's.
+async fn attempt(
+    sandbox: &Sandbox,
+    path: &str,
+    label: &'static str,
+    command: &str,
+    environment: &Environment,
+    deadline: Duration,
+) -> Result<Result<(), Failure>, Failure> {
+    let long = LongCommand {
+        stage: Stage::Install,
+        label,
+        script: command.to_owned(),
+        cwd: path.to_owned(),
+        environment: environment.clone(),
+        deadline,
+    };
+    let end = sandbox.run(&long).await?;
+    if let Some(failure) = end.starved(Stage::Install, deadline, sandbox.least_free_bytes()) {
+        return Err(failure);
+    }
+    let CommandEnd { exit, tail, .. } = end;
+    Ok(match exit {
+        Exit::Code(0) => Ok(()),
+        Exit::Code(code) | Exit::OutOfMemory(code) => Err(classify::install(&tail).with_output(Some(code), tail)),
+        Exit::DeadlinePassed => unreachable!("a passed deadline is told by `starved`"),
+    })
+}
+
+/// Puts the lockfiles back as they were committed, and hashes them.
+async fn lockfiles(sandbox: &Sandbox, path: &str) -> Result<Vec<LockfileHash>, Failure> {
+    let environment = Environment::new().with("HARVEST_PATH", path);
+    let executed = sandbox.short(Stage::Install, LOCKFILES, &environment, SHORT).await?;
+    if executed.exit_code != 0 {
+        let text = format!("the lockfiles could not be put back: {}", executed.result.trim());
+        return Err(Failure::new(FailureKind::Internal, text).at(Stage::Install));
+    }
+    let hashes = executed.result.lines().filter_map(|line| line.split_once("  "));
+    Ok(hashes.map(|(sha256, path)| LockfileHash { path: path.to_owned(), sha256: sha256.to_owned() }).collect())
+}
+
+/// What every install and build is told, unless the target's settings say otherwise.
+pub(super) fn surroundings(environment: &Environment, toolchain: &Toolchain) -> Environment {
+    let environment = environment
+        .clone()
+        // No prompts, no progress bars.
+        .or("CI", "true")
+        .or("NO_COLOR", "1")
+        // Hooks are for people who commit.
+        .or("HUSKY", "0")
+        .or("LEFTHOOK", "0")
+        .or("npm_config_fund", "false")
+        .or("npm_config_audit", "false")
+        .or("npm_config_update_notifier", "false")
+        .or("npm_config_fetch_retries", "5")
+        // The versions are in place: nobody fetches others behind our back.
+        .or("COREPACK_ENABLE_DOWNLOAD_PROMPT", "0")
+        .or("COREPACK_ENABLE_AUTO_PIN", "0")
+        .or("NEXT_TELEMETRY_DISABLED", "1");
+    match toolchain {
+        // npm warns of a setting it does not know, so only pnpm hears of it.
+        Toolchain::Node { package_manager, .. } if package_manager.kind == PackageManagerKind::Pnpm => {
+            environment.or("npm_config_manage_package_manager_versions", "false").or("npm_config_production", "false")
+        }
+        // The build needs the development dependencies, whatever NODE_ENV says.
+        Toolchain::Node { .. } => environment.or("npm_config_include", "dev"),
+        Toolchain::None => environment,
+    }
 }
