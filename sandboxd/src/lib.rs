@@ -118,15 +118,14 @@ async fn accept(
         outcome = &mut serving => Some(outcome),
     };
     server.end().await;
-    let outcome = match ended_early {
-        Some(outcome) => outcome,
-        None => {
-            let Ok(outcome) = tokio::time::timeout(CLOSE_DEADLINE, &mut serving).await else {
-                serving.abort();
-                return Ok(());
-            };
-            outcome
-        }
+    let outcome = if let Some(outcome) = ended_early {
+        outcome
+    } else {
+        let Ok(outcome) = tokio::time::timeout(CLOSE_DEADLINE, &mut serving).await else {
+            serving.abort();
+            return Ok(());
+        };
+        outcome
     };
     outcome.map_err(|error| Error::Listener(std::io::Error::other(error)))?.map_err(Error::Listener)
 }

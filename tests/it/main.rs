@@ -2,4 +2,5 @@
 
 #![allow(clippy::unwrap_used, reason = "a step of a test that fails ends it, with the place")]
 
+mod contract;
 mod harness;
