@@ -1,1 +1,55 @@
-//! Placeholder.
+//! Everything said to RabbitMQ, and the only crate that names lapin.
+//!
+//! - [`Broker`]: the connections of a process, supervised by us; [`Topology`]: what is declared.
+//! - [`Publisher`]: persistent, mandatory, confirmed, with a deadline.
+//! - [`Slot`] and [`Delivery`]: one message at a time, ended in exactly one way, the next confirmed before the old is
+//!   acknowledged.
+//! - [`DeadLetterDesk`], [`Register`], [`Ledger`], [`Lock`], [`Control`]: what operators and keepers work with.
+//!
+//! What does not belong here: what a job means, when to retry it, and spans (the trace travels in the envelope).
+#![warn(missing_docs)]
+
+mod broker;
+mod connection;
+mod control;
+mod dead_letter;
+mod dead_letters;
+mod delivery;
+mod depths;
+mod doorbell;
+mod error;
+mod headers;
+mod ledger;
+mod link;
+mod lock;
+mod pool;
+mod publish;
+mod publish_many;
+mod register;
+mod settings;
+mod slot;
+mod status;
+mod stream;
+mod topology;
+
+pub use broker::Broker;
+pub use control::Control;
+pub use dead_letter::{BrokerDeath, DeadLetter, DeadLetterId};
+pub use dead_letters::{DeadLetterDesk, DeskError, MAX_LISTED, Replay};
+pub use delivery::{Delivery, Message, Settled};
+pub use depths::QueueDepths;
+pub use error::{BrokerError, ClientError, ConnectError, PublishError};
+pub use headers::MAX_HEADER_BYTES;
+pub use ledger::Ledger;
+pub use lock::{Lock, LockError};
+pub use publish::Publisher;
+pub use publish_many::JobMessage;
+pub use register::{Register, SyncError};
+pub use settings::BrokerSettings;
+pub use slot::Slot;
+pub use status::BrokerStatus;
+pub use stream::ReadFrom;
+pub use topology::{
+    Argument, Binding, Exchange, ExchangeType, LockName, QueueObject, RetryQueue, Topology, TopologyError,
+    WorkQueue,
+};

@@ -1,0 +1,223 @@
+//! The desk at which one operator at a time works through the dead letters, under a lock: two who looked at once would
+//! each see half, and could replay one letter twice.
+//!
+//! Invariant: nothing leaves the queue but by an act on it; what was only looked at goes back when the desk is closed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::Utc;
+use futures::StreamExt as _;
+use job::{Envelope, Job};
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::types::FieldTable;
+use lapin::{Acker, Channel, Consumer};
+use thiserror::Error;
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use crate::dead_letter::{DeadLetter, DeadLetterId};
+use crate::doorbell::depth;
+use crate::error::{BrokerError, PublishError};
+use crate::headers::HeaderWriter;
+use crate::lock::{Lock, LockError};
+use crate::publish::Outgoing;
+use crate::{Broker, LockName, Topology, WorkQueue};
+
+/// The most AMQP lets one consumer hold; a queue deeper than this is worked through in several looks.
+pub const MAX_LISTED: usize = u16::MAX as usize;
+
+const STILL_COMING: Duration = Duration::from_secs(3);
+const NO_MORE: Duration = Duration::from_millis(150);
+const ACK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why something was not done with a dead letter.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum DeskError {
+    /// No such letter in the last list.
+    #[error("no dead letter `{0}` is listed")]
+    NotListed(DeadLetterId),
+    /// The caller decided against it.
+    #[error("skipped")]
+    Skipped,
+    /// It could not be published; it is still among the dead letters.
+    #[error("not published; the dead letter is still there")]
+    Publish(#[from] PublishError),
+    /// The connection, and with it the lock, was lost before the letter could be removed: it comes again.
+    #[error(
+        "the connection was lost: the dead letter is still there, what was published for it may be in the queue"
+    )]
+    Lost,
+    /// The broker did not answer as it should.
+    #[error("the dead letters cannot be read")]
+    Broker(#[from] BrokerError),
+}
+
+/// What is published for a dead letter.
+#[derive(Debug, Clone)]
+pub enum Replay {
+    /// This job, under the letter's id.
+    Job(Box<Job>),
+    /// The recorded bytes.
+    AsRecorded,
+    /// Nothing.
+    Skip,
+}
+
+/// The operator's hold on the dead letters, until it is closed, dropped or lost.
+pub struct DeadLetterDesk {
+    lock: Lock,
+    topology: Arc<Topology>,
+    letters: Vec<Arc<DeadLetter>>,
+    held: HashMap<DeadLetterId, Vec<Acker>>,
+    channel: Option<Channel>,
+}
+
+impl std::fmt::Debug for DeadLetterDesk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DeadLetterDesk").field("letters", &self.letters.len()).finish_non_exhaustive()
+    }
+}
+
+impl Broker {
+    /// Takes the desk; [`LockError::Held`] while another operator has it.
+    pub async fn dead_letters(&self) -> Result<DeadLetterDesk, LockError> {
+        let lock = self.try_lock(LockName::DeadLetters).await?;
+        let topology = self.inner.topology.clone();
+        Ok(DeadLetterDesk { lock, topology, letters: Vec::new(), held: HashMap::new(), channel: None })
+    }
+}
+
+impl DeadLetterDesk {
+    /// Every dead letter, oldest first, at most [`MAX_LISTED`]. They are held until the desk is closed.
+    pub async fn list(&mut self) -> Result<Vec<Arc<DeadLetter>>, DeskError> {
+        self.put_back().await;
+        let channel = self.lock.live.channel().await?;
+        let depth = depth(&channel, self.topology.dead_queue()).await?;
+        let expected = usize::try_from(depth).unwrap_or(MAX_LISTED).min(MAX_LISTED);
+        let mut consumer = self.consume(&channel).await?;
+        let mut letters = Vec::with_capacity(expected);
+        while letters.len() < MAX_LISTED {
+            let patience = if letters.len() < expected { STILL_COMING } else { NO_MORE };
+            let Ok(next) = timeout(patience, consumer.next()).await else { break };
+            let Some(Ok(delivery)) = next else { return Err(DeskError::Lost) };
+            let letter = DeadLetter::read(delivery.routing_key.as_str(), &delivery.properties, delivery.data);
+            self.held.entry(letter.id.clone()).or_default().push(delivery.acker);
+            letters.push(Arc::new(letter));
+        }
+        letters.sort_by(|a, b| (a.died_at, &a.id).cmp(&(b.died_at, &b.id)));
+        self.channel = Some(channel);
+        self.letters.clone_from(&letters);
+        Ok(letters)
+    }
+
+    async fn consume(&self, channel: &Channel) -> Result<Consumer, BrokerError> {
+        channel.basic_qos(u16::MAX, BasicQosOptions::default()).await?;
+        let queue = self.topology.dead_queue();
+        let options = BasicConsumeOptions::default();
+        Ok(channel.basic_consume(queue.into(), "".into(), options, FieldTable::default()).await?)
+    }
+
+    /// Publishes what `prepare` makes of each letter to the on-demand queue as a first attempt, then removes the letter;
+    /// one by one, each with its result: the replay's id.
+    pub async fn replay(
+        &mut self,
+        ids: &[DeadLetterId],
+        mut prepare: impl FnMut(&DeadLetter) -> Replay,
+    ) -> Vec<(DeadLetterId, Result<Uuid, DeskError>)> {
+        let mut results = Vec::with_capacity(ids.len());
+        for id in ids {
+            let result = match self.listed(id) {
+                Some(letter) => {
+                    let replay = prepare(&letter);
+                    self.replay_one(&letter, replay).await
+                }
+                None => Err(DeskError::NotListed(id.clone())),
+            };
+            results.push((id.clone(), result));
+        }
+        results
+    }
+
+    async fn replay_one(&mut self, letter: &DeadLetter, replay: Replay) -> Result<Uuid, DeskError> {
+        let id = Uuid::now_v7();
+        let envelope = anew(&letter.envelope, id);
+        let queue = WorkQueue::OnDemand;
+        let message = match replay {
+            Replay::Skip => return Err(DeskError::Skipped),
+            Replay::Job(job) => Outgoing::job(&self.topology, &job, &envelope, queue)?,
+            Replay::AsRecorded => {
+                let headers = HeaderWriter::of(&envelope, queue, None);
+                letter.outgoing(self.topology.jobs_exchange(), queue.as_str(), headers)
+            }
+        };
+        self.lock.publisher().publish(&message).await?;
+        self.remove(&letter.id).await?;
+        Ok(id)
+    }
+
+    /// Removes letters for good; one by one, each with its result.
+    pub async fn discard(&mut self, ids: &[DeadLetterId]) -> Vec<(DeadLetterId, Result<(), DeskError>)> {
+        let mut results = Vec::with_capacity(ids.len());
+        for id in ids {
+            results.push((id.clone(), self.remove(id).await));
+        }
+        results
+    }
+
+    /// Puts a letter that was exported back among the dead letters.
+    pub async fn restore(&mut self, letter: &DeadLetter) -> Result<(), DeskError> {
+        let headers = HeaderWriter::of(&letter.envelope, letter.home, None);
+        let headers = match &letter.story {
+            Some(story) => headers.with_story(story),
+            None => headers,
+        };
+        let message = letter.outgoing(self.topology.dlx(), letter.home.as_str(), headers);
+        Ok(self.lock.publisher().publish(&message).await?)
+    }
+
+    /// Puts every letter that is left back and gives the desk to the next.
+    pub async fn close(mut self) {
+        self.put_back().await;
+        self.lock.live.close().await;
+    }
+
+    fn listed(&self, id: &DeadLetterId) -> Option<Arc<DeadLetter>> {
+        self.letters.iter().find(|letter| letter.id == *id).filter(|_| self.held.contains_key(id)).cloned()
+    }
+
+    /// Acknowledges a letter and its copies.
+    async fn remove(&mut self, id: &DeadLetterId) -> Result<(), DeskError> {
+        let copies = self.held.remove(id).ok_or_else(|| DeskError::NotListed(id.clone()))?;
+        self.letters.retain(|letter| letter.id != *id);
+        for acker in copies {
+            match timeout(ACK_TIMEOUT, acker.ack(BasicAckOptions::default())).await {
+                Ok(Ok(true)) => {}
+                Ok(Ok(false) | Err(_)) | Err(_) => return Err(DeskError::Lost),
+            }
+        }
+        Ok(())
+    }
+
+    async fn put_back(&mut self) {
+        self.letters.clear();
+        self.held.clear();
+        if let Some(channel) = self.channel.take()
+            && let Ok(Err(error)) = timeout(ACK_TIMEOUT, channel.close(200, "put back".into())).await
+        {
+            tracing::debug!(%error, "channel closed uncleanly");
+        }
+    }
+}
+
+/// A first attempt again, which remembers what was before.
+fn anew(envelope: &Envelope, replay: Uuid) -> Envelope {
+    let mut anew = Envelope::first(Utc::now(), envelope.trace.clone());
+    anew.history.clone_from(&envelope.history);
+    anew.last_error.clone_from(&envelope.last_error);
+    anew.previous_attempt_trace.clone_from(&envelope.previous_attempt_trace);
+    anew.replay = Some(replay);
+    anew
+}

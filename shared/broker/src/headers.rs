@@ -1,0 +1,269 @@
+//! The envelope as AMQP headers and back. Headers are always built anew from the envelope, so whatever the broker or a
+//! stranger put there (`x-death`, `x-delivery-count`, ...) never travels on.
+//!
+//! Invariant: all headers of a message together stay under [`MAX_HEADER_BYTES`], whatever goes in: a larger header frame
+//! would kill the connection, and the redelivery the next one.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use job::{AttemptNote, DeadLetterStory, Envelope, LeaseSeen, Tail, bounded};
+use lapin::types::{AMQPValue, FieldTable};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::WorkQueue;
+
+/// The most bytes all headers of a message have together.
+pub const MAX_HEADER_BYTES: usize = 16 * 1024;
+
+const LAST_ERROR_BYTES: usize = 1024;
+const HISTORY_BYTES: usize = 4 * 1024;
+const LEASE_BYTES: usize = 1024;
+const TRACE_KEYS: [&str; 2] = ["traceparent", "tracestate"];
+const TRACE_BYTES: usize = 512;
+/// Left free beside the story for what the broker adds when it dead-letters a message itself.
+const RESERVE_BYTES: usize = 1024;
+
+pub(crate) const ATTEMPT: &str = "x-attempt";
+const TICK: &str = "x-tick";
+const FIRST_ENQUEUED: &str = "x-first-enqueued";
+const ENQUEUED: &str = "x-enqueued";
+const LAST_ERROR: &str = "x-last-error";
+const HISTORY: &str = "x-history";
+const LEASE_SEEN: &str = "x-lease-seen";
+const PREVIOUS_ATTEMPT: &str = "x-previous-attempt";
+const REPLAY: &str = "x-replay-id";
+const HANDED_BACK: &str = "x-handed-back";
+const HOME: &str = "x-home";
+const STORY: &str = "x-story";
+
+/// An envelope as it was read, with the names of the headers that could not be.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ReadEnvelope {
+    /// What was read; what could not be has its value of a first attempt.
+    pub(crate) envelope: Envelope,
+    /// Headers that were there and could not be read.
+    pub(crate) unreadable: Vec<&'static str>,
+}
+
+/// Writes headers and keeps count of their size.
+pub(crate) struct HeaderWriter {
+    table: FieldTable,
+    bytes: usize,
+}
+
+impl HeaderWriter {
+    /// The headers of this envelope.
+    pub(crate) fn of(envelope: &Envelope, home: WorkQueue, tick: Option<String>) -> Self {
+        let mut this = Self { table: FieldTable::default(), bytes: 4 };
+        this.number(ATTEMPT, envelope.attempt);
+        this.number(HANDED_BACK, envelope.handed_back);
+        this.text(HOME, home.as_str());
+        this.text(FIRST_ENQUEUED, &envelope.first_enqueued.to_rfc3339());
+        this.text(ENQUEUED, &envelope.enqueued.to_rfc3339());
+        if let Some(tick) = tick {
+            this.text(TICK, &tick);
+        }
+        for key in TRACE_KEYS {
+            if let Some(value) = envelope.trace.get(key).filter(|value| value.len() <= TRACE_BYTES) {
+                this.text(key, value);
+            }
+        }
+        if let Some(previous) =
+            envelope.previous_attempt_trace.as_ref().filter(|text| text.len() <= TRACE_BYTES)
+        {
+            this.text(PREVIOUS_ATTEMPT, previous);
+        }
+        if let Some(replay) = envelope.replay {
+            this.text(REPLAY, &replay.to_string());
+        }
+        if let Some(error) = &envelope.last_error {
+            this.text(LAST_ERROR, &bounded(error, LAST_ERROR_BYTES));
+        }
+        if let Some(lease) = envelope.lease_seen.as_ref().map(json).filter(|text| text.len() <= LEASE_BYTES) {
+            this.text(LEASE_SEEN, &lease);
+        }
+        if let Some(history) = bounded_history(&envelope.history) {
+            this.text(HISTORY, &history);
+        }
+        this
+    }
+
+    /// With the story of a dead letter in what room is left.
+    pub(crate) fn with_story(mut self, story: &DeadLetterStory) -> Self {
+        let room = MAX_HEADER_BYTES.saturating_sub(self.bytes + RESERVE_BYTES + STORY.len() + 8);
+        let story = bounded_story(story, room);
+        self.text(STORY, &story);
+        self
+    }
+
+    pub(crate) fn finish(self) -> FieldTable {
+        self.table
+    }
+
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn text(&mut self, key: &'static str, value: &str) {
+        self.bytes += key.len() + value.len() + 6;
+        self.table.insert(key.into(), AMQPValue::LongString(value.into()));
+    }
+
+    fn number(&mut self, key: &'static str, value: u32) {
+        self.bytes += key.len() + 10;
+        self.table.insert(key.into(), AMQPValue::LongLongInt(i64::from(value)));
+    }
+}
+
+/// The latest notes that fit; none when there are none.
+fn bounded_history(history: &[AttemptNote]) -> Option<String> {
+    let newest = &history[history.len().saturating_sub(job::MAX_HISTORY)..];
+    (0..newest.len()).map(|skip| json(&newest[skip..])).find(|text| text.len() <= HISTORY_BYTES)
+}
+
+/// The story as JSON of at most `room` bytes: the log's oldest lines go first, then long sentences.
+fn bounded_story(story: &DeadLetterStory, room: usize) -> String {
+    let mut story = story.clone();
+    let mut tail_bytes = Tail::HEADER_BYTES;
+    loop {
+        if let Some(failure) = &mut story.failure {
+            failure.log_tail = failure.log_tail.last_bytes(tail_bytes);
+        }
+        let text = json(&story);
+        if text.len() <= room || tail_bytes == 0 {
+            break;
+        }
+        // JSON may write one byte as six, so halving finds the fit where subtracting would overshoot.
+        tail_bytes = if tail_bytes < 64 { 0 } else { tail_bytes / 2 };
+    }
+    for sentence_bytes in [1024, 256, 64, 0] {
+        let text = json(&story);
+        if text.len() <= room {
+            return text;
+        }
+        shorten_sentences(&mut story, sentence_bytes);
+    }
+    json(&story)
+}
+
+fn shorten_sentences(story: &mut DeadLetterStory, bytes: usize) {
+    let shorten = |text: &mut String| *text = bounded(text, bytes.max(16));
+    if let Some(failure) = &mut story.failure {
+        shorten(&mut failure.message);
+        if let job::Scope::GitHost(host) = &mut failure.scope {
+            shorten(host);
+        }
+    }
+    story.decode_error.as_mut().map(shorten);
+    story.trace_id.as_mut().map(shorten);
+    shorten(&mut story.worker);
+    shorten(&mut story.queue);
+}
+
+fn json<T: Serialize + ?Sized>(value: &T) -> String {
+    serde_json::to_string(value)
+        .unwrap_or_else(|error| unreachable!("headers have only string keys: {error}"))
+}
+
+/// Reads headers leniently: a message of a stranger, or of another version, is still a message.
+pub(crate) struct HeaderReader<'a> {
+    table: Option<&'a FieldTable>,
+    unreadable: Vec<&'static str>,
+}
+
+impl<'a> HeaderReader<'a> {
+    pub(crate) fn new(table: Option<&'a FieldTable>) -> Self {
+        Self { table, unreadable: Vec::new() }
+    }
+
+    pub(crate) fn value(&self, key: &str) -> Option<&'a AMQPValue> {
+        self.table?.inner().get(key)
+    }
+
+    /// A text, whatever AMQP type it has.
+    pub(crate) fn text(&self, key: &str) -> Option<&'a str> {
+        text_of(self.value(key)?)
+    }
+
+    /// A whole number, whatever AMQP type it has.
+    pub(crate) fn number(&self, key: &str) -> Option<i64> {
+        number_of(self.value(key)?)
+    }
+
+    pub(crate) fn home(&self) -> Option<WorkQueue> {
+        self.text(HOME).and_then(WorkQueue::from_str)
+    }
+
+    pub(crate) fn story(&self) -> Option<DeadLetterStory> {
+        serde_json::from_str(self.text(STORY)?).ok()
+    }
+
+    /// The envelope; `sent` is the message's own time, for want of the headers.
+    pub(crate) fn envelope(mut self, sent: DateTime<Utc>) -> ReadEnvelope {
+        let mut envelope = Envelope::first(sent, BTreeMap::new());
+        envelope.attempt = self.read(ATTEMPT, Self::count).unwrap_or(1).max(1);
+        envelope.handed_back = self.read(HANDED_BACK, Self::count).unwrap_or(0);
+        envelope.first_enqueued = self.read(FIRST_ENQUEUED, Self::time).unwrap_or(sent);
+        envelope.enqueued = self.read(ENQUEUED, Self::time).unwrap_or(sent);
+        envelope.last_error = self.read(LAST_ERROR, |this, key| this.text(key).map(str::to_owned));
+        envelope.previous_attempt_trace =
+            self.read(PREVIOUS_ATTEMPT, |this, key| this.text(key).map(str::to_owned));
+        envelope.replay = self.read(REPLAY, |this, key| this.text(key)?.parse().ok());
+        envelope.history = self.read(HISTORY, Self::json::<Vec<AttemptNote>>).unwrap_or_default();
+        envelope.lease_seen = self.read(LEASE_SEEN, Self::json::<LeaseSeen>);
+        for key in TRACE_KEYS {
+            if let Some(value) = self.text(key) {
+                envelope.trace.insert(key.to_owned(), value.to_owned());
+            }
+        }
+        ReadEnvelope { envelope, unreadable: self.unreadable }
+    }
+
+    fn read<T>(&mut self, key: &'static str, parse: impl Fn(&Self, &'static str) -> Option<T>) -> Option<T> {
+        self.value(key)?;
+        let value = parse(self, key);
+        if value.is_none() {
+            self.unreadable.push(key);
+        }
+        value
+    }
+
+    fn count(&self, key: &'static str) -> Option<u32> {
+        self.number(key).and_then(|number| u32::try_from(number).ok())
+    }
+
+    fn time(&self, key: &'static str) -> Option<DateTime<Utc>> {
+        self.text(key)?.parse().ok()
+    }
+
+    fn json<T: DeserializeOwned>(&self, key: &'static str) -> Option<T> {
+        serde_json::from_str(self.text(key)?).ok()
+    }
+}
+
+pub(crate) fn text_of(value: &AMQPValue) -> Option<&str> {
+    if let AMQPValue::LongString(text) = value {
+        return std::str::from_utf8(text.as_bytes()).ok();
+    }
+    if let AMQPValue::ShortString(text) = value { Some(text.as_str()) } else { None }
+}
+
+pub(crate) fn number_of(value: &AMQPValue) -> Option<i64> {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "every other AMQP type is not a whole number")]
+    match value {
+        AMQPValue::ShortShortInt(number) => Some(i64::from(*number)),
+        AMQPValue::ShortShortUInt(number) => Some(i64::from(*number)),
+        AMQPValue::ShortInt(number) => Some(i64::from(*number)),
+        AMQPValue::ShortUInt(number) => Some(i64::from(*number)),
+        AMQPValue::LongInt(number) => Some(i64::from(*number)),
+        AMQPValue::LongUInt(number) => Some(i64::from(*number)),
+        AMQPValue::LongLongInt(number) => Some(*number),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,174 @@
+//! A connection that is always being kept: opened, watched, and opened anew 100 ms to 2 s after it was lost, for ever,
+//! until shutdown. Users see the live connection of the moment and are told when it is gone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::Utc;
+use rand::RngExt as _;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::connection::{Connector, Live};
+use crate::error::{BrokerError, ConnectError};
+use crate::status::{BrokerStatus, Purpose, StatusBoard};
+
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// The live connection of the moment, if there is one.
+#[derive(Clone)]
+pub(crate) struct Link {
+    live: watch::Receiver<Option<Arc<Live>>>,
+}
+
+impl Link {
+    /// A link that ends with its one connection: what a lock is held by must never be replaced by another.
+    pub(crate) fn only(live: Arc<Live>) -> Self {
+        let (sender, receiver) = watch::channel(Some(live.clone()));
+        tokio::spawn(async move {
+            live.lost().cancelled().await;
+            sender.send_replace(None);
+        });
+        Self { live: receiver }
+    }
+
+    /// The connection, waiting at most `patience` for one.
+    pub(crate) async fn live(&self, patience: Duration) -> Result<Arc<Live>, BrokerError> {
+        let mut receiver = self.live.clone();
+        let usable = |live: &Option<Arc<Live>>| live.as_ref().is_some_and(|live| !live.is_lost());
+        let found = timeout(patience, receiver.wait_for(usable)).await;
+        match found {
+            Ok(Ok(live)) => live.clone().ok_or(BrokerError::Disconnected),
+            Ok(Err(_)) | Err(_) => Err(BrokerError::Disconnected),
+        }
+    }
+}
+
+/// What keeps one link; runs until `stop`.
+pub(crate) struct Supervisor {
+    pub(crate) purpose: Purpose,
+    pub(crate) connector: Arc<Connector>,
+    pub(crate) board: Arc<StatusBoard>,
+    pub(crate) stop: CancellationToken,
+    /// The outcome of the latest try that failed, for whoever waits for the first connection.
+    pub(crate) failure: watch::Sender<Option<ConnectError>>,
+    live: watch::Sender<Option<Arc<Live>>>,
+}
+
+impl Supervisor {
+    pub(crate) fn new(
+        purpose: Purpose,
+        connector: Arc<Connector>,
+        board: Arc<StatusBoard>,
+        stop: CancellationToken,
+        failure: watch::Sender<Option<ConnectError>>,
+    ) -> (Self, Link) {
+        let (live, receiver) = watch::channel(None);
+        (Self { purpose, connector, board, stop, failure, live }, Link { live: receiver })
+    }
+
+    pub(crate) async fn run(self) {
+        while let Some(live) = self.connect().await {
+            self.board.post(self.purpose, BrokerStatus::Connected);
+            self.live.send_replace(Some(live.clone()));
+            self.watch(&live).await;
+            self.live.send_replace(None);
+            if !self.stop.is_cancelled() {
+                tracing::warn!(
+                    connection = self.purpose.as_str(),
+                    "connection to RabbitMQ lost, reconnecting"
+                );
+                self.post_down("connection lost");
+            }
+            live.close().await;
+        }
+        self.post_down("closed");
+    }
+
+    /// Tries until it works; none at shutdown.
+    async fn connect(&self) -> Option<Arc<Live>> {
+        let mut pause = FIRST_PAUSE;
+        let mut tries: u64 = 0;
+        loop {
+            let opened = tokio::select! {
+                () = self.stop.cancelled() => return None,
+                opened = self.connector.open(self.purpose.as_str()) => opened,
+            };
+            let error = match opened {
+                Ok(live) => {
+                    tracing::info!(connection = self.purpose.as_str(), address = %self.connector.address, "connected to RabbitMQ");
+                    return Some(live);
+                }
+                Err(error) => error,
+            };
+            tries += 1;
+            // Once per outage loudly, then quietly: a broker away for an hour is one fact, not two thousand.
+            let text = chain(&error);
+            if tries == 1 {
+                tracing::warn!(connection = self.purpose.as_str(), error = %text, "cannot connect to RabbitMQ, trying on");
+            } else {
+                tracing::debug!(connection = self.purpose.as_str(), error = %text, tries, "cannot connect to RabbitMQ, trying on");
+            }
+            self.post_down(&text);
+            self.failure.send_replace(Some(error));
+            tokio::select! {
+                () = self.stop.cancelled() => return None,
+                () = sleep(jittered(pause)) => {}
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Until the connection is lost or no longer wanted, saying meanwhile whether the broker blocks it.
+    async fn watch(&self, live: &Live) {
+        let mut blocked = live.blocked();
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = live.lost().cancelled() => return,
+                changed = blocked.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                }
+            }
+            let status = match blocked.borrow_and_update().clone() {
+                Some(reason) => BrokerStatus::Blocked { reason },
+                None => BrokerStatus::Connected,
+            };
+            tracing::warn!(
+                connection = self.purpose.as_str(),
+                ?status,
+                "RabbitMQ changed whether it takes messages"
+            );
+            self.board.post(self.purpose, status);
+        }
+    }
+
+    fn post_down(&self, error: &str) {
+        let status = BrokerStatus::Disconnected { since: Utc::now(), error: error.to_owned() };
+        self.board.post(self.purpose, status);
+    }
+}
+
+/// An error with its causes, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text.push_str(": ");
+            text.push_str(&inner_text);
+        }
+        cause = inner.source();
+    }
+    text
+}
+
+/// Half of it to all of it, so that what failed together does not come back together.
+pub(crate) fn jittered(pause: Duration) -> Duration {
+    pause.mul_f64(rand::rng().random_range(0.5..1.0))
+}

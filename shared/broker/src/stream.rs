@@ -1,0 +1,241 @@
+//! Reads a stream in order, without gaps and without end: reconnects, goes on after the last entry it saw, and notices
+//! when the stream it comes back to is another one (the broker's data were lost), which it then reads from the start.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use futures::StreamExt as _;
+use lapin::message::Delivery;
+use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{Channel, Consumer};
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::connection::Live;
+use crate::delivery::sent_at;
+use crate::error::BrokerError;
+use crate::headers::HeaderReader;
+use crate::link::{Link, chain, jittered};
+
+/// Unacknowledged entries on their way; acknowledging is what asks for more.
+const PREFETCH: u16 = 500;
+const ACK_EVERY: u16 = PREFETCH / 4;
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+const CONNECTION_PATIENCE: Duration = Duration::from_secs(5);
+const ERROR_PAUSE: Duration = Duration::from_millis(250);
+/// How long the entry we saw last may take to come again before we conclude that it is gone.
+const RESUME_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Where to begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadFrom {
+    /// With the oldest entry kept.
+    First,
+    /// With what is published from now on.
+    Next,
+    /// With the first entry at or after this time.
+    Time(DateTime<Utc>),
+    /// With the first entry not older than this.
+    Last(Duration),
+}
+
+/// What a reader is told.
+#[derive(Debug)]
+pub(crate) enum StreamItem {
+    Entry(Entry),
+    /// The stream is another one than before: forget everything.
+    Restarted,
+}
+
+/// One message of a stream.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub(crate) offset: i64,
+    pub(crate) message_id: String,
+    pub(crate) kind: String,
+    pub(crate) body: Vec<u8>,
+    sent: Option<DateTime<Utc>>,
+}
+
+/// The task that reads. It ends when its receiver is dropped or `stop` is cancelled.
+pub(crate) struct Reader {
+    link: Link,
+    queue: String,
+    from: ReadFrom,
+    not_before: Option<DateTime<Utc>>,
+    last: Option<(i64, String)>,
+    sender: mpsc::Sender<StreamItem>,
+    stop: CancellationToken,
+}
+
+/// Why one consumer ended.
+enum End {
+    /// Nobody reads any more.
+    Unwanted,
+    /// To be opened again at the same place.
+    Interrupted,
+    /// What we saw last is not there.
+    AnotherStream,
+}
+
+impl Reader {
+    pub(crate) fn new(
+        link: Link,
+        queue: String,
+        from: ReadFrom,
+        stop: CancellationToken,
+    ) -> (Self, mpsc::Receiver<StreamItem>) {
+        let (sender, receiver) = mpsc::channel(usize::from(PREFETCH));
+        let not_before = match from {
+            ReadFrom::First | ReadFrom::Next => None,
+            ReadFrom::Time(time) => Some(time),
+            ReadFrom::Last(age) => {
+                chrono::Duration::from_std(age).ok().and_then(|age| Utc::now().checked_sub_signed(age))
+            }
+        };
+        (Self { link, queue, from, not_before, last: None, sender, stop }, receiver)
+    }
+
+    pub(crate) async fn run(mut self) {
+        let stop = self.stop.clone();
+        let sender = self.sender.clone();
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = sender.closed() => {}
+            () = self.read_for_ever() => {}
+        }
+    }
+
+    async fn read_for_ever(&mut self) {
+        loop {
+            match self.read_once().await {
+                Ok(End::Unwanted) => return,
+                Ok(End::Interrupted) => tracing::debug!(stream = self.queue, "reading interrupted, going on"),
+                Ok(End::AnotherStream) => {
+                    tracing::warn!(
+                        stream = self.queue,
+                        "the stream was made anew: reading it from its start"
+                    );
+                    (self.last, self.from, self.not_before) = (None, ReadFrom::First, None);
+                    if self.sender.send(StreamItem::Restarted).await.is_err() {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    tracing::debug!(stream = self.queue, error = %chain(&error), "cannot read the stream, trying on");
+                }
+            }
+            sleep(jittered(ERROR_PAUSE)).await;
+        }
+    }
+
+    async fn read_once(&mut self) -> Result<End, BrokerError> {
+        let live = self.link.live(CONNECTION_PATIENCE).await?;
+        let (channel, mut consumer) = self.subscribe(&live).await?;
+        let mut seen_last = self.last.is_none();
+        let mut unacknowledged = 0;
+        loop {
+            let next = if seen_last {
+                consumer.next().await
+            } else {
+                match timeout(RESUME_TIMEOUT, consumer.next()).await {
+                    Ok(next) => next,
+                    Err(_elapsed) if live.is_lost() || !channel.status().connected() => {
+                        return Ok(End::Interrupted);
+                    }
+                    Err(_elapsed) => return Ok(End::AnotherStream),
+                }
+            };
+            let Some(Ok(delivery)) = next else { return Ok(End::Interrupted) };
+            unacknowledged += 1;
+            if unacknowledged == ACK_EVERY {
+                unacknowledged = 0;
+                delivery.acker.ack(BasicAckOptions { multiple: true }).await?;
+            }
+            let Some(entry) = Entry::read(delivery) else { continue };
+            if !seen_last {
+                seen_last = true;
+                if !self.continues_with(&entry) {
+                    return Ok(End::AnotherStream);
+                }
+            }
+            if !self.pass_on(entry).await {
+                return Ok(End::Unwanted);
+            }
+        }
+    }
+
+    /// Whether this is the entry we saw last, or a later one of a stream that has dropped it meanwhile.
+    fn continues_with(&self, first: &Entry) -> bool {
+        self.last.as_ref().is_none_or(|(offset, id)| {
+            first.offset > *offset || (first.offset == *offset && first.message_id == *id)
+        })
+    }
+
+    /// False once nobody reads any more.
+    async fn pass_on(&mut self, entry: Entry) -> bool {
+        let old = self.last.as_ref().is_some_and(|(offset, _)| entry.offset <= *offset);
+        // A time lands on the start of a chunk, which may be earlier.
+        let early =
+            self.not_before.zip(entry.sent).is_some_and(|(limit, sent)| sent.timestamp() < limit.timestamp());
+        if old || early {
+            return true;
+        }
+        self.last = Some((entry.offset, entry.message_id.clone()));
+        self.sender.send(StreamItem::Entry(entry)).await.is_ok()
+    }
+
+    async fn subscribe(&self, live: &Arc<Live>) -> Result<(Channel, Consumer), BrokerError> {
+        let channel = live.channel().await?;
+        let subscribed = timeout(REQUEST_TIMEOUT, async {
+            channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
+            let mut arguments = FieldTable::default();
+            arguments.insert("x-stream-offset".into(), self.offset());
+            let options = BasicConsumeOptions::default();
+            channel.basic_consume(self.queue.as_str().into(), "".into(), options, arguments).await
+        })
+        .await;
+        match subscribed {
+            Ok(consumer) => Ok((channel, consumer?)),
+            Err(_elapsed) => {
+                live.give_up();
+                Err(BrokerError::Silent(REQUEST_TIMEOUT))
+            }
+        }
+    }
+
+    fn offset(&self) -> AMQPValue {
+        if let Some((offset, _)) = self.last {
+            return AMQPValue::LongLongInt(offset);
+        }
+        match (self.from, self.not_before) {
+            (ReadFrom::First, _) => AMQPValue::LongString("first".into()),
+            (ReadFrom::Next, _) => AMQPValue::LongString("next".into()),
+            (ReadFrom::Time(time), _) | (ReadFrom::Last(_), Some(time)) => {
+                AMQPValue::Timestamp(u64::try_from(time.timestamp()).unwrap_or_default())
+            }
+            // An age beyond the calendar.
+            (ReadFrom::Last(_), None) => AMQPValue::LongString("first".into()),
+        }
+    }
+}
+
+impl Entry {
+    fn read(delivery: Delivery) -> Option<Self> {
+        let properties = &delivery.properties;
+        let offset = HeaderReader::new(properties.headers().as_ref()).number("x-stream-offset")?;
+        let text = |value: &Option<lapin::types::ShortString>| {
+            value.as_ref().map(|text| text.as_str().to_owned()).unwrap_or_default()
+        };
+        Some(Self {
+            offset,
+            message_id: text(properties.message_id()),
+            kind: text(properties.kind()),
+            sent: sent_at(properties),
+            body: delivery.data,
+        })
+    }
+}
