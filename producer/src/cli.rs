@@ -1,8 +1,11 @@
 //! The command line.
 
+use std::io::Write;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use settings::{EnvFileError, Problem, Problems};
 
 /// The clock of Harvest Fleet: at every tick, one job for each repository in the fleet file.
 ///
@@ -34,8 +37,32 @@ pub struct Arguments {
     pub command: Option<Command>,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed, or with --once another producer is active; 2 wrong settings or \
-                          arguments; 3 with --once the tick was skipped";
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed, or with --once another producer is active, or with --dry-run an entry \
+                          is wrong; 2 wrong settings or arguments; 3 with --once the tick was skipped";
+
+/// `--once`: there was no room for the tick.
+pub(crate) const SKIPPED: u8 = 3;
+const WRONG_SETTINGS: u8 = 2;
+
+/// Says to people why the program ends, and by the exit code to programs.
+pub fn complain(error: &anyhow::Error) -> ExitCode {
+    say(format_args!("producer: {error:#}"));
+    let wrong_settings = error.is::<Problems>() || error.is::<EnvFileError>();
+    if wrong_settings { ExitCode::from(WRONG_SETTINGS) } else { ExitCode::FAILURE }
+}
+
+/// Says which entries of the fleet file have no job. They fail a dry run, which is how a file is checked.
+pub fn report(problems: &[Problem]) -> ExitCode {
+    for problem in problems {
+        say(format_args!("{problem}"));
+    }
+    if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn say(text: std::fmt::Arguments<'_>) {
+    // Nobody is left to be told that nobody listens.
+    drop(writeln!(std::io::stderr(), "{text}"));
+}
 
 /// Something else than running.
 #[derive(Debug, Subcommand)]
@@ -43,7 +70,7 @@ pub enum Command {
     /// Ask a running producer how it is; succeeds when it is well
     Healthcheck {
         /// Where it answers
-        #[arg(default_value = "http://127.0.0.1:9090/healthz")]
+        #[arg(long, default_value = "http://127.0.0.1:8080/healthz")]
         url: String,
     },
 }

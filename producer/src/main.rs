@@ -1,1 +1,59 @@
-fn main() {}
+//! `producer`: the clock of the fleet.
+
+use std::io::{Write, stdout};
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser;
+use lifecycle::Lifecycle;
+use producer::cli::{Arguments, Command};
+use producer::{Clock, Surroundings};
+use settings::{Environment, PlanSettings, ProducerSettings};
+use telemetry::Metrics;
+use tokio::signal::unix::{SignalKind, signal};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match program(arguments).await {
+        Ok(code) => code,
+        Err(error) => producer::cli::complain(&error),
+    }
+}
+
+async fn program(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    if let Some(Command::Healthcheck { url }) = arguments.command {
+        lifecycle::healthcheck(&url).await?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let environment = Environment::read(Path::new("."))?;
+    if arguments.dry_run {
+        let settings = PlanSettings::load(&environment, arguments.config.as_deref())?;
+        let problems =
+            producer::dry_run(&settings, arguments.fleet_file, &Clock::system(), &mut stdout().lock())?;
+        return Ok(producer::cli::report(&problems));
+    }
+    let mut settings = ProducerSettings::load(&environment, arguments.config.as_deref())?;
+    settings.fleet_file = arguments.fleet_file.unwrap_or(settings.fleet_file);
+    let instance = producer::instance_name(&environment);
+
+    let telemetry = producer::start_telemetry(&settings.fleet, &settings.telemetry, &instance)?;
+    tracing::info!(effective = %settings.effective, unread = ?settings.effective.unread(), "settings");
+
+    let lifecycle = Lifecycle::listen_for_signals()?;
+    let hangups = signal(SignalKind::hangup())?;
+    let metrics = Metrics::new(telemetry.resource())?;
+    let shutdown = lifecycle.shutdown().clone();
+    let surroundings = Surroundings { instance, clock: Clock::system(), metrics, shutdown };
+
+    let ended = if arguments.once {
+        producer::once(settings, surroundings, &mut stdout()).await
+    } else {
+        let listener = lifecycle::bind(settings.http.listen).await?;
+        producer::run(settings, listener, hangups, surroundings).await.map(|()| ExitCode::SUCCESS)
+    };
+    if !matches!(telemetry.shutdown().await, telemetry::Flush::Flushed) {
+        writeln!(std::io::stderr(), "producer: the last spans did not reach the collector")?;
+    }
+    Ok(ended?)
+}

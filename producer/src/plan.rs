@@ -47,7 +47,6 @@ mod tests {
         let hour = |hour: u32| Some(format!("2026-11-23T{hour:02}:00:00Z").parse().unwrap());
         let planned = jobs(&fleet, tick, &targets, |target| match target.name() {
             "a" => hour(9),
-            "b" => None,
             "c" => hour(7),
             _ => None,
         });

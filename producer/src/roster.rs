@@ -1,6 +1,7 @@
 //! The fleet file as last understood. It is read anew when it changes; while it cannot be understood, the last good
 //! reading stays in force.
 
+use std::path::Path;
 use std::time::Duration;
 
 use job::{Settings, Target};
@@ -53,6 +54,11 @@ impl Roster {
         };
         self.seen = Some(now);
         look
+    }
+
+    /// Where the file is.
+    pub fn path(&self) -> &Path {
+        self.file.path()
     }
 
     /// The targets in force; none while no good file was ever seen.

@@ -1,0 +1,249 @@
+//! Firing one tick: is there room, which jobs in which order, publish them all, then record the tick.
+//!
+//! The register is written last: a producer that dies before it leaves the tick due, and its successor publishes the same
+//! ids again.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use job::{Envelope, FleetName, Job, JobId, LedgerEntry, LedgerEvent, RegisterEntry, Settings, Target, Tick};
+use telemetry::Carrier;
+use thiserror::Error;
+use tracing::{Instrument, Span};
+
+use broker::{
+    Broker, BrokerError, BrokerStatus, JobMessage, PublishError, Publisher, Register, SyncError, WorkQueue,
+};
+
+use crate::due::Firing;
+use crate::room::{BrokerSeen, Crowding, Flow, Room, room};
+use crate::{Clock, ProducerMetrics, plan};
+
+/// Where the schedule's jobs go.
+const QUEUE: WorkQueue = WorkQueue::Refresh;
+/// Jobs published together: enough to fill the broker's window, few enough to hold their spans.
+const BATCH: usize = 1000;
+/// How long the register may take to be current: a moment, unless the broker holds the mark back.
+const REGISTER_READ: Duration = Duration::from_secs(15);
+/// How long one batch may take, reconnecting included.
+const BATCH_PATIENCE: Duration = Duration::from_mins(1);
+
+/// How a tick ended.
+#[derive(Debug)]
+pub(crate) enum TickEnd {
+    /// Every job is confirmed and the tick is in the register.
+    Fired {
+        /// In the order of publishing.
+        jobs: Vec<Job>,
+    },
+    /// There was no room.
+    Skipped(Crowding),
+}
+
+/// Why a tick is not complete. It stays due.
+#[derive(Debug, Error)]
+pub enum FireError {
+    /// The register could not be read to its end.
+    #[error("the register cannot be read")]
+    Register(#[source] SyncError),
+    /// The broker could not be asked.
+    #[error("RabbitMQ cannot say whether there is room")]
+    Room(#[source] BrokerError),
+    /// Some jobs were not confirmed.
+    #[error("{failed} of {jobs} jobs were not confirmed")]
+    Unconfirmed {
+        /// How many.
+        failed: usize,
+        /// Of how many.
+        jobs: usize,
+        /// What the first of them met.
+        #[source]
+        first: PublishError,
+    },
+    /// The tick could not be recorded.
+    #[error("all jobs are published, but the register did not take the tick")]
+    Record(#[source] PublishError),
+}
+
+/// What is confirmed of a tick that is not complete.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    tick: Option<Tick>,
+    confirmed: HashSet<JobId>,
+}
+
+impl Progress {
+    fn of(&mut self, tick: Tick) -> &mut HashSet<JobId> {
+        if self.tick.replace(tick) != Some(tick) {
+            self.confirmed.clear();
+        }
+        &mut self.confirmed
+    }
+}
+
+/// What firing needs.
+pub(crate) struct Firer {
+    pub(crate) broker: Broker,
+    /// The lock's own: who is not the active producer any more publishes nothing.
+    pub(crate) publisher: Publisher,
+    pub(crate) register: Register,
+    pub(crate) fleet: FleetName,
+    pub(crate) instance: String,
+    pub(crate) queue_depth_factor: u32,
+    pub(crate) clock: Clock,
+    pub(crate) metrics: ProducerMetrics,
+}
+
+impl Firer {
+    /// The last tick that any producer of the fleet fired.
+    pub(crate) fn last_tick(&self) -> Option<Tick> {
+        self.register.fleet().last_tick
+    }
+
+    /// Fires `tick`, or says why not.
+    pub(crate) async fn fire(
+        &self,
+        tick: Tick,
+        firing: Firing,
+        targets: &[(Target, Settings)],
+        progress: &mut Progress,
+    ) -> Result<TickEnd, FireError> {
+        let span = tracing::info_span!(parent: None, "schedule.tick", tick = %tick, jobs.enqueued = tracing::field::Empty);
+        self.fire_in(&span, tick, firing, targets, progress).instrument(span.clone()).await
+    }
+
+    async fn fire_in(
+        &self,
+        span: &Span,
+        tick: Tick,
+        firing: Firing,
+        targets: &[(Target, Settings)],
+        progress: &mut Progress,
+    ) -> Result<TickEnd, FireError> {
+        let confirmed = progress.of(tick);
+        // What is published of this tick already fills the queue too, and must not stop the rest.
+        if confirmed.is_empty()
+            && let Room::None(crowding) = room(self.seen().await?, targets.len(), self.queue_depth_factor)
+        {
+            tracing::warn!(%tick, "tick skipped: {crowding}");
+            self.metrics.skipped();
+            self.tell(LedgerEvent::TickSkipped { tick, reason: crowding.to_string() }).await;
+            return Ok(TickEnd::Skipped(crowding));
+        }
+        if let Firing::Missed(ticks) = firing {
+            tracing::warn!(%tick, missed = ticks, "ticks were missed; firing the latest once");
+        }
+        let jobs = plan::jobs(&self.fleet, tick, targets, |target| self.promoted_at(target));
+        span.record("jobs.enqueued", jobs.len());
+        self.publish(span, &jobs, confirmed).await?;
+
+        let mut state = self.register.fleet();
+        state.last_tick = Some(tick);
+        self.publisher.publish_register(&RegisterEntry::Fleet(state)).await.map_err(FireError::Record)?;
+        self.metrics.fired(tick);
+        tracing::info!(%tick, jobs = jobs.len(), "tick fired");
+        self.tell(LedgerEvent::TickFired { tick, jobs: u64::try_from(jobs.len()).unwrap_or(u64::MAX) }).await;
+        Ok(TickEnd::Fired { jobs })
+    }
+
+    /// What the broker looks like. Publishing is the only way to learn that it blocks publishers, so the register is
+    /// brought up to date first, which publishes a mark.
+    async fn seen(&self) -> Result<BrokerSeen, FireError> {
+        let synced = self.register.sync(REGISTER_READ).await;
+        if matches!(*self.broker.status().borrow(), BrokerStatus::Blocked { .. }) {
+            return Ok(BrokerSeen { depth: 0, flow: Flow::Blocked });
+        }
+        synced.map_err(FireError::Register)?;
+        let depths = self.broker.queue_depths().await.map_err(FireError::Room)?;
+        Ok(BrokerSeen { depth: u64::from(depths.refresh), flow: Flow::Open })
+    }
+
+    fn promoted_at(&self, target: &Target) -> Option<chrono::DateTime<chrono::Utc>> {
+        Some(self.register.get(target)?.promoted.as_ref()?.built_at)
+    }
+
+    /// Publishes what is not confirmed yet, a batch at a time.
+    async fn publish(
+        &self,
+        tick: &Span,
+        jobs: &[Job],
+        confirmed: &mut HashSet<JobId>,
+    ) -> Result<(), FireError> {
+        let missing: Vec<&Job> = jobs.iter().filter(|job| !confirmed.contains(&job.id)).collect();
+        let link = telemetry::carrier_of(tick);
+        let mut failed = 0;
+        let mut first = None;
+        for batch in missing.chunks(BATCH) {
+            let before = confirmed.len();
+            for error in self.publish_batch(&link, batch, confirmed).await {
+                failed += 1;
+                first.get_or_insert(error);
+            }
+            self.metrics.published(QUEUE.as_str(), confirmed.len() - before);
+        }
+        first.map_or(Ok(()), |first| Err(FireError::Unconfirmed { failed, jobs: jobs.len(), first }))
+    }
+
+    async fn publish_batch(
+        &self,
+        link: &Carrier,
+        batch: &[&Job],
+        confirmed: &mut HashSet<JobId>,
+    ) -> Vec<PublishError> {
+        let now = self.clock.now();
+        // The spans end with the batch: each lasts until its job is confirmed, or given up.
+        let spans: Vec<Span> = batch.iter().map(|job| publish_span(job, link)).collect();
+        let messages = batch.iter().zip(&spans).map(|(job, span)| JobMessage {
+            job: (*job).clone(),
+            envelope: Envelope::first(now, telemetry::carrier_of(span)),
+            queue: QUEUE,
+        });
+        let results = self.publisher.publish_jobs(messages.collect::<Vec<_>>(), BATCH_PATIENCE).await;
+        let mut errors = Vec::new();
+        for ((job, span), result) in batch.iter().zip(&spans).zip(results) {
+            match result {
+                Ok(()) => drop(confirmed.insert(job.id)),
+                Err(error) => {
+                    span.record("otel.status_code", "ERROR");
+                    errors.push(error);
+                }
+            }
+        }
+        errors
+    }
+
+    /// Tells the ledger; it is a story, not a duty.
+    async fn tell(&self, event: LedgerEvent) {
+        let entry = LedgerEntry {
+            at: self.clock.now(),
+            by: self.instance.clone(),
+            trace_id: telemetry::current_trace_id(),
+            event,
+        };
+        if let Err(error) = self.publisher.publish_ledger(&entry).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "a ledger entry was lost");
+        }
+    }
+}
+
+/// The root of the job's trace: everything that happens to the job is below it.
+fn publish_span(job: &Job, tick: &Carrier) -> Span {
+    let queue = QUEUE.as_str();
+    let span = tracing::info_span!(
+        parent: None,
+        "publish",
+        otel.name = format!("publish {queue}"),
+        otel.kind = "producer",
+        otel.status_code = tracing::field::Empty,
+        messaging.system = "rabbitmq",
+        messaging.operation.name = "publish",
+        messaging.operation.type = "send",
+        messaging.destination.name = queue,
+        messaging.message.id = %job.id,
+        job.id = %job.id,
+        job.reason = job.reason.as_str(),
+        target = %job.target,
+    );
+    telemetry::add_link(&span, tick);
+    span
+}

@@ -1,0 +1,251 @@
+//! The whole producer: standby until the lock is free, then active until the lock is lost or the program leaves.
+//!
+//! Listener, signals, clock and shutdown are arguments, so that several producers run in one process.
+
+use std::error::Error as StdError;
+use std::time::Duration;
+
+use broker::{
+    Broker, BrokerSettings, BrokerStatus, ConnectError, Lock, LockError, LockName, Register, SyncError,
+};
+use lifecycle::{Condition, Drain, Endpoint, Health, Readiness, Shutdown};
+use settings::{FleetFile, ProducerSettings};
+use telemetry::Metrics;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::signal::unix::Signal;
+
+use crate::fire::{FireError, Firer};
+use crate::metrics::Part;
+use crate::roster::Roster;
+use crate::schedule::Schedule;
+use crate::{Clock, ProducerMetrics};
+
+/// How long the register may take to be read whole.
+pub(crate) const REGISTER_READ: Duration = Duration::from_mins(2);
+/// A loop that was not round for so long is stuck.
+const STUCK: Duration = Duration::from_mins(5);
+
+/// Why a producer ended before it was asked to.
+#[derive(Debug, Error)]
+pub enum ProducerError {
+    /// There is no way to RabbitMQ.
+    #[error("RabbitMQ cannot be used")]
+    Connect(#[from] ConnectError),
+    /// `--once`: the lock cannot be asked for.
+    #[error("cannot tell whether another producer is active")]
+    Lock(#[source] LockError),
+    /// `--once`: what was fired before cannot be read.
+    #[error("the register cannot be read")]
+    Register(#[from] SyncError),
+    /// The endpoint for health and metrics.
+    #[error("the endpoint for health and metrics failed")]
+    Endpoint(#[source] std::io::Error),
+    /// `--once`: the tick is not complete.
+    #[error("the tick is not complete")]
+    Fire(#[from] FireError),
+    /// `--once`: somebody else fires.
+    #[error(
+        "another producer of this fleet is active and fires the ticks; `harvestctl submit` builds a repository now"
+    )]
+    AnotherIsActive,
+    /// `--once`: no fleet file, no jobs.
+    #[error("the fleet file cannot be used")]
+    FleetFile(#[from] settings::Problems),
+    /// `--once`: nobody takes what it has to say.
+    #[error("cannot write what was published")]
+    Output(#[source] std::io::Error),
+}
+
+/// What a producer is given beside its settings.
+#[derive(Debug)]
+pub struct Surroundings {
+    /// This producer's name.
+    pub instance: String,
+    /// What time it is.
+    pub clock: Clock,
+    /// Metrics.
+    pub metrics: Metrics,
+    /// When to leave.
+    pub shutdown: Shutdown,
+}
+
+/// Runs until `shutdown` asks for a drain.
+pub async fn run(
+    settings: ProducerSettings,
+    listener: TcpListener,
+    hangups: Signal,
+    surroundings: Surroundings,
+) -> Result<(), ProducerError> {
+    let shutdown = surroundings.shutdown.clone();
+    let health = Health::new();
+    let rendered = surroundings.metrics.clone();
+    let endpoint = Endpoint::serve(listener, health.clone(), move || rendered.render(), shutdown.clone())
+        .map_err(ProducerError::Endpoint)?;
+    let work = serve(&settings, &health, hangups, surroundings);
+    tokio::pin!(work);
+    let ended = tokio::select! {
+        ended = &mut work => ended,
+        () = shutdown.draining().cancelled() => match shutdown.drain_within(settings.drain_deadline, work).await {
+            Drain::Drained(ended) => ended,
+            Drain::DeadlinePassed | Drain::Forced => {
+                tracing::warn!("left in the middle of a tick; the next active producer goes on with it");
+                Ok(())
+            }
+        },
+    };
+    endpoint.stop().await;
+    ended
+}
+
+async fn serve(
+    settings: &ProducerSettings,
+    health: &Health,
+    hangups: Signal,
+    surroundings: Surroundings,
+) -> Result<(), ProducerError> {
+    let metrics = ProducerMetrics::new(&surroundings.metrics);
+    let mut schedule = Schedule {
+        settings: settings.schedule.clone(),
+        roster: Roster::new(FleetFile::new(&settings.fleet_file)),
+        clock: surroundings.clock.clone(),
+        metrics: metrics.clone(),
+        readiness: health.condition("fleet_file"),
+        heartbeat: health.heartbeat("schedule", STUCK),
+        hangups,
+        dealt_with: None,
+    };
+    schedule.look();
+    let connected = health.condition("amqp");
+    let broker = Broker::connect(broker_settings(settings, &surroundings.instance)).await?;
+    let turns =
+        Turns { settings, surroundings: &surroundings, broker: &broker, register: Register::follow(&broker) };
+    let taking_turns = turns.take(&mut schedule);
+    tokio::select! {
+        () = taking_turns => {}
+        () = watch(&broker, &connected) => {}
+    }
+    broker.close().await;
+    Ok(())
+}
+
+struct Turns<'a> {
+    settings: &'a ProducerSettings,
+    surroundings: &'a Surroundings,
+    broker: &'a Broker,
+    register: Register,
+}
+
+impl Turns<'_> {
+    /// Standby and active in turn until the program drains.
+    async fn take(&self, schedule: &mut Schedule) {
+        let draining = self.surroundings.shutdown.draining();
+        let mut told = false;
+        schedule.metrics.part(Part::Standby);
+        while !draining.is_cancelled() {
+            schedule.stand_by();
+            match self.broker.try_lock(LockName::Producer).await {
+                Ok(lock) => {
+                    told = false;
+                    self.be_active(schedule, lock).await;
+                    continue;
+                }
+                Err(LockError::Held(_)) if told => {}
+                Err(LockError::Held(_)) => {
+                    told = true;
+                    tracing::info!("another producer is active; standing by");
+                }
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn StdError, "cannot ask for the producer's lock");
+                }
+            }
+            tokio::select! {
+                () = draining.cancelled() => {}
+                () = tokio::time::sleep(schedule.settings.standby) => {}
+            }
+        }
+    }
+
+    /// Until the lock is lost, when somebody else may be active, or the program drains.
+    async fn be_active(&self, schedule: &mut Schedule, lock: Lock) {
+        // Whatever the last active producer recorded has to be seen before anything is due.
+        if let Err(error) = self.register.sync(REGISTER_READ).await {
+            tracing::warn!(
+                error = &error as &dyn StdError,
+                "the register cannot be read; giving the lock back"
+            );
+            return lock.release().await;
+        }
+        let metrics = schedule.metrics.clone();
+        let firer = firer(
+            self.settings,
+            self.broker,
+            &lock,
+            self.register.clone(),
+            self.surroundings,
+            metrics.clone(),
+        );
+        let last_tick = firer.last_tick().map(|tick| tick.to_string());
+        tracing::info!(last_tick, "this producer is the active one");
+        metrics.part(Part::Active);
+        let lost = lock.lost();
+        tokio::select! {
+            () = schedule.run(&firer, &self.surroundings.shutdown) => {}
+            () = lost.cancelled() => tracing::warn!("the producer's lock is lost; standing by"),
+        }
+        metrics.part(Part::Standby);
+        lock.release().await;
+    }
+}
+
+/// Ready is who can reach the broker; standby or active makes no difference.
+async fn watch(broker: &Broker, connected: &Condition) {
+    let mut status = broker.status();
+    loop {
+        let (readiness, reason) = match &*status.borrow_and_update() {
+            BrokerStatus::Connected => (Readiness::Ready, "connected".to_owned()),
+            BrokerStatus::Blocked { reason } => (Readiness::NotReady, format!("blocked: {reason}")),
+            BrokerStatus::Disconnected { error, .. } => {
+                (Readiness::NotReady, format!("disconnected: {error}"))
+            }
+        };
+        connected.set(readiness, reason);
+        if status.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+    }
+}
+
+pub(crate) fn broker_settings(settings: &ProducerSettings, instance: &str) -> BrokerSettings {
+    BrokerSettings {
+        publish_timeout: settings.broker.publish_timeout,
+        heartbeat: settings.broker.heartbeat,
+        connect_timeout: settings.broker.connect_timeout,
+        connection_name: instance.to_owned(),
+        ..BrokerSettings::new(
+            settings.broker.url.clone(),
+            settings.fleet.clone(),
+            settings.retry.delays.clone(),
+        )
+    }
+}
+
+pub(crate) fn firer(
+    settings: &ProducerSettings,
+    broker: &Broker,
+    lock: &Lock,
+    register: Register,
+    surroundings: &Surroundings,
+    metrics: ProducerMetrics,
+) -> Firer {
+    Firer {
+        broker: broker.clone(),
+        publisher: lock.publisher(),
+        register,
+        fleet: settings.fleet.clone(),
+        instance: surroundings.instance.clone(),
+        queue_depth_factor: settings.schedule.queue_depth_factor,
+        clock: surroundings.clock.clone(),
+        metrics,
+    }
+}

@@ -1,0 +1,106 @@
+//! The active producer's loop: look at the fleet file, fire what is due, wait.
+//!
+//! A tick counts as dealt with once it is in the register, or once it was skipped. Until then it stays due, and what was
+//! confirmed of it is not published again.
+
+use std::error::Error;
+use std::time::Duration;
+
+use job::Tick;
+use lifecycle::{Condition, Heartbeat, Readiness, Shutdown};
+use settings::ScheduleSettings;
+use tokio::signal::unix::Signal;
+
+use crate::fire::{Firer, Progress, TickEnd};
+use crate::roster::{Look, Roster};
+use crate::{Clock, Due, ProducerMetrics, due};
+
+/// How long a tick that failed half-way waits before it goes on.
+const AFTER_FAILURE: Duration = Duration::from_secs(2);
+
+/// Everything the loop keeps between ticks, and from one time of being active to the next.
+pub(crate) struct Schedule {
+    pub(crate) settings: ScheduleSettings,
+    pub(crate) roster: Roster,
+    pub(crate) clock: Clock,
+    pub(crate) metrics: ProducerMetrics,
+    pub(crate) readiness: Condition,
+    pub(crate) heartbeat: Heartbeat,
+    pub(crate) hangups: Signal,
+    /// The last tick that was fired or skipped here; the register shows it a moment later, or never.
+    pub(crate) dealt_with: Option<Tick>,
+}
+
+impl Schedule {
+    /// Fires ticks until the program drains. Dropped when the lock is lost.
+    pub(crate) async fn run(&mut self, firer: &Firer, shutdown: &Shutdown) {
+        let mut progress = Progress::default();
+        while !shutdown.draining().is_cancelled() {
+            self.heartbeat.beat();
+            self.look();
+            let wait = self.fire_if_due(firer, &mut progress).await;
+            tokio::select! {
+                () = shutdown.draining().cancelled() => {}
+                _ = self.hangups.recv() => tracing::info!("SIGHUP: looking at the fleet file"),
+                () = tokio::time::sleep(wait.min(self.settings.reload)) => {}
+            }
+        }
+    }
+
+    /// One round of waiting for the lock: a standby knows the fleet file when its turn comes.
+    pub(crate) fn stand_by(&mut self) {
+        self.heartbeat.beat();
+        self.look();
+    }
+
+    /// Reads the fleet file where it changed, and says so once.
+    pub(crate) fn look(&mut self) {
+        let file = self.roster.path().display().to_string();
+        let problems = match self.roster.look() {
+            Look::Same => return,
+            Look::Changed { targets, problems } => {
+                tracing::info!(file, targets, problems = problems.len(), "fleet file read");
+                problems
+            }
+            Look::Unusable(settings::Problems(problems)) => {
+                tracing::error!(
+                    file,
+                    targets = self.roster.targets().len(),
+                    "the fleet file cannot be used; what was in force still is"
+                );
+                problems
+            }
+        };
+        for problem in &problems {
+            tracing::error!("{problem}");
+        }
+        self.metrics.targets(self.roster.targets().len());
+        self.metrics.config_problems(problems.len());
+        if self.roster.is_loaded() {
+            self.readiness.set(Readiness::Ready, format!("{} targets", self.roster.targets().len()));
+        }
+    }
+
+    /// Fires the tick that is due, if one is, and says how long there is nothing to do.
+    async fn fire_if_due(&mut self, firer: &Firer, progress: &mut Progress) -> Duration {
+        if !self.roster.is_loaded() {
+            return self.settings.reload;
+        }
+        let now = self.clock.now();
+        let last = firer.last_tick().max(self.dealt_with);
+        let (tick, firing) = match due(last, now, self.roster.every()) {
+            Due::Wait(until) => return (until - now).to_std().unwrap_or_default(),
+            Due::Fire(tick, firing) => (tick, firing),
+        };
+        match firer.fire(tick, firing, self.roster.targets(), progress).await {
+            Ok(TickEnd::Fired { .. } | TickEnd::Skipped(_)) => {
+                self.dealt_with = Some(tick);
+                Duration::ZERO
+            }
+            Err(error) => {
+                tracing::warn!(%tick, error = &error as &dyn Error, "the tick is not complete; going on with it soon");
+                AFTER_FAILURE
+            }
+        }
+    }
+}
