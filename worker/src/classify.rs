@@ -60,7 +60,7 @@ pub(crate) fn install(tail: &Tail) -> Failure {
         return Failure::new(FailureKind::InstallFailed, format!("install failed: {}", last_line(tail)));
     };
     let (id, text) = match meaning {
-        Meaning::LockfileOutOfSync => (FailureKind::InstallLockfileOutOfSync, format!("the lockfile does not match package.json: {line}")),
+        Meaning::LockfileOutOfSync => (FailureKind::InstallLockfileOutOfSync, format!("the lockfile does not match package.json, or cannot be read: {line}")),
         Meaning::VersionMissing | Meaning::PackageMissing => (FailureKind::InstallPackageMissing, line.to_owned()),
         Meaning::Auth => (
             FailureKind::InstallAuth,

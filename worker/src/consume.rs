@@ -26,12 +26,11 @@ pub(crate) async fn run(parts: Arc<Parts>, mut slot: Slot, draining: Cancellatio
         handle(&parts, delivery, &leaving).await;
         parts.metrics.slot_freed();
     }
-    slot.close().await;
 }
 
 async fn handle(parts: &Parts, delivery: Delivery, leaving: &CancellationToken) {
-    let envelope = delivery.envelope().clone();
-    let job = match Job::decode(delivery.body(), &parts.fleet) {
+    let envelope = delivery.message().envelope.clone();
+    let job = match delivery.job(&parts.fleet) {
         Ok(job) => job,
         Err(error) => return refuse(parts, delivery, &error).await,
     };
@@ -59,12 +58,13 @@ async fn run_attempt(parts: &Parts, delivery: &Delivery, attempt: &Attempt, leav
     if is_superseded(parts, attempt) {
         return Outcome::Superseded;
     }
-    if delivery.broker_delivery_count() >= u64::from(parts.policy.max_crashes) {
+    let deliveries = delivery.message().delivery_count;
+    if deliveries >= parts.policy.max_crashes {
         return Outcome::Failed(Failure::new(
             FailureKind::WorkerCrashed,
             format!(
                 "the job was delivered {} times and no worker lived to end it; look for killed workers at those times",
-                delivery.broker_delivery_count() + 1
+                deliveries + 1
             ),
         ));
     }
@@ -96,25 +96,26 @@ async fn refuse(parts: &Parts, delivery: Delivery, error: &JobDecodeError) {
         target: None,
         failure: None,
         decode_error: Some(chain(error)),
-        queue: delivery.queue().to_owned(),
-        trace_id: telemetry::trace_id_of(&delivery.envelope().trace),
+        queue: delivery.message().queue.as_str().to_owned(),
+        trace_id: telemetry::trace_id_of(&delivery.message().envelope.trace),
     };
-    tracing::warn!(queue = delivery.queue(), error = chain(error), "message dead-lettered: it is no job");
+    tracing::warn!(queue = story.queue, error = chain(error), "message dead-lettered: it is no job");
     let settled = delivery.dead_letter(story).await;
     tracing::debug!(?settled, "undecodable message settled");
 }
 
 fn process_span(delivery: &Delivery, job: &Job, number: u32) -> Span {
     use tracing::field::Empty;
+    let queue = delivery.message().queue.as_str();
     tracing::info_span!(
         "process",
-        otel.name = format!("process {}", delivery.queue()),
+        otel.name = format!("process {queue}"),
         otel.kind = "consumer",
         otel.status_code = Empty,
         messaging.system = "rabbitmq",
         messaging.operation.name = "process",
         messaging.operation.r#type = "process",
-        messaging.destination.name = delivery.queue(),
+        messaging.destination.name = queue,
         messaging.message.id = %job.id,
         job.id = %job.id,
         job.reason = job.reason.as_str(),

@@ -174,7 +174,7 @@ impl Leases {
         let began = Instant::now();
         let created = async {
             match self.create(wish, labels).await? {
-                Some(sandbox) => Ok(sandbox),
+                Some(sandbox) => Ok::<_, Ended>(sandbox),
                 None => Err(Outcome::LeaseLost.into()),
             }
         };
@@ -236,10 +236,6 @@ impl Lease {
 
     pub(crate) fn sandbox(&self) -> &Sandbox {
         &self.sandbox
-    }
-
-    pub(crate) fn labels(&self) -> &Labels {
-        &self.labels
     }
 
     /// Cancelled as soon as it is known that the sandbox is another's or gone.

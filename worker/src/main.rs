@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use settings::{Environment, WorkerSettings};
+use telemetry::Flush;
 
 /// Takes one job per free slot, builds it in a Daytona sandbox, and promotes the prebuild.
 #[derive(Debug, Parser)]
@@ -55,6 +56,8 @@ async fn serve(config: Option<&std::path::Path>) -> anyhow::Result<()> {
     let listener = lifecycle::bind(settings.http.listen).await?;
     tracing::info!(effective = %settings.effective, "settings");
     let ran = worker::run(settings, name, listener, metrics, lifecycle.shutdown().clone()).await;
-    telemetry.shutdown().await;
+    if telemetry.shutdown().await != Flush::Flushed {
+        eprintln!("worker: the last spans did not reach the collector");
+    }
     Ok(ran?)
 }

@@ -1,19 +1,24 @@
 //! What a worker is made of, wired once in `run`; everything else takes the few parts it uses.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use broker::Register;
 use daytona::CaptureLimits;
 use job::{Failure, FailureKind, RetryPolicy, Scope, Timeouts};
 use remote::{Credential, Remote};
-use settings::{Secrets, ToolchainMirrors};
+use secrecy::SecretString;
+use settings::{ClassSettings, Secrets};
 
 use crate::attempt::{Attempt, Ended};
 use crate::base::BaseSnapshots;
 use crate::failures::chain;
 use crate::lease::Leases;
 use crate::metrics::Instruments;
+use crate::sandbox::{Redactor, Sandbox, Watching};
 use crate::stages::provision::RoomPolicy;
+use crate::stages::toolchain::Mirrors;
 use crate::story::Story;
 
 /// How long the register may take to catch up before an attempt gives up on it.
@@ -31,14 +36,15 @@ pub(crate) struct Parts {
     pub(crate) story: Story,
     pub(crate) metrics: Instruments,
     pub(crate) secrets: Secrets,
+    pub(crate) classes: BTreeMap<String, ClassSettings>,
     pub(crate) policy: RetryPolicy,
     pub(crate) room: RoomPolicy,
     pub(crate) limits: Limits,
-    pub(crate) mirrors: ToolchainMirrors,
+    pub(crate) mirrors: Mirrors,
 }
 
 /// How long things may take or stay.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Limits {
     /// An idle sandbox stops itself after this.
     pub(crate) idle: Duration,
@@ -46,12 +52,8 @@ pub(crate) struct Limits {
     pub(crate) ttl: Duration,
     /// A prebuild used this recently is not collected.
     pub(crate) in_use_for: chrono::Duration,
-    /// How often a long command is looked at.
-    pub(crate) poll: Duration,
-    /// How long a command that is told to end may take.
-    pub(crate) kill_grace: Duration,
-    /// Less free disk than this fails the attempt, MB.
-    pub(crate) min_free_disk_mb: u64,
+    /// How long commands are watched.
+    pub(crate) watching: Watching,
 }
 
 impl Limits {
@@ -61,6 +63,26 @@ impl Limits {
 }
 
 impl Parts {
+    /// The name of the snapshot this attempt's cold build starts from: its class's, or else its settings'.
+    pub(crate) fn base_of(&self, attempt: &Attempt) -> Result<String, Ended> {
+        let settings = &attempt.job.settings;
+        let class = self.classes.get(&settings.class).ok_or_else(|| {
+            Failure::new(
+                FailureKind::ProvisionBaseMissing,
+                format!("class `{}` is not in worker.toml: add [classes.{}], or correct fleet.toml", settings.class, settings.class),
+            )
+        })?;
+        Ok(class.base_snapshot.clone().unwrap_or_else(|| settings.base_snapshot.clone()))
+    }
+
+    /// The toolbox of a sandbox, with everything that must not be said scrubbed from what it says.
+    pub(crate) fn open(&self, attempt: &Attempt, toolbox: daytona::Toolbox) -> Sandbox {
+        let settings = &attempt.job.settings;
+        let named = settings.secrets.iter().map(String::as_str).chain([settings.clone.token_secret.as_str()]);
+        let known: BTreeMap<String, SecretString> = self.secrets.to_search_for(named).into_iter().collect();
+        Sandbox::new(toolbox, Arc::new(Redactor::new(&known)), self.limits.watching.clone(), attempt.id)
+    }
+
     /// The credential for this attempt's repository; none when the worker has none: public repositories build without.
     pub(crate) fn credential_of(&self, attempt: &Attempt) -> Option<Credential> {
         let clone = &attempt.job.settings.clone;

@@ -4,12 +4,13 @@
 
 use chrono::{DateTime, Utc};
 use daytona::Snapshot;
-use job::{BuildMode, Completeness, Manifest, Outcome, PrebuildName, PrebuildRecord, SandboxName, Stage};
+use job::{BuildMode, Completeness, Failure, FailureKind, Manifest, Outcome, PrebuildName, PrebuildRecord, SandboxName, Stage};
 use tokio_util::sync::CancellationToken;
 
 use crate::attempt::{Attempt, Ended, Interrupts};
 use crate::lease::{self, Labels, Lease};
 use crate::parts::Parts;
+use crate::stages::build_in_sandbox::Prepared;
 use crate::stages::resolve::{Present, Wanted};
 use crate::stages::{build_in_sandbox, capture, promote, provision, resolve, verify};
 
@@ -18,13 +19,31 @@ pub(crate) async fn process(parts: &Parts, attempt: &Attempt, leaving: &Cancella
     refresh(parts, attempt, leaving).await.unwrap_or_else(Ended::into_outcome)
 }
 
+/// How often a branch may be pushed away under an attempt before the attempt gives up on catching it.
+const ROUNDS: u32 = 4;
+
 async fn refresh(parts: &Parts, attempt: &Attempt, leaving: &CancellationToken) -> Result<Outcome, Ended> {
+    for _ in 0..ROUNDS {
+        if let Round::Ended(outcome) = round(parts, attempt, leaving).await? {
+            return Ok(outcome);
+        }
+        tracing::info!("the wanted commit was pushed away meanwhile; looking again");
+    }
+    Err(Failure::new(FailureKind::CloneFailed, "the branch was pushed over again and again while it was fetched").into())
+}
+
+enum Round {
+    Ended(Outcome),
+    CommitGone,
+}
+
+async fn round(parts: &Parts, attempt: &Attempt, leaving: &CancellationToken) -> Result<Round, Ended> {
     let no_lease = CancellationToken::new();
     let outside = Interrupts { leaving, lease_lost: &no_lease };
     let (wanted, present) = attempt.stage(Stage::Resolve, outside, look(parts, attempt)).await?;
     match present {
-        Present::Promoted(prebuild) => return Ok(Outcome::Unchanged(prebuild)),
-        Present::Kept(prebuild) => return promote_again(parts, attempt, outside, prebuild).await,
+        Present::Promoted(prebuild) => return Ok(Round::Ended(Outcome::Unchanged(prebuild))),
+        Present::Kept(prebuild) => return promote_again(parts, attempt, outside, prebuild).await.map(Round::Ended),
         Present::Unpromoted(_) | Present::Nothing => {}
     }
 
@@ -38,8 +57,11 @@ async fn refresh(parts: &Parts, attempt: &Attempt, leaving: &CancellationToken) 
     let captured = captured(parts, attempt, &lease, &wanted, Interrupts { leaving, lease_lost: &inside }).await;
     lease.release().await;
     match captured? {
-        Captured::Already(outcome) => Ok(outcome),
-        Captured::Snapshot { name, snapshot } => verified_and_promoted(parts, attempt, leaving, &wanted, &name, &snapshot).await,
+        Captured::Already(outcome) => Ok(Round::Ended(outcome)),
+        Captured::CommitGone => Ok(Round::CommitGone),
+        Captured::Snapshot { name, snapshot } => {
+            verified_and_promoted(parts, attempt, leaving, &wanted, &name, &snapshot).await.map(Round::Ended)
+        }
     }
 }
 
@@ -47,8 +69,9 @@ async fn refresh(parts: &Parts, attempt: &Attempt, leaving: &CancellationToken) 
 async fn look(parts: &Parts, attempt: &Attempt) -> Result<(Wanted, Present), Ended> {
     let state = parts.register.get(&attempt.job.target);
     let credential = parts.credential_of(attempt);
-    let wanted = resolve::wanted(attempt, &parts.remote, credential.as_ref(), &parts.base, state.as_ref()).await?;
-    let present = resolve::registered(&parts.leases.client, state.as_ref(), &wanted).await?;
+    let base = parts.base.id_of(&parts.base_of(attempt)?).await?;
+    let wanted = resolve::wanted(attempt, &parts.remote, credential.as_ref(), base, state.as_deref()).await?;
+    let present = resolve::registered(&parts.leases.client, state.as_deref(), &wanted).await?;
     Ok((wanted, present))
 }
 
@@ -64,6 +87,8 @@ async fn promote_again(parts: &Parts, attempt: &Attempt, outside: Interrupts<'_>
 enum Captured {
     /// Another attempt was faster, between our look and our lease.
     Already(Outcome),
+    /// The commit was pushed away while it was fetched.
+    CommitGone,
     /// A snapshot nobody has verified yet.
     Snapshot { name: PrebuildName, snapshot: Box<Snapshot> },
 }
@@ -79,7 +104,7 @@ async fn captured(
     parts.caught_up().await?;
     let client = &parts.leases.client;
     let state = parts.register.get(&attempt.job.target);
-    if let Present::Promoted(prebuild) | Present::Kept(prebuild) = resolve::registered(client, state.as_ref(), wanted).await? {
+    if let Present::Promoted(prebuild) | Present::Kept(prebuild) = resolve::registered(client, state.as_deref(), wanted).await? {
         return Ok(Captured::Already(Outcome::Unchanged(prebuild)));
     }
     if let Present::Unpromoted(name) = resolve::unregistered(client, &parts.name_of(attempt), wanted).await?
@@ -90,7 +115,9 @@ async fn captured(
     }
 
     let name = PrebuildName::new(parts.name_of(attempt), &wanted.commit, &wanted.fingerprint, BuildMode::Cold, attempt.id);
-    build_in_sandbox::run(parts, attempt, lease, wanted, &name, interrupts).await?;
+    if build_in_sandbox::run(parts, attempt, lease, wanted, &name, interrupts).await? == Prepared::CommitGone {
+        return Ok(Captured::CommitGone);
+    }
     lease.confirm(Stage::Capture).await?;
     let limits = parts.limits.capture(&attempt.job.settings.timeouts);
     let snapshot = attempt.stage(Stage::Capture, interrupts, capture::run(client, lease, &name, limits)).await?;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker::Broker;
+use broker::{Broker, BrokerStatus, Register};
 use daytona::{Client, ClientSettings};
 use lifecycle::{Drain, Endpoint, Health, Readiness, Shutdown};
 use remote::{Remote, Timeouts};
@@ -21,7 +21,9 @@ use crate::base::BaseSnapshots;
 use crate::lease::{LeasePolicy, Leases};
 use crate::metrics::Instruments;
 use crate::parts::{Limits, Parts};
+use crate::sandbox::Watching;
 use crate::stages::provision::RoomPolicy;
+use crate::stages::toolchain::Mirrors;
 use crate::{consume, story, sweeper};
 
 /// How long attempts that were told to leave may take to release their sandboxes.
@@ -36,7 +38,10 @@ const FIRST_READ: Duration = Duration::from_mins(2);
 pub enum WorkerError {
     /// RabbitMQ.
     #[error("RabbitMQ cannot be used")]
-    Broker(#[from] broker::BrokerError),
+    Broker(#[from] broker::ConnectError),
+    /// The register could not be read.
+    #[error("the register could not be read from RabbitMQ")]
+    Register(#[from] broker::SyncError),
     /// The Daytona client.
     #[error("the Daytona client could not be set up")]
     Daytona(#[from] daytona::SettingsError),
@@ -58,14 +63,14 @@ pub async fn run(
 ) -> Result<(), WorkerError> {
     let health = Health::new();
     let connected = health.condition("amqp");
-    let instruments = Instruments::new(metrics.meter(), u32::try_from(settings.slots).unwrap_or(u32::MAX));
+    let instruments = Instruments::new(&metrics.meter(), u32::try_from(settings.slots).unwrap_or(u32::MAX));
     let endpoint =
         Endpoint::serve(listener, health.clone(), move || metrics.render(), shutdown.clone()).map_err(WorkerError::Endpoint)?;
 
     let broker = Broker::connect(broker_settings(&settings, &worker)).await?;
-    let register = broker.register().await?;
+    let register = Register::follow(&broker);
     register.sync(FIRST_READ).await?;
-    let (story, scribe) = story::open(&worker);
+    let (story, scribe) = story::open(&worker, settings.ledger.batch.max(Duration::from_millis(10)));
     let told = CancellationToken::new();
     let scribe = tokio::spawn(scribe.run(broker.publisher(), told.clone()).with_current_subscriber());
     let slots = settings.slots;
@@ -143,7 +148,7 @@ async fn watch(broker: Broker, connected: lifecycle::Condition, until: Cancellat
     loop {
         let now = status.borrow_and_update().clone();
         let ready = if now.is_connected() { Readiness::Ready } else { Readiness::NotReady };
-        connected.set(ready, now.to_string());
+        connected.set(ready, described(&now));
         tokio::select! {
             () = until.cancelled() => return,
             changed = status.changed() => if changed.is_err() { return },
@@ -151,14 +156,21 @@ async fn watch(broker: Broker, connected: lifecycle::Condition, until: Cancellat
     }
 }
 
+fn described(status: &BrokerStatus) -> String {
+    match status {
+        BrokerStatus::Connected => "connected".to_owned(),
+        BrokerStatus::Disconnected { since, error } => format!("disconnected since {since}: {error}"),
+        BrokerStatus::Blocked { reason } => format!("RabbitMQ takes no messages: {reason}"),
+    }
+}
+
 fn broker_settings(settings: &WorkerSettings, worker: &str) -> broker::BrokerSettings {
     broker::BrokerSettings {
-        url: settings.broker.url.clone(),
-        fleet: settings.fleet.clone(),
-        retry_delays: settings.retry.delays.clone(),
         publish_timeout: settings.broker.publish_timeout,
         heartbeat: settings.broker.heartbeat,
+        connect_timeout: settings.broker.connect_timeout,
         connection_name: worker.to_owned(),
+        ..broker::BrokerSettings::new(settings.broker.url.clone(), settings.fleet.clone(), settings.retry.delays.clone())
     }
 }
 
@@ -190,6 +202,7 @@ fn parts(
         story,
         metrics,
         secrets: settings.secrets,
+        classes: settings.classes,
         policy: settings.retry,
         room: RoomPolicy {
             max_sandboxes: (settings.sandboxes.max > 0).then_some(settings.sandboxes.max),
@@ -199,11 +212,13 @@ fn parts(
         limits: Limits {
             idle: settings.sandboxes.auto_stop,
             ttl: settings.sandboxes.ttl,
-            in_use_for: chrono::Duration::from_std(settings.warm.keep_answered).unwrap_or(chrono::Duration::MAX),
-            poll: settings.commands.poll,
-            kill_grace: settings.commands.kill_grace,
-            min_free_disk_mb: settings.sandboxes.min_free_disk_mb,
+            in_use_for: chrono::Duration::from_std(settings.prebuilds.in_use).unwrap_or(chrono::Duration::MAX),
+            watching: Watching {
+                longest: settings.commands.poll,
+                least_free_bytes: settings.sandboxes.min_free_disk_mb.saturating_mul(1_000_000),
+                ..Watching::default()
+            },
         },
-        mirrors: settings.toolchain,
+        mirrors: Mirrors { npm_registry: settings.toolchain.npm_registry },
     })
 }

@@ -5,6 +5,7 @@
 
 mod aftermath;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use broker::{Delivery, Settled};
@@ -16,7 +17,6 @@ use job::{
 use tracing::Span;
 
 use crate::attempt::{Attempt, Found, milliseconds};
-use crate::failures::chain;
 use crate::parts::Parts;
 use aftermath::{Aftermath, DeadLetterUse};
 
@@ -44,15 +44,29 @@ pub(crate) async fn settle(parts: &Parts, delivery: Delivery, attempt: &Attempt,
         now: Utc::now(),
     };
     let state = parts.register.get(&attempt.job.target);
-    let dead_letter_use = aftermath.dead_letter_use(state.as_ref());
+    let dead_letter_use = aftermath.dead_letter_use(state.as_deref());
     let settled = perform(parts, delivery, attempt, outcome, &decision, dead_letter_use, &found).await;
-    if settled == Settled::Done
-        && let Some(state) = aftermath.state(state)
-        && let Err(error) = parts.register.put(RegisterEntry::Target(Box::new(state))).await
-    {
-        tracing::warn!(error = chain(&error), "the register does not know of this attempt; the next one tells it");
+    if settled == Settled::Done {
+        remember(parts, &aftermath).await;
     }
     tell(parts, attempt, outcome, &decision, settled, found, took);
+}
+
+/// Writes the target's new state. The register is read anew first: this attempt's own promotion must not be undone.
+async fn remember(parts: &Parts, aftermath: &Aftermath<'_>) {
+    let known = parts.register.get(aftermath.target);
+    if aftermath.state(known.map(Arc::unwrap_or_clone)).is_none() {
+        return;
+    }
+    let written = async {
+        parts.caught_up().await.map_err(|_| "it could not be read")?;
+        let known = parts.register.get(aftermath.target).map(Arc::unwrap_or_clone);
+        let Some(state) = aftermath.state(known) else { return Ok(()) };
+        parts.register.put(&RegisterEntry::Target(Box::new(state))).await.map_err(|_| "it could not be written")
+    };
+    if let Err(why) = written.await {
+        tracing::warn!(why, "the register does not know of this attempt; the next one tells it");
+    }
 }
 
 async fn perform(
@@ -85,14 +99,17 @@ async fn perform(
                     target: Some(attempt.job.target.clone()),
                     failure: Some(Failure { log_tail: failure.log_tail.last_bytes(Tail::HEADER_BYTES), ..failure.clone() }),
                     decode_error: None,
-                    queue: delivery.queue().to_owned(),
+                    queue: delivery.message().queue.as_str().to_owned(),
                     trace_id: telemetry::current_trace_id(),
                 };
                 delivery.dead_letter(story).await
             }
             DeadLetterUse::Count => delivery.ack().await,
         },
-        Decision::Drop => delivery.drop_lost(),
+        Decision::Drop => {
+            delivery.drop_lost();
+            Settled::Lost
+        }
     }
 }
 

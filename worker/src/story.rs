@@ -15,7 +15,6 @@ use crate::failures::chain;
 
 /// How many entries wait for the broker before new ones are dropped (and counted).
 const BUFFER: usize = 4096;
-const GATHER: Duration = Duration::from_mins(1);
 const GATHERED_AT_MOST: usize = 1000;
 
 /// Where the parts of a worker tell their story. Cheap to clone.
@@ -35,13 +34,14 @@ enum Told {
 #[derive(Debug)]
 pub(crate) struct Scribe {
     by: String,
+    gather: Duration,
     entries: mpsc::Receiver<Told>,
 }
 
-/// A story and its scribe.
-pub(crate) fn open(by: &str) -> (Story, Scribe) {
+/// A story and its scribe, who gathers what changed nothing for so long.
+pub(crate) fn open(by: &str, gather: Duration) -> (Story, Scribe) {
     let (sender, entries) = mpsc::channel(BUFFER);
-    (Story { by: by.to_owned(), entries: sender }, Scribe { by: by.to_owned(), entries })
+    (Story { by: by.to_owned(), entries: sender }, Scribe { by: by.to_owned(), gather, entries })
 }
 
 impl Story {
@@ -67,7 +67,7 @@ impl Scribe {
     /// Writes until `done` is cancelled and nothing is left, or the broker is gone.
     pub(crate) async fn run(mut self, publisher: Publisher, done: CancellationToken) {
         let mut gathered: Vec<NoOp> = Vec::new();
-        let mut minute = tokio::time::interval(GATHER);
+        let mut minute = tokio::time::interval(self.gather);
         minute.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {

@@ -71,7 +71,7 @@ impl Envelope {
 }
 
 /// Why a message lies in the dead-letter queue.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeadLetterReason {
     /// An attempt failed and no other follows.

@@ -26,6 +26,6 @@ pub use producer::{PlanSettings, ProducerSettings, ScheduleSettings};
 pub use secrets::{SecretRefusal, Secrets, reserved};
 pub use sections::{BrokerSettings, DaytonaSettings, HttpSettings, LogFormat, TelemetrySettings};
 pub use worker::{
-    BrakeSettings, ClassSettings, CommandSettings, DrainSettings, LeaseSettings, LedgerSettings,
-    SandboxSettings, ToolchainMirrors, WarmSettings, WorkerSettings,
+    ClassSettings, CommandSettings, DrainSettings, LeaseSettings, LedgerSettings, PrebuildSettings,
+    SandboxSettings, ToolchainMirrors, WorkerSettings,
 };

@@ -23,8 +23,6 @@ pub struct BrokerSettings {
     pub heartbeat: Duration,
     /// How long one connection attempt may take.
     pub connect_timeout: Duration,
-    /// What the broker is assumed to allow between a delivery and its acknowledgement.
-    pub acknowledgement_timeout: Duration,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -36,8 +34,6 @@ pub(crate) struct BrokerKnobs {
     pub(crate) heartbeat: Duration,
     #[serde(with = "humantime_serde")]
     pub(crate) connect_timeout: Duration,
-    #[serde(with = "humantime_serde")]
-    pub(crate) acknowledgement_timeout: Duration,
 }
 
 impl BrokerKnobs {
@@ -61,7 +57,6 @@ impl BrokerKnobs {
             publish_timeout: self.publish_timeout,
             heartbeat: self.heartbeat,
             connect_timeout: self.connect_timeout,
-            acknowledgement_timeout: self.acknowledgement_timeout,
         }
     }
 }

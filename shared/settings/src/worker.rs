@@ -47,12 +47,10 @@ pub struct WorkerSettings {
     pub sandboxes: SandboxSettings,
     /// Commands in sandboxes.
     pub commands: CommandSettings,
-    /// Warm builds.
-    pub warm: WarmSettings,
+    /// Old prebuilds.
+    pub prebuilds: PrebuildSettings,
     /// Where tools come from.
     pub toolchain: ToolchainMirrors,
-    /// When to stop taking jobs because something shared is down.
-    pub brake: BrakeSettings,
     /// The ledger.
     pub ledger: LedgerSettings,
     /// Size classes, by name.
@@ -82,12 +80,9 @@ pub struct LeaseSettings {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DrainSettings {
-    /// How long builds may go on after SIGTERM before they are handed over.
+    /// How long builds may go on after SIGTERM before they are handed back.
     #[serde(with = "humantime_serde")]
     pub deadline: Duration,
-    /// How long a handed-over build's sandbox lives on without a worker.
-    #[serde(with = "humantime_serde")]
-    pub resume_wait: Duration,
 }
 
 /// Sandboxes.
@@ -120,46 +115,24 @@ pub struct CommandSettings {
     /// How often a long command is looked at.
     #[serde(with = "humantime_serde")]
     pub poll: Duration,
-    /// How long a command that is told to end may take.
-    #[serde(with = "humantime_serde")]
-    pub kill_grace: Duration,
 }
 
-/// Warm builds.
+/// Old prebuilds.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct WarmSettings {
-    /// How old the cold prebuild under a warm build may be.
+pub struct PrebuildSettings {
+    /// How long one that is no longer kept stays after a sandbox was last started from it.
     #[serde(with = "humantime_serde")]
-    pub cold_base_max_age: Duration,
-    /// After how many failed warm builds in a row the next is cold.
-    pub max_failures: u32,
-    /// How long a prebuild that was answered to somebody is kept.
-    #[serde(with = "humantime_serde")]
-    pub keep_answered: Duration,
+    pub in_use: Duration,
 }
 
 /// Where tools come from.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ToolchainMirrors {
-    /// Node's releases.
-    pub node_mirror: Url,
-    /// The npm registry, for package managers.
-    pub npm_registry: Url,
-}
-
-/// When to stop taking jobs because something shared is down.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BrakeSettings {
-    /// How many attempts are looked back on.
-    pub attempts: u32,
-    /// The share of them that must have failed for the same shared reason, in percent.
-    pub failed_percent: u32,
-    /// How often one job is let through to see whether it is over.
-    #[serde(with = "humantime_serde")]
-    pub probe: Duration,
+    /// The npm registry for Node and package managers; what the sandbox itself is set to when none.
+    #[serde(deserialize_with = "none_when_empty")]
+    pub npm_registry: Option<Url>,
 }
 
 /// The ledger.
@@ -177,8 +150,11 @@ pub struct LedgerSettings {
 pub struct ClassSettings {
     /// Where cold builds of this class start; the target's own base snapshot when none.
     pub base_snapshot: Option<String>,
-    /// The class to try once after a failure for want of memory or disk.
-    pub larger: Option<String>,
+}
+
+fn none_when_empty<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Url>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(serde::de::Error::custom) }
 }
 
 #[derive(Debug, Deserialize)]
@@ -195,9 +171,8 @@ struct WorkerFile {
     drain: DrainSettings,
     sandboxes: SandboxSettings,
     commands: CommandSettings,
-    warm: WarmSettings,
+    prebuilds: PrebuildSettings,
     toolchain: ToolchainMirrors,
-    brake: BrakeSettings,
     ledger: LedgerSettings,
     classes: BTreeMap<String, ClassSettings>,
 }
@@ -226,9 +201,8 @@ impl WorkerSettings {
             drain: value.drain,
             sandboxes: value.sandboxes,
             commands: value.commands,
-            warm: value.warm,
+            prebuilds: value.prebuilds,
             toolchain: value.toolchain,
-            brake: value.brake,
             ledger: value.ledger,
             classes: value.classes,
             secrets: Secrets::new(environment.clone()),
@@ -252,11 +226,6 @@ pub(crate) fn required_fleet(fleet: Option<FleetName>, problems: &mut Vec<Proble
 
 fn check(layers: &mut Layered<WorkerFile>) {
     let file = &layers.value;
-    let unknown_class = file
-        .classes
-        .iter()
-        .find(|(_, class)| class.larger.as_ref().is_some_and(|larger| !file.classes.contains_key(larger)))
-        .map(|(name, _)| format!("classes.{name}"));
     let retry = file.retry.validate();
     let rules = [
         Rule { key: "slots", broken: file.slots == 0, must: "must be at least 1" },
@@ -276,23 +245,11 @@ fn check(layers: &mut Layered<WorkerFile>) {
             broken: file.sandboxes.ttl < file.sandboxes.auto_stop,
             must: "must not be shorter than sandboxes.auto_stop",
         },
-        Rule {
-            key: "brake.failed_percent",
-            broken: !(1..=100).contains(&file.brake.failed_percent),
-            must: "must be between 1 and 100",
-        },
-        Rule { key: "brake.attempts", broken: file.brake.attempts == 0, must: "must be at least 1" },
     ];
     for rule in &rules {
         layers.require(rule);
     }
     if let Err(error) = retry {
         layers.refuse("retry.delays", Mistake::Retry(error));
-    }
-    if let Some(key) = unknown_class {
-        layers.refuse(
-            &key,
-            Mistake::Rule { key: key.clone(), rule: "names a larger class that does not exist" },
-        );
     }
 }

@@ -53,11 +53,11 @@ table! {
     Checksum:
         ["integrity checksum failed"] ["err_pnpm_tarball_integrity"] ["code eintegrity"];
     Incompatible:
-        ["eresolve"] ["unsupported platform for"] ["not compatible with your version of node"] ["code ebadengine"]
+        ["eresolve unable to"] ["eresolve could not"] ["code eresolve"] ["unsupported platform for"] ["not compatible with your version of node"] ["code ebadengine"]
         ["code ebaddevengines"] ["err_pnpm_unsupported_engine"] ["err_pnpm_unsupported_platform"] ["err_pnpm_bad_pm_version"]
         ["err_pnpm_peer_dep_issues"] ["unsupported url type"] ["err_pnpm_ignored_builds"] ["code eallowgit"] ["code eallowremote"];
     InvalidManifest:
-        ["invalid package.json"] ["json.parse"] ["in json at position"] ["err_pnpm_json_parse"] ["code einvalidpackagename"];
+        ["invalid package.json"] ["in json at position"] ["failed to parse json data"] ["err_pnpm_json_parse"] ["code einvalidpackagename"];
     RateLimited:
         ["429 too many requests"] ["err_pnpm_fetch_429"] ["requested url returned error: 429"];
     Auth:
@@ -72,9 +72,9 @@ table! {
     Unavailable:
         ["fatal: unable to access"] ["could not resolve host"] ["the remote end hung up unexpectedly"] ["early eof"] ["rpc failed"];
     ScriptFailed:
-        ["elifecycle"] ["npm error command failed"] ["npm err! command failed"];
+        ["npm error command sh -c"] ["npm err! command sh -c"] ["elifecycle"] ["npm error command failed"] ["npm err! command failed"];
     Unavailable:
-        ["err_pnpm_meta_fetch_fail"] ["err_pnpm_fetch_5"] ["500 internal server error"] ["502 bad gateway"]
+        ["err_pnpm_meta_fetch_fail"] ["err_pnpm_fetch_5"] ["failed, reason:"] ["500 internal server error"] ["502 bad gateway"]
         ["503 service unavailable"] ["504 gateway time-out"] ["504 gateway timeout"]
         ["econnreset"] ["econnrefused"] ["etimedout"] ["eai_again"] ["enotfound"] ["epipe"] ["socket hang up"]
         ["err_socket_timeout"] ["und_err_connect_timeout"] ["network socket disconnected"] ["unable to get local issuer certificate"]

@@ -2,21 +2,21 @@
 
 use std::collections::BTreeSet;
 
+use broker::Register;
 use chrono::{DateTime, Duration, Utc};
 use daytona::{Client, Snapshot};
 use job::{Completeness, Failure, FailureKind, PrebuildName, PrebuildRecord, RegisterEntry, SandboxName, Stage, TargetState};
 
 use crate::attempt::{Attempt, Ended};
 use crate::failures::chain;
-use crate::parts::Standing;
 
 /// Points the register at `prebuild`; the one before it is kept.
-pub(crate) async fn run(attempt: &Attempt, standing: &Standing, prebuild: &PrebuildRecord, keep: u32) -> Result<TargetState, Ended> {
+pub(crate) async fn run(attempt: &Attempt, register: &Register, prebuild: &PrebuildRecord, keep: u32) -> Result<TargetState, Ended> {
     let now = Utc::now();
     let target = &attempt.job.target;
-    let state = standing.get(target).unwrap_or_else(|| TargetState::new(target.clone(), now));
+    let state = register.get(target).map_or_else(|| TargetState::new(target.clone(), now), std::sync::Arc::unwrap_or_clone);
     let state = promoted(state, prebuild.clone(), keep, now);
-    standing.put(RegisterEntry::Target(Box::new(state.clone()))).await.map_err(|error| {
+    register.put(&RegisterEntry::Target(Box::new(state.clone()))).await.map_err(|error| {
         Failure::new(FailureKind::Internal, format!("the register could not be written: {}", chain(&error))).at(Stage::Promote)
     })?;
     Ok(state)

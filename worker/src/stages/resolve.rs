@@ -10,7 +10,6 @@ use tokio::time::Instant;
 use url::Url;
 
 use crate::attempt::{Attempt, Ended};
-use crate::base::BaseSnapshots;
 use crate::failures::{chain, from_call, from_head};
 
 /// What the branch's head asks for.
@@ -39,11 +38,10 @@ pub(crate) async fn wanted(
     attempt: &Attempt,
     remote: &Remote,
     credential: Option<&Credential>,
-    base: &BaseSnapshots,
+    base_snapshot: String,
     state: Option<&TargetState>,
 ) -> Result<Wanted, Ended> {
     let settings = &attempt.job.settings;
-    let base_snapshot = base.id_of(&settings.base_snapshot).await?;
     let fingerprint = FingerprintInputs::new(settings, &base_snapshot).fingerprint();
     attempt.note_fingerprint(&fingerprint);
     let url = Url::parse(&settings.clone.url).map_err(|error| {

@@ -9,7 +9,8 @@ use crate::attempt::{Attempt, Ended};
 use crate::failures::{chain, from_call};
 use crate::lease::{Labels, Lease, Leases};
 use crate::parts::Parts;
-use crate::sandbox::{CommandEnd, Exit, LongCommand, Sandbox};
+use crate::sandbox::{Environment, Exit, LongCommand, Sandbox};
+use crate::stages::build_in_sandbox;
 use crate::stages::resolve::Wanted;
 
 const MANIFEST_LIMIT: usize = 4 * 1024 * 1024;
@@ -53,14 +54,14 @@ pub(crate) async fn run(
     let sandbox = parts.open(attempt, toolbox);
     compare(&sandbox, attempt, &manifest).await?;
     if let CommandStep::Run { command, .. } = &manifest.recipe.verify {
-        verify_command(&sandbox, attempt, &manifest, command).await?;
+        verify_command(parts, &sandbox, attempt, &manifest, command).await?;
     }
     Ok(manifest)
 }
 
 async fn compare(sandbox: &Sandbox, attempt: &Attempt, manifest: &Manifest) -> Result<(), Ended> {
-    let envs = [("CHECKOUT".to_owned(), manifest.path.clone())];
-    let facts = sandbox.short(Stage::Verify, FACTS, &envs.into(), LOOK).await?;
+    let envs = Environment::from([("CHECKOUT".to_owned(), manifest.path.clone())]);
+    let facts = sandbox.short(Stage::Verify, FACTS, &envs, LOOK).await?;
     let says = |fact: &str| {
         facts.result.lines().find_map(|line| line.strip_prefix(fact)?.strip_prefix('=')).unwrap_or_default()
     };
@@ -78,29 +79,34 @@ async fn compare(sandbox: &Sandbox, attempt: &Attempt, manifest: &Manifest) -> R
     Ok(())
 }
 
-async fn verify_command(sandbox: &Sandbox, attempt: &Attempt, manifest: &Manifest, command: &str) -> Result<(), Ended> {
+async fn verify_command(
+    parts: &Parts,
+    sandbox: &Sandbox,
+    attempt: &Attempt,
+    manifest: &Manifest,
+    command: &str,
+) -> Result<(), Ended> {
     let settings = &attempt.job.settings;
-    let ended = sandbox
-        .run(LongCommand {
-            stage: Stage::Verify,
-            label: "verify",
-            script: command.to_owned(),
-            cwd: manifest.path.clone(),
-            envs: settings.env.clone(),
-            secrets: std::collections::BTreeMap::new(),
-            deadline: settings.timeouts.verify,
-        })
-        .await?;
-    let CommandEnd { exit, tail, .. } = ended;
-    match exit {
+    let deadline = settings.timeouts.verify;
+    let command = LongCommand {
+        stage: Stage::Verify,
+        label: "verify",
+        script: command.to_owned(),
+        cwd: manifest.path.clone(),
+        environment: build_in_sandbox::environment(parts, settings)?,
+        deadline,
+    };
+    let end = sandbox.run(&command).await?;
+    if let Some(failure) = end.starved(Stage::Verify, deadline, 0) {
+        return Err(failure.into());
+    }
+    match end.exit {
         Exit::Code(0) => Ok(()),
-        Exit::Code(code) => Err(Failure::new(FailureKind::VerifyCommandFailed, format!("the verify command exited with {code}"))
-            .with_output(Some(code), tail)
-            .into()),
-        Exit::DeadlinePassed => Err(Failure::new(FailureKind::StageDeadline, "the verify command took longer than timeouts.verify")
-            .at(Stage::Verify)
-            .with_output(None, tail)
-            .into()),
+        Exit::Code(code) | Exit::OutOfMemory(code) => {
+            let message = format!("the verify command exited with {code}");
+            Err(Failure::new(FailureKind::VerifyCommandFailed, message).with_output(Some(code), end.tail).into())
+        }
+        Exit::DeadlinePassed => Err(Failure::new(FailureKind::StageDeadline, "the verify command took too long").at(Stage::Verify).into()),
     }
 }
 

@@ -92,11 +92,11 @@ deadline = 60
 [retry]
 delays = ["2m", "30s"]
 [classes.default]
-larger = "huge"
+base_snapshot = 7
 "#,
     );
     let environment =
-        Environment::from_pairs([("HARVEST_COMMANDS_POLL", "0s"), ("HARVEST_BRAKE_ATTEMPTS", "x")]);
+        Environment::from_pairs([("HARVEST_COMMANDS_POLL", "0s"), ("HARVEST_SANDBOXES_MAX", "x")]);
     let problems = WorkerSettings::load(&environment, Some(&path)).unwrap_err();
     insta::assert_snapshot!(mistakes(&problems, folder.path()));
 }

@@ -140,7 +140,22 @@ fn settings_win_over_everything() {
     settings.commands.install = Some(CommandSetting::Run("make deps".to_owned()));
     settings.commands.build = Some(CommandSetting::Skip(()));
     let files = files(&[APP, LOCK, (".nvmrc", "22"), (".harvest.toml", "[commands]\ninstall = 'x'\nbuild = 'y'\nverify = 'z'\n")]);
-    insta::assert_snapshot!(told(&detect(&files, &settings, &releases())), @"");
+    insta::assert_snapshot!(told(&detect(&files, &settings, &releases())), @r"
+  Node 20.20.2, pnpm 8.15.9
+  install `make deps` from settings
+  build skipped: BySettings
+  winner     node: settings says 20
+  overruled  node: .nvmrc says 22
+  winner     package_manager: settings says pnpm@8.15.9
+  overruled  package_manager: package-lock.json says present
+  winner     install: settings says make deps
+  overruled  install: .harvest.toml says x
+  winner     build: settings says false
+  overruled  build: .harvest.toml says y
+  winner     verify: .harvest.toml says z
+  ! .nvmrc says Node 22, but settings decides: 20.20.2
+  ! package-lock.json speaks for another package manager than settings, which decides
+");
 }
 
 #[test]
