@@ -1,0 +1,164 @@
+//! The command line. Every command takes `--json`; what it prints then is part of the interface, see README.md.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Looks at and works on one fleet of Harvest Fleet.
+///
+/// Reads the producer's settings: the shipped defaults, --config, and the environment or ./.env. HARVEST_FLEET and
+/// AMQP_URL are required; DAYTONA_API_KEY is used where there is one.
+#[derive(Debug, Parser)]
+#[command(name = "harvestctl", version, after_help = EXIT_CODES)]
+pub struct Arguments {
+    /// Settings that differ from the defaults (see config/producer.toml)
+    #[arg(long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+
+    /// Which repositories, instead of the settings' fleet_file
+    #[arg(long, value_name = "FILE", global = true)]
+    pub fleet_file: Option<PathBuf>,
+
+    /// Print JSON: one document, or one per line where a command waits
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    /// Log what happens underneath to stderr
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed, or what was waited for failed; 2 wrong arguments or settings; \
+                          3 not found";
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show every target: its prebuild, its last outcome, what stands in its way
+    Status,
+    /// Build targets now, ahead of the schedule
+    Submit(Submit),
+    /// Say which snapshot a session of a target should start from
+    Resolve(One),
+    /// Tell everything about one target, and what the next tick will do with it
+    Explain(One),
+    /// Work through the jobs that failed for good
+    #[command(subcommand)]
+    DeadLetters(DeadLetters),
+    /// Check everything the fleet needs, and say what to do where something is wrong
+    Doctor,
+}
+
+/// What to build.
+#[derive(Debug, Args)]
+pub struct Submit {
+    /// owner/name, or owner/name@branch, as in fleet.toml
+    #[arg(value_name = "TARGET", required_unless_present = "all", conflicts_with = "all")]
+    pub targets: Vec<String>,
+
+    /// Every target of fleet.toml
+    #[arg(long)]
+    pub all: bool,
+
+    /// Show each attempt as it happens, and succeed only when every target did
+    #[arg(long)]
+    pub wait: bool,
+
+    /// Try again what failed for good at the same commit
+    #[arg(long)]
+    pub force: bool,
+
+    /// Stop waiting after this long (90s, 30m, 1h 30m); the jobs go on
+    #[arg(long, value_name = "DURATION", value_parser = duration, requires = "wait")]
+    pub timeout: Option<Duration>,
+}
+
+/// One target.
+#[derive(Debug, Args)]
+pub struct One {
+    /// owner/name, or owner/name@branch
+    #[arg(value_name = "TARGET")]
+    pub target: String,
+}
+
+/// The dead letters.
+#[derive(Debug, Subcommand)]
+pub enum DeadLetters {
+    /// List them, oldest first
+    List,
+    /// Tell the whole story of one
+    Show {
+        /// Its id in the list, or the beginning of its job's id
+        #[arg(value_name = "ID")]
+        id: String,
+    },
+    /// Send jobs again: at once, past an earlier permanent failure, with the settings that fleet.toml has now
+    Replay(Replay),
+}
+
+/// Which dead letters to send again.
+#[derive(Debug, Args)]
+pub struct Replay {
+    /// Ids in the list, or the beginnings of job ids
+    #[arg(value_name = "ID", required_unless_present = "all", conflicts_with = "all")]
+    pub ids: Vec<String>,
+
+    /// Every one
+    #[arg(long)]
+    pub all: bool,
+
+    /// With the settings recorded in the job, not those of fleet.toml
+    #[arg(long)]
+    pub as_recorded: bool,
+
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+fn duration(text: &str) -> Result<Duration, humantime::DurationError> {
+    humantime::parse_duration(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Arguments, clap::Error> {
+        Arguments::try_parse_from(line.split(' '))
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn what_acts_on_many_must_be_said() {
+        for wrong in [
+            "harvestctl submit",
+            "harvestctl submit --all o/n",
+            "harvestctl submit o/n --timeout 5m",
+            "harvestctl submit o/n --wait --timeout soon",
+            "harvestctl dead-letters replay",
+            "harvestctl dead-letters replay --all abc",
+            "harvestctl resolve",
+        ] {
+            assert_eq!(parse(wrong).unwrap_err().exit_code(), 2, "{wrong}");
+        }
+        for right in [
+            "harvestctl submit --all --wait --timeout 30m",
+            "harvestctl submit o/n o/m@dev --force --json",
+            "harvestctl --json dead-letters replay --all --yes --as-recorded",
+        ] {
+            parse(right).unwrap();
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! A dead letter as people and programs see it. Pure.
+
+use broker::DeadLetter;
+use chrono::{DateTime, Utc};
+use job::{DeadLetterReason, Failure, FailureKind, FleetName, Job, JobId, Target};
+use serde::Serialize;
+
+use crate::error::chain;
+
+/// Whether it is a job now; a newer version may read what an older one could not.
+#[derive(Debug)]
+pub(super) enum Content {
+    Job(Box<Job>),
+    /// Why not.
+    NoJob(String),
+}
+
+pub(super) fn content(letter: &DeadLetter, fleet: &FleetName) -> Content {
+    match Job::decode(&letter.body, fleet) {
+        Ok(job) => Content::Job(Box::new(job)),
+        Err(error) => Content::NoJob(chain(&error)),
+    }
+}
+
+/// The end of the job's id: its random part, so a dozen characters are enough. Other letters have a name of their bytes.
+pub(super) fn short_id(letter: &DeadLetter) -> String {
+    let id = letter.id.as_str();
+    let is_job = id.parse::<JobId>().is_ok();
+    id.rsplit('-').next().filter(|_| is_job).unwrap_or(id).to_owned()
+}
+
+fn failure(letter: &DeadLetter) -> Option<&Failure> {
+    letter.story.as_ref().and_then(|story| story.failure.as_ref())
+}
+
+fn trace_id(letter: &DeadLetter) -> Option<String> {
+    let told = letter.story.as_ref().and_then(|story| story.trace_id.clone());
+    told.or_else(|| telemetry::trace_id_of(&letter.envelope.trace))
+}
+
+/// One row of the list.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct LetterView {
+    pub(super) id: String,
+    pub(super) short_id: String,
+    pub(super) at: DateTime<Utc>,
+    pub(super) reason: DeadLetterReason,
+    pub(super) target: Option<Target>,
+    pub(super) job: Option<JobId>,
+    pub(super) attempt: u32,
+    pub(super) failure: Option<FailureKind>,
+    pub(super) message: String,
+    pub(super) trace_id: Option<String>,
+}
+
+impl LetterView {
+    pub(super) fn new(letter: &DeadLetter, fleet: &FleetName) -> Self {
+        let story = letter.story.as_ref();
+        let (target, job, unreadable) = match content(letter, fleet) {
+            Content::Job(job) => (Some(job.target), Some(job.id), None),
+            Content::NoJob(error) => {
+                (story.and_then(|story| story.target.clone()), story.and_then(|story| story.job), Some(error))
+            }
+        };
+        let told = failure(letter).map(|failure| failure.message.clone());
+        let told =
+            told.or_else(|| story.and_then(|story| story.decode_error.clone())).or_else(|| died(letter));
+        Self {
+            id: letter.id.to_string(),
+            short_id: short_id(letter),
+            at: letter.died_at,
+            // Only the broker itself moves a message without telling a story.
+            reason: story.map_or(DeadLetterReason::Broker, |story| story.reason),
+            target,
+            job,
+            attempt: letter.envelope.attempt,
+            failure: failure(letter).map(|failure| failure.id),
+            message: told.or(unreadable).unwrap_or_else(|| "the broker gave up on delivering it".to_owned()),
+            trace_id: trace_id(letter),
+        }
+    }
+}
+
+fn died(letter: &DeadLetter) -> Option<String> {
+    let death = letter.broker_death.as_ref()?;
+    Some(format!("the broker gave up on it in {}: {}, {} times", death.queue, death.reason, death.count))
+}
+
+/// Why an id does not name a dead letter.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum NoSuchLetter {
+    #[error("no dead letter has the id `{0}`; harvestctl dead-letters list shows them")]
+    None(String),
+    #[error("`{id}` could be {}: give more of it", .candidates.join(" or "))]
+    Several { id: String, candidates: Vec<String> },
+    #[error("`{0}` is too short for an id: give at least 4 characters")]
+    Short(String),
+}
+
+/// The dead letter that a person means by the beginning or the end of its id. Copies of one message share an id and are
+/// dealt with together.
+pub(super) fn find<'a, L: AsRef<DeadLetter>>(
+    letters: &'a [L],
+    id: &str,
+) -> Result<&'a DeadLetter, NoSuchLetter> {
+    let wanted = id.to_ascii_lowercase();
+    if wanted.len() < 4 {
+        return Err(NoSuchLetter::Short(id.to_owned()));
+    }
+    let mut found: Vec<&DeadLetter> = Vec::new();
+    for letter in letters.iter().map(AsRef::as_ref) {
+        let is_meant = letter.id.as_str().starts_with(&wanted) || letter.id.as_str().ends_with(&wanted);
+        if is_meant && !found.iter().any(|other| other.id == letter.id) {
+            found.push(letter);
+        }
+    }
+    match found[..] {
+        [] => Err(NoSuchLetter::None(id.to_owned())),
+        [one] => Ok(one),
+        _ => {
+            let candidates = found.iter().map(|letter| letter.id.to_string()).collect();
+            Err(NoSuchLetter::Several { id: id.to_owned(), candidates })
+        }
+    }
+}

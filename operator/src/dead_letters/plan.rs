@@ -1,0 +1,52 @@
+//! What is sent when a dead letter is replayed. Pure.
+//!
+//! The job keeps its id and its trace, so that its whole life is found by them; it is forced past an earlier permanent
+//! failure, and its attempts begin again at 1 (the desk's envelope says so).
+
+use broker::DeadLetter;
+use job::{FleetName, Job, Reason};
+use settings::FleetLoad;
+
+use super::letter::{Content, content};
+
+/// Where a replayed job's settings come from.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum SettingsFrom<'a> {
+    /// fleet.toml, as it is now.
+    FleetFile(&'a FleetLoad),
+    /// The job itself.
+    Recorded,
+}
+
+/// Why a dead letter is not sent again.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum NotReplayable {
+    #[error(
+        "its bytes are no job: {0}. If a newer version wrote them, upgrade harvestctl and the workers first"
+    )]
+    NoJob(String),
+    #[error(
+        "{0} is not in fleet.toml any more: add it, or give --as-recorded to use the settings in the job"
+    )]
+    NotListed(String),
+}
+
+/// The job to send.
+pub(super) fn plan(
+    letter: &DeadLetter,
+    fleet: &FleetName,
+    from: SettingsFrom<'_>,
+) -> Result<Job, NotReplayable> {
+    let recorded = match content(letter, fleet) {
+        Content::Job(job) => *job,
+        Content::NoJob(error) => return Err(NotReplayable::NoJob(error)),
+    };
+    let settings = match from {
+        SettingsFrom::Recorded => recorded.settings,
+        SettingsFrom::FleetFile(load) => load
+            .settings_of(&recorded.target)
+            .cloned()
+            .ok_or_else(|| NotReplayable::NotListed(recorded.target.to_string()))?,
+    };
+    Ok(Job { forced: true, reason: Reason::Replay, settings, ..recorded })
+}

@@ -1,0 +1,239 @@
+//! The looks of the doctor: each asks one thing and says what it found.
+
+use std::collections::BTreeSet;
+
+use broker::Broker;
+use daytona::{Client, ErrorKind, OrganizationUsage, Permission, SnapshotState};
+use futures::StreamExt;
+use job::{Settings, Target};
+use remote::{HeadError, Remote};
+use settings::FleetLoad;
+use url::Url;
+
+use super::view::Check;
+use crate::error::chain;
+use crate::parts::Parts;
+
+/// How many repositories are asked at once.
+const AT_ONCE: usize = 8;
+/// A quota this full is worth a word.
+const NEARLY_FULL: f64 = 0.9;
+
+pub(super) fn check_fleet_file(parts: &Parts, checks: &mut Vec<Check>) -> Option<FleetLoad> {
+    const NAME: &str = "fleet file";
+    match parts.fleet_file() {
+        Err(error) => {
+            let remedy = "correct it, or name another: --fleet-file or HARVEST_FLEET_FILE";
+            checks.push(Check::failed(NAME, error.to_string(), remedy));
+            None
+        }
+        Ok(load) => {
+            let count = format!("{} targets", load.targets.len());
+            if load.problems.is_empty() {
+                checks.push(Check::ok(NAME, count));
+            } else {
+                let problems: Vec<String> = load.problems.iter().map(ToString::to_string).collect();
+                let detail =
+                    format!("{count}; wrong entries, which nothing builds:\n{}", problems.join("\n"));
+                checks.push(Check::failed(NAME, detail, "correct these entries"));
+            }
+            Some(load)
+        }
+    }
+}
+
+/// Reachable, the login right, and the topology as it must be.
+pub(super) async fn check_broker(parts: &Parts) -> Vec<Check> {
+    const REACHED: &str = "RabbitMQ";
+    const TOPOLOGY: &str = "queues";
+    let settings = parts.broker_settings();
+    let address = settings.address().unwrap_or_else(|error| error.to_string());
+    match Broker::connect(settings).await {
+        Ok(broker) => {
+            let depths = broker.queue_depths().await;
+            broker.close().await;
+            let topology = match depths {
+                Ok(depths) => Check::ok(
+                    TOPOLOGY,
+                    format!("declared; {} jobs wait, {} dead letters", depths.waiting(), depths.dead),
+                ),
+                Err(error) => Check::failed(TOPOLOGY, chain(&error), "look at RabbitMQ's own log"),
+            };
+            vec![Check::ok(REACHED, address), topology]
+        }
+        Err(error @ broker::ConnectError::Topology(_)) => {
+            let remedy = "a queue of this fleet was declared otherwise, by another version or with other retry delays: \
+                          delete it once it is empty, or choose another fleet name";
+            vec![Check::ok(REACHED, address), Check::failed(TOPOLOGY, chain(&error), remedy)]
+        }
+        Err(error) => vec![
+            Check::failed(REACHED, chain(&error), "check AMQP_URL, and that the broker runs"),
+            Check::skipped(TOPOLOGY, "RabbitMQ cannot be used"),
+        ],
+    }
+}
+
+/// The key, what it may do, the base snapshots, the room that is left.
+pub(super) async fn check_daytona(parts: &Parts, load: Option<&FleetLoad>) -> Vec<Check> {
+    const KEY: &str = "Daytona key";
+    let client = match parts.daytona() {
+        None => {
+            let remedy = "set DAYTONA_API_KEY (dtn_...): no worker starts without it";
+            return vec![Check::failed(KEY, "DAYTONA_API_KEY is not set", remedy)];
+        }
+        Some(Err(error)) => {
+            return vec![Check::failed(
+                KEY,
+                format!("{error:#}"),
+                "check DAYTONA_API_URL and DAYTONA_API_KEY",
+            )];
+        }
+        Some(Ok(client)) => client,
+    };
+    let mut checks = match client.whoami().await {
+        Err(error) => {
+            let remedy = match error.kind() {
+                ErrorKind::Unauthorized | ErrorKind::Forbidden => "make another key in Daytona's dashboard",
+                _ => "check DAYTONA_API_URL (it ends in /api), and that Daytona is up",
+            };
+            return vec![Check::failed(KEY, chain(&error), remedy)];
+        }
+        Ok(key) => vec![check_key(&key)],
+    };
+    let bases: BTreeSet<&str> =
+        load.into_iter().flat_map(|load| &load.targets).map(|(_, s)| s.base_snapshot.as_str()).collect();
+    for base in bases {
+        checks.push(check_base(&client, base).await);
+    }
+    checks.push(check_quota(&client).await);
+    checks
+}
+
+fn check_key(key: &daytona::ApiKey) -> Check {
+    let missing = key.missing();
+    let expires = key.expires_at.map(|then| format!(", expires {}", crate::time::absolute(then)));
+    let name = format!("`{}`{}", key.name, expires.unwrap_or_default());
+    if missing.is_empty() {
+        return Check::ok("Daytona key", name);
+    }
+    let list = |permissions: &[Permission]| {
+        permissions.iter().map(Permission::as_str).collect::<Vec<_>>().join(", ")
+    };
+    Check::failed(
+        "Daytona key",
+        format!("{name} lacks {}", list(&missing)),
+        format!("make a key with {}", list(&Permission::NEEDED)),
+    )
+}
+
+async fn check_base(client: &Client, base: &str) -> Check {
+    let check = format!("base snapshot {base}");
+    match client.get_snapshot(base).await {
+        Ok(Some(snapshot)) if snapshot.state == SnapshotState::Active => {
+            Check::ok(check, format!("{} is active", snapshot.id))
+        }
+        Ok(Some(snapshot)) => {
+            let remedy = "activate it in Daytona's dashboard, or make it anew with snapshot/sync";
+            let why = snapshot.error_reason.map(|why| format!(": {why}")).unwrap_or_default();
+            Check::failed(check, format!("{} is {}{why}", snapshot.id, snapshot.state), remedy)
+        }
+        Ok(None) => {
+            let remedy = "make it with snapshot/sync, or correct `base_snapshot` in fleet.toml";
+            Check::failed(check, "does not exist", remedy)
+        }
+        Err(error) => Check::failed(check, chain(&error), "see the Daytona key"),
+    }
+}
+
+async fn check_quota(client: &Client) -> Check {
+    const NAME: &str = "Daytona quotas";
+    let organization = match client.organization().await {
+        Ok(Some(organization)) => organization,
+        Ok(None) => return Check::skipped(NAME, "the organization has neither sandbox nor snapshot yet"),
+        Err(error) => return Check::failed(NAME, chain(&error), "see the Daytona key"),
+    };
+    match client.usage(&organization).await {
+        Ok(usage) => quota(NAME, &usage),
+        // A key may lack the right to read it, and a Daytona of one's own the feature: builds go on without.
+        Err(error) => Check::warning(NAME, chain(&error), "workers find the limits by meeting them"),
+    }
+}
+
+fn quota(name: &str, usage: &OrganizationUsage) -> Check {
+    let mut told = Vec::new();
+    let mut full = false;
+    let mut tell = |what: String, used: f64, total: f64| {
+        if total > 0.0 {
+            full |= used >= total * NEARLY_FULL;
+            told.push(format!("{what} {used}/{total}"));
+        }
+    };
+    tell("snapshots".to_owned(), usage.current_snapshot_usage, usage.total_snapshot_quota);
+    for region in &usage.region_usage {
+        let of = |what: &str| format!("{} {what}", region.region_id);
+        tell(of("vCPU"), region.current_cpu_usage, region.total_cpu_quota);
+        tell(of("memory GiB"), region.current_memory_usage, region.total_memory_quota);
+        tell(of("disk GiB"), region.current_disk_usage, region.total_disk_quota);
+    }
+    let detail = told.join(", ");
+    if full {
+        let remedy = "lower `keep` in fleet.toml, delete what is not used, or ask Daytona for a higher limit";
+        Check::warning(name, detail, remedy)
+    } else {
+        Check::ok(name, detail)
+    }
+}
+
+/// The head of every branch, as a worker with this environment would see it.
+pub(super) async fn check_repositories(parts: &Parts, load: Option<&FleetLoad>) -> Vec<Check> {
+    let Some(load) = load else { return Vec::new() };
+    let remote = match Parts::remote() {
+        Ok(remote) => remote,
+        Err(error) => return vec![Check::failed("repositories", format!("{error:#}"), "see the cause")],
+    };
+    let looks = load.targets.iter().map(|(target, settings)| check_head(parts, &remote, target, settings));
+    futures::stream::iter(looks).buffered(AT_ONCE).collect().await
+}
+
+async fn check_head(parts: &Parts, remote: &Remote, target: &Target, settings: &Settings) -> Check {
+    let check = target.to_string();
+    let url = match Url::parse(&settings.clone.url) {
+        Ok(url) => url,
+        Err(error) => return Check::failed(check, error.to_string(), "correct `clone_url` in fleet.toml"),
+    };
+    let credential = parts.credential(settings);
+    match remote.head(&url, target.branch(), credential.as_ref()).await {
+        Ok(head) => Check::ok(check, format!("head {head}", head = head.commit)),
+        Err(error) => Check::failed(check, chain(&error), remedy(&error, &settings.clone.token_secret)),
+    }
+}
+
+fn remedy(error: &HeadError, token: &str) -> String {
+    match error {
+        HeadError::BranchMissing { .. } => "correct `branch` in fleet.toml, or push the branch".to_owned(),
+        HeadError::RepositoryMissing { had_credential: true, .. } => {
+            format!("check the name in fleet.toml, and that the token in {token} may read this repository")
+        }
+        HeadError::RepositoryMissing { .. } => {
+            format!("check the name in fleet.toml; if it is private, set a token that may read it in {token}")
+        }
+        HeadError::Unauthorized { had_credential: true, .. } => {
+            format!("the token in {token} is wrong, expired, or may not read this repository")
+        }
+        HeadError::Unauthorized { .. } => format!("set a token that may read it in {token}"),
+        HeadError::RateLimited { .. } => {
+            format!("wait, or set a token in {token}: hosts allow more with one")
+        }
+        HeadError::HostUnavailable { .. } => {
+            "check the host and the network; it may pass by itself".to_owned()
+        }
+        HeadError::Refused { .. }
+        | HeadError::Undecodable { .. }
+        | HeadError::TooLarge { .. }
+        | HeadError::Redirected { .. }
+        | HeadError::UnusableUrl { .. } => "correct `clone_url` in fleet.toml".to_owned(),
+        HeadError::GitMissing { .. } | HeadError::GitFailed { .. } => {
+            "install git; it reads repositories in folders".to_owned()
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! `harvestctl explain`: everything about one target, and what the next tick will do with it. What cannot be asked is
+//! noted; the rest is told all the same.
+
+mod next_tick;
+mod view;
+
+use chrono::Utc;
+use daytona::Client;
+use job::{Commit, Fingerprint, FingerprintInputs, SandboxName, Settings, Target, TargetState};
+use url::Url;
+
+use crate::console::{Console, Format};
+use crate::error::{CommandError, Exit, chain};
+use crate::parts::Parts;
+use crate::resolve::which;
+use next_tick::{Head, next_tick};
+use view::{ATTEMPTS, AttemptView, Known, LeaseView, view};
+
+pub(crate) async fn run(
+    parts: &Parts,
+    name: &str,
+    console: &mut Console,
+    format: Format,
+) -> Result<Exit, CommandError> {
+    let mut notes = Vec::new();
+    let recorded = recorded(parts, name, &mut notes).await?;
+    let target = recorded.target;
+    let settings = parts.fleet_file().ok().and_then(|load| load.settings_of(&target).cloned());
+    let asked = ask(parts, &target, settings.as_ref(), &mut notes).await;
+    let next_tick = next_tick(&next_tick::Known {
+        listed: settings.is_some(),
+        head: asked.head.as_ref(),
+        fingerprint: asked.fingerprint.as_ref(),
+        state: recorded.state.as_ref(),
+    });
+    let known = Known {
+        target,
+        settings,
+        settings_from: parts.fleet_file_path().display().to_string(),
+        state: recorded.state,
+        attempts: recorded.attempts,
+        lease: asked.lease,
+        next_tick,
+        notes,
+    };
+    console.show(&view(known, Utc::now()), format)?;
+    Ok(Exit::Done)
+}
+
+/// What register and ledger say.
+struct Recorded {
+    target: Target,
+    state: Option<TargetState>,
+    attempts: Vec<AttemptView>,
+}
+
+async fn recorded(parts: &Parts, name: &str, notes: &mut Vec<String>) -> Result<Recorded, CommandError> {
+    let opened = match parts.broker().await {
+        Ok(broker) => parts.register(&broker).await.map(|register| (broker, register)),
+        Err(error) => Err(error),
+    };
+    let (broker, register) = match opened {
+        Ok(opened) => opened,
+        Err(error) => {
+            notes.push(format!("without register and ledger: {error:#}"));
+            return Ok(Recorded {
+                target: which(parts, name, Vec::new())?,
+                state: None,
+                attempts: Vec::new(),
+            });
+        }
+    };
+    let known = register.targets().iter().map(|state| state.target.clone()).collect();
+    let target = which(parts, name, known)?;
+    let attempts = match parts.past(&broker).await {
+        Ok(entries) => {
+            entries.iter().rev().filter_map(|entry| AttemptView::of(entry, &target)).take(ATTEMPTS).collect()
+        }
+        Err(error) => {
+            notes.push(format!("without the ledger: {error:#}"));
+            Vec::new()
+        }
+    };
+    let state = register.get(&target).map(|state| TargetState::clone(&state));
+    broker.close().await;
+    Ok(Recorded { target, state, attempts })
+}
+
+/// What Daytona and the git host say.
+struct Asked {
+    head: Option<Head>,
+    fingerprint: Option<Fingerprint>,
+    lease: Option<LeaseView>,
+}
+
+async fn ask(parts: &Parts, target: &Target, settings: Option<&Settings>, notes: &mut Vec<String>) -> Asked {
+    let head = match settings {
+        Some(settings) => Some(head(parts, target, settings).await),
+        None => None,
+    };
+    let mut asked = Asked { head, fingerprint: None, lease: None };
+    let client = match parts.daytona() {
+        Some(Ok(client)) => client,
+        Some(Err(error)) => {
+            notes.push(format!("without Daytona: {error:#}"));
+            return asked;
+        }
+        None => {
+            notes.push("without Daytona (lease, base snapshot): DAYTONA_API_KEY is not set".to_owned());
+            return asked;
+        }
+    };
+    match lease(&client, parts, target).await {
+        Ok(lease) => asked.lease = lease,
+        Err(error) => notes.push(format!("the lease is unknown: {}", chain(&error))),
+    }
+    if let Some(settings) = settings {
+        match client.get_snapshot(&settings.base_snapshot).await {
+            Ok(Some(base)) => {
+                asked.fingerprint = Some(FingerprintInputs::new(settings, base.id.as_str()).fingerprint());
+            }
+            Ok(None) => notes.push(format!(
+                "base snapshot `{}` does not exist: every build fails until it does",
+                settings.base_snapshot
+            )),
+            Err(error) => notes.push(format!("the base snapshot is unknown: {}", chain(&error))),
+        }
+    }
+    asked
+}
+
+async fn head(parts: &Parts, target: &Target, settings: &Settings) -> Head {
+    let (url, remote) = match (Url::parse(&settings.clone.url), Parts::remote()) {
+        (Ok(url), Ok(remote)) => (url, remote),
+        (Err(error), _) => return Head::Unknown(format!("clone_url is not a URL: {error}")),
+        (_, Err(error)) => return Head::Unknown(format!("{error:#}")),
+    };
+    let credential = parts.credential(settings);
+    match remote.head(&url, target.branch(), credential.as_ref()).await {
+        Ok(head) => match head.commit.as_str().parse::<Commit>() {
+            Ok(commit) => Head::At(commit),
+            Err(error) => Head::Unknown(error.to_string()),
+        },
+        Err(error) => Head::Unknown(chain(&error)),
+    }
+}
+
+async fn lease(client: &Client, parts: &Parts, target: &Target) -> Result<Option<LeaseView>, daytona::Error> {
+    let name = SandboxName::of(&parts.settings.fleet, target);
+    let sandbox = client.get_sandbox(name.as_str()).await?.filter(|sandbox| !sandbox.state.is_going());
+    Ok(sandbox.map(|sandbox| LeaseView {
+        sandbox: sandbox.name,
+        id: sandbox.id.to_string(),
+        state: sandbox.state,
+        created_at: sandbox.created_at,
+        labels: sandbox.labels,
+    }))
+}

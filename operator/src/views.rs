@@ -1,0 +1,112 @@
+//! The parts that several answers share, in the shapes that `--json` promises.
+
+use chrono::{DateTime, Utc};
+use job::{
+    AttemptId, BuildMode, Completeness, Failure, FailureKind, JobId, LastAttempt, OutcomeWord,
+    PrebuildRecord, Stage,
+};
+use serde::Serialize;
+
+use crate::time::{at, length, since};
+
+/// A prebuild.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct PrebuildView {
+    pub(crate) name: String,
+    pub(crate) snapshot_id: String,
+    pub(crate) commit: String,
+    pub(crate) fingerprint: String,
+    pub(crate) completeness: Completeness,
+    pub(crate) flags: Vec<String>,
+    pub(crate) mode: BuildMode,
+    pub(crate) built_at: DateTime<Utc>,
+    pub(crate) age_seconds: u64,
+    pub(crate) size_gb: Option<f64>,
+    pub(crate) cold_start_milliseconds: Option<u64>,
+}
+
+impl PrebuildView {
+    pub(crate) fn new(prebuild: &PrebuildRecord, now: DateTime<Utc>) -> Self {
+        Self {
+            name: prebuild.name.to_string(),
+            snapshot_id: prebuild.snapshot_id.clone(),
+            commit: prebuild.commit.to_string(),
+            fingerprint: prebuild.fingerprint.to_string(),
+            completeness: prebuild.completeness,
+            flags: prebuild.flags.clone(),
+            mode: prebuild.mode,
+            built_at: prebuild.built_at,
+            age_seconds: since(prebuild.built_at, now).as_secs(),
+            size_gb: prebuild.size_gb,
+            cold_start_milliseconds: prebuild.cold_start_milliseconds,
+        }
+    }
+
+    pub(crate) fn commit_short(&self) -> &str {
+        self.commit.get(..12).unwrap_or(&self.commit)
+    }
+
+    /// `complete`, `partial`, with the flags.
+    pub(crate) fn quality(&self) -> String {
+        let word = match self.completeness {
+            Completeness::Complete => "complete",
+            Completeness::Partial => "partial",
+        };
+        std::iter::once(word).chain(self.flags.iter().map(String::as_str)).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// A failure, without its log.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct FailureView {
+    pub(crate) id: FailureKind,
+    pub(crate) stage: Stage,
+    pub(crate) message: String,
+    pub(crate) exit_code: Option<i32>,
+}
+
+impl FailureView {
+    pub(crate) fn new(failure: &Failure) -> Self {
+        Self {
+            id: failure.id,
+            stage: failure.stage,
+            message: failure.message.clone(),
+            exit_code: failure.exit_code,
+        }
+    }
+}
+
+/// The latest attempt that did something.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct LastView {
+    pub(crate) job: JobId,
+    pub(crate) attempt: AttemptId,
+    pub(crate) number: u32,
+    pub(crate) outcome: OutcomeWord,
+    pub(crate) failure: Option<FailureView>,
+    pub(crate) at: DateTime<Utc>,
+    pub(crate) milliseconds: u64,
+    pub(crate) trace_id: Option<String>,
+}
+
+impl LastView {
+    pub(crate) fn new(last: &LastAttempt) -> Self {
+        Self {
+            job: last.job,
+            attempt: last.attempt,
+            number: last.number,
+            outcome: last.outcome,
+            failure: last.failure.as_ref().map(FailureView::new),
+            at: last.at,
+            milliseconds: last.milliseconds,
+            trace_id: last.trace_id.clone(),
+        }
+    }
+
+    /// `failed install.failed at 2026-… (4m ago), took 3m 2s`.
+    pub(crate) fn sentence(&self, now: DateTime<Utc>) -> String {
+        let failure = self.failure.as_ref().map(|failure| format!(" {}", failure.id)).unwrap_or_default();
+        let took = length(std::time::Duration::from_millis(self.milliseconds));
+        format!("{}{failure} at {}, took {took}", self.outcome, at(self.at, now))
+    }
+}
