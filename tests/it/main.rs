@@ -4,3 +4,5 @@
 
 mod contract;
 mod harness;
+mod stages;
+mod e2e;

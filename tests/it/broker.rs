@@ -1,0 +1,123 @@
+//! The broker crate against real nodes: what it promises when all is well, and what it keeps when it is not.
+
+use std::time::Duration;
+
+use ::broker::{Broker, BrokerSettings, Delivery, PublishError, Publisher, Settled, Slot, Topology, WorkQueue};
+use chrono::Utc;
+use fleet_tests::eventually;
+use fleet_tests::rabbit::{RabbitNode, shared_node};
+use job::{Envelope, FleetName, Job, JobId, Reason};
+use lapin::options::BasicPublishOptions;
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
+use tokio_util::sync::CancellationToken;
+
+mod deadletters;
+mod deliveries;
+mod outages;
+mod streams;
+mod topology;
+
+const SOON: Duration = Duration::from_secs(30);
+const DELAYS: [Duration; 3] = [Duration::from_millis(200), Duration::from_millis(600), Duration::from_secs(2)];
+
+/// A fleet that nobody else has.
+fn fleet() -> FleetName {
+    let unique = uuid::Uuid::new_v4().simple().to_string();
+    format!("b{}", &unique[..8]).parse().unwrap()
+}
+
+fn settings(node: &RabbitNode, fleet: &FleetName) -> BrokerSettings {
+    BrokerSettings::new(node.amqp_url("/").into(), fleet.clone(), DELAYS.to_vec())
+}
+
+/// A broker handle of a new fleet on the shared node.
+async fn connect() -> Broker {
+    connect_to(shared_node().await, &fleet()).await
+}
+
+async fn connect_to(node: &RabbitNode, fleet: &FleetName) -> Broker {
+    Broker::connect(settings(node, fleet)).await.unwrap()
+}
+
+fn job_of(fleet: &FleetName) -> Job {
+    let mut value: serde_json::Value =
+        serde_json::from_str(include_str!("../../shared/job/src/message/golden-v1.json")).unwrap();
+    value["fleet"] = fleet.as_str().into();
+    let mut job: Job = serde_json::from_value(value).unwrap();
+    job.id = JobId::on_demand();
+    job.reason = Reason::OnDemand;
+    job
+}
+
+fn fleet_of(broker: &Broker) -> FleetName {
+    let name = broker.topology().jobs_exchange();
+    name.split('.').nth(1).unwrap().parse().unwrap()
+}
+
+fn first() -> Envelope {
+    Envelope::first(Utc::now(), std::collections::BTreeMap::new())
+}
+
+async fn submit(broker: &Broker, queue: WorkQueue) -> JobId {
+    let job = job_of(&fleet_of(broker));
+    published(&broker.publisher(), &job, queue).await.unwrap();
+    job.id
+}
+
+async fn published(publisher: &Publisher, job: &Job, queue: WorkQueue) -> Result<(), PublishError> {
+    publisher.publish_job(job, &first(), queue).await
+}
+
+/// The next delivery, within a bound.
+async fn take(slot: &mut Slot) -> Delivery {
+    let taken = tokio::time::timeout(SOON, slot.take(&CancellationToken::new())).await;
+    taken.expect("nothing was delivered in time").expect("the handle is open")
+}
+
+fn id_of(delivery: &Delivery) -> String {
+    delivery.message().message_id.clone().unwrap_or_default()
+}
+
+async fn ack(delivery: Delivery) {
+    assert_eq!(delivery.ack().await, Settled::Done);
+}
+
+/// A client that is not ours.
+struct Stranger {
+    _connection: Connection,
+    channel: Channel,
+}
+
+impl Stranger {
+    async fn at(node: &RabbitNode) -> Self {
+        let connection =
+            Connection::connect(&node.amqp_url("/"), ConnectionProperties::default()).await.unwrap();
+        let channel = connection.create_channel().await.unwrap();
+        channel.confirm_select(lapin::options::ConfirmSelectOptions::default()).await.unwrap();
+        Self { _connection: connection, channel }
+    }
+
+    async fn publish(&self, topology: &Topology, queue: WorkQueue, body: &[u8], properties: BasicProperties) {
+        let confirm = self
+            .channel
+            .basic_publish(
+                topology.jobs_exchange().into(),
+                queue.as_str().into(),
+                BasicPublishOptions { mandatory: true, immediate: false },
+                body,
+                properties,
+            )
+            .await
+            .unwrap();
+        assert!(confirm.await.unwrap().is_ack());
+    }
+}
+
+async fn eventually_depth(broker: &Broker, what: &str, wanted: impl Fn(&::broker::QueueDepths) -> bool) {
+    eventually(SOON, what, async || match broker.queue_depths().await {
+        Ok(depths) if wanted(&depths) => Ok(()),
+        Ok(depths) => Err(format!("{depths:?}")),
+        Err(error) => Err(error.to_string()),
+    })
+    .await;
+}

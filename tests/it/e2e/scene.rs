@@ -1,0 +1,239 @@
+//! One fleet with its git host and sandboxd, and a test's own look at its queues, register and ledger.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use broker::{Broker, Ledger, ReadFrom, Register, WorkQueue};
+use chrono::Utc;
+use daytona::{Client, ClientSettings, NewSandbox, Pace, Toolbox};
+use fleet_tests::eventually;
+use fleet_tests::fixtures::Sample;
+use fleet_tests::fleet::{Fleet, FleetPlan};
+use fleet_tests::git_server::GitServer;
+use fleet_tests::guard;
+use fleet_tests::rabbit::shared_node;
+use job::{
+    AttemptEnd, CheckoutSettings, CloneSettings, Commands, Envelope, FleetName, JOB_VERSION, Job, JobId, LedgerEntry, LedgerEvent,
+    PrebuildRecord, Reason, Settings, Target, TargetState, Timeouts, ToolchainSettings,
+};
+use secrecy::SecretString;
+use tempfile::TempDir;
+use tokio_util::task::AbortOnDropHandle;
+
+/// How long a build of a sample may take on a busy machine.
+pub(crate) const BUILD: Duration = Duration::from_mins(4);
+/// How long anything else may take.
+pub(crate) const SOON: Duration = Duration::from_secs(60);
+
+pub(crate) struct Scene {
+    pub(crate) fleet: Fleet,
+    pub(crate) git: GitServer,
+    pub(crate) broker: Broker,
+    pub(crate) register: Register,
+    pub(crate) daytona: Client,
+    told: Arc<Mutex<Vec<LedgerEntry>>>,
+    _reading: AbortOnDropHandle<()>,
+    // Last: removed once nobody writes to it.
+    _directory: TempDir,
+}
+
+impl Scene {
+    pub(crate) async fn start() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// On the test process's shared broker, with a plan changed to the test's needs.
+    pub(crate) async fn with(change: impl FnOnce(&mut FleetPlan)) -> Self {
+        let url = shared_node().await.amqp_url("/");
+        Self::at(&url, change).await
+    }
+
+    /// On a broker of the test's own.
+    pub(crate) async fn at(amqp_url: &str, change: impl FnOnce(&mut FleetPlan)) -> Self {
+        let directory = guard::temporary_directory("e2e").unwrap();
+        let name = format!("t{}", &uuid::Uuid::new_v4().simple().to_string()[..8]);
+        let mut plan = FleetPlan::new(&name, amqp_url, directory.path());
+        plan.sandboxd_flags.push("--faults".into());
+        change(&mut plan);
+        let delays = plan.retry_delays.iter().map(|delay| humantime::parse_duration(delay).unwrap()).collect();
+        let fleet = Fleet::start(plan).await.unwrap();
+        let settings = broker::BrokerSettings::new(SecretString::from(amqp_url), name.parse().unwrap(), delays);
+        let broker = Broker::connect(settings).await.unwrap();
+        let told: Arc<Mutex<Vec<LedgerEntry>>> = Arc::default();
+        let mut ledger = Ledger::follow(&broker, ReadFrom::First);
+        let telling = told.clone();
+        let reading = tokio::spawn(async move {
+            while let Some(entry) = ledger.next().await {
+                telling.lock().unwrap().push(entry);
+            }
+        });
+        let api_url = fleet.api_url().parse().unwrap();
+        let daytona = Client::new(ClientSettings::new(api_url, fleet.api_key().into())).unwrap();
+        Self {
+            fleet,
+            git: GitServer::start().await.unwrap(),
+            register: Register::follow(&broker),
+            broker,
+            daytona,
+            told,
+            _reading: AbortOnDropHandle::new(reading),
+            _directory: directory,
+        }
+    }
+
+    pub(crate) fn fleet_name(&self) -> FleetName {
+        self.fleet.name().parse().unwrap()
+    }
+
+    /// A repository with this sample on `main`; its target and first commit.
+    pub(crate) async fn repository(&self, name: &str, sample: Sample) -> (Target, String) {
+        let commit = self.git.create_repo(name, sample).await.unwrap();
+        (format!("{name}@main").parse().unwrap(), commit)
+    }
+
+    pub(crate) fn settings(&self, target: &Target) -> Settings {
+        Settings {
+            clone: CloneSettings {
+                url: self.git.url(target.path()),
+                user: "x-access-token".into(),
+                token_secret: "GITHUB_TOKEN".into(),
+            },
+            base_snapshot: "harvest-snapshot".into(),
+            class: "default".into(),
+            commands: Commands::default(),
+            env: std::collections::BTreeMap::new(),
+            secrets: std::collections::BTreeSet::new(),
+            toolchain: ToolchainSettings::default(),
+            checkout: CheckoutSettings::default(),
+            timeouts: Timeouts::default(),
+            owner: None,
+            keep: 2,
+        }
+    }
+
+    pub(crate) fn job(&self, target: &Target) -> Job {
+        Job {
+            version: JOB_VERSION,
+            id: JobId::on_demand(),
+            fleet: self.fleet_name(),
+            target: target.clone(),
+            reason: Reason::OnDemand,
+            settings: self.settings(target),
+            forced: false,
+        }
+    }
+
+    pub(crate) async fn publish(&self, job: &Job) {
+        let envelope = Envelope::first(Utc::now(), std::collections::BTreeMap::new());
+        let queue = match job.reason {
+            Reason::Scheduled { .. } => WorkQueue::Refresh,
+            Reason::OnDemand | Reason::Replay => WorkQueue::OnDemand,
+        };
+        self.broker.publisher().publish_job(job, &envelope, queue).await.unwrap();
+    }
+
+    /// Publishes an on-demand job and waits for its last attempt.
+    pub(crate) async fn bring_up_to_date(&self, target: &Target) -> AttemptEnd {
+        let job = self.job(target);
+        self.publish(&job).await;
+        self.last_end(&job).await
+    }
+
+    pub(crate) async fn last_end(&self, job: &Job) -> AttemptEnd {
+        let what = format!("the last attempt of job {} for {} ends", job.id, job.target);
+        eventually(BUILD, &what, async || {
+            let ends = self.ends_of(job.id);
+            match ends.last() {
+                Some(end) if end.is_last() => Ok(end.clone()),
+                Some(end) => Err(format!("{} attempts, the last {} -> {}", ends.len(), end.outcome, end.decision)),
+                None => Err(format!("no attempt ended; the ledger: {}", self.story())),
+            }
+        })
+        .await
+    }
+
+    pub(crate) fn ends_of(&self, job: JobId) -> Vec<AttemptEnd> {
+        let of_job = |entry: LedgerEntry| match entry.event {
+            LedgerEvent::AttemptEnded(end) if end.job == job => Some(*end),
+            _ => None,
+        };
+        self.told.lock().unwrap().iter().cloned().filter_map(of_job).collect()
+    }
+
+    pub(crate) fn told(&self) -> Vec<LedgerEntry> {
+        self.told.lock().unwrap().clone()
+    }
+
+    fn story(&self) -> String {
+        let told = self.told.lock().unwrap();
+        told.iter().rev().take(5).map(|entry| format!("{:?}", entry.event)).collect::<Vec<_>>().join("; ")
+    }
+
+    pub(crate) async fn state(&self, target: &Target) -> TargetState {
+        self.register.sync(SOON).await.unwrap();
+        let state = self.register.get(target);
+        TargetState::clone(&state.unwrap_or_else(|| panic!("the register knows nothing of {target}")))
+    }
+
+    pub(crate) async fn promoted(&self, target: &Target) -> PrebuildRecord {
+        self.state(target).await.promoted.unwrap_or_else(|| panic!("{target} has no promoted prebuild"))
+    }
+
+    pub(crate) async fn sandboxes_created(&self) -> u64 {
+        self.fleet.requests().await.unwrap()["events"]["sandbox created"].as_u64().unwrap_or(0)
+    }
+
+    /// Sandboxes that exist now.
+    pub(crate) async fn sandboxes(&self) -> Vec<daytona::Sandbox> {
+        self.daytona.list_sandboxes(&std::collections::BTreeMap::new()).await.unwrap()
+    }
+
+    /// Prebuilds that exist now.
+    pub(crate) async fn prebuilds(&self) -> Vec<String> {
+        let prefix = format!("hv.{}.", self.fleet.name());
+        self.daytona.list_snapshots(&prefix).await.unwrap().into_iter().map(|snapshot| snapshot.name).collect()
+    }
+
+    /// Fails if a sandbox stays.
+    pub(crate) async fn nothing_leaks(&self) {
+        eventually(SOON, "every sandbox is gone", async || {
+            let left = self.sandboxes().await;
+            if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
+        })
+        .await;
+    }
+
+    /// A session's sandbox from this prebuild, as the agent runtime would start it.
+    pub(crate) async fn session(&self, prebuild: &PrebuildRecord) -> Session<'_> {
+        let name = format!("session-{}", uuid::Uuid::new_v4().simple());
+        let wish = NewSandbox::new(name, &prebuild.snapshot_id);
+        let daytona::CreateOutcome::Created(sandbox) = self.daytona.create_sandbox(&wish).await.unwrap() else {
+            panic!("no session from {}", prebuild.name);
+        };
+        let deadline = tokio::time::Instant::now() + SOON;
+        let sandbox = self.daytona.wait_until_started(&sandbox.id, deadline, Pace::COLD_START).await.unwrap();
+        let toolbox = self.daytona.toolbox(&sandbox).await.unwrap();
+        Session { client: &self.daytona, sandbox, toolbox }
+    }
+}
+
+/// A sandbox an agent works in.
+pub(crate) struct Session<'scene> {
+    client: &'scene Client,
+    sandbox: daytona::Sandbox,
+    toolbox: Toolbox,
+}
+
+impl Session<'_> {
+    /// What a plain shell answers.
+    pub(crate) async fn says(&self, command: &str) -> String {
+        let executed = self.toolbox.execute(&daytona::Execute::new(command, SOON)).await.unwrap();
+        assert_eq!(executed.exit_code, 0, "{command}: {}", executed.result);
+        executed.result.trim().to_owned()
+    }
+
+    pub(crate) async fn end(self) {
+        let deadline = tokio::time::Instant::now() + SOON;
+        self.client.delete_and_confirm(&self.sandbox.id, deadline).await.unwrap();
+    }
+}

@@ -1,0 +1,8 @@
+//! Each stage that runs in a sandbox, in real sandboxes, with real git, npm and pnpm.
+
+mod bench;
+mod commands;
+mod node;
+mod secrets;
+
+mod checkout;

@@ -1,0 +1,97 @@
+//! One sandboxd, one git host, one sandbox.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use daytona::{Client, ClientSettings, CreateOutcome, NewSandbox, Pace, Toolbox};
+use fleet_tests::git_server::GitServer;
+use fleet_tests::guard;
+use job::{AttemptId, Commit, Settings, Target};
+use secrecy::SecretString;
+use tokio::net::TcpListener;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use worker::sandbox::{Environment, Redactor, Sandbox, Watching};
+
+const KEY: &str = "a-key-for-tests";
+pub(super) const NAME: &str = "owner/name";
+pub(super) const PATH: &str = "/workspace/name";
+
+/// What a test of stages needs. Ends with the test.
+pub(super) struct Bench {
+    pub(super) git: GitServer,
+    pub(super) toolbox: Toolbox,
+    pub(super) attempt: AttemptId,
+    shutdown: CancellationToken,
+    serving: tokio::task::JoinHandle<Result<(), sandboxd::Error>>,
+    _data: tempfile::TempDir,
+}
+
+impl Bench {
+    pub(super) async fn start() -> Self {
+        let git = GitServer::start().await.unwrap();
+        let data = guard::temporary_directory("stages").unwrap();
+        let mut settings = sandboxd::Settings::new(data.path().join("data"));
+        settings.api_keys = vec![sandboxd::ApiKey::full(KEY)];
+        // The tests' git host is on this machine.
+        let exposed: PathBuf = data.path().join("exposed");
+        std::fs::create_dir_all(&exposed).unwrap();
+        settings.expose_read_only = vec![exposed];
+        let base = settings.base_snapshot.clone();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/api", listener.local_addr().unwrap());
+        let shutdown = CancellationToken::new();
+        let serving = tokio::spawn(sandboxd::serve(settings, listener, shutdown.clone()));
+        let client = Client::new(ClientSettings::new(url.parse().unwrap(), KEY.into())).unwrap();
+        let created = client.create_sandbox(&NewSandbox::new("stages", base)).await.unwrap();
+        let CreateOutcome::Created(sandbox) = created else { panic!("{created:?}") };
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let sandbox = client.wait_until_started(&sandbox.id, deadline, Pace::STATE).await.unwrap();
+        let toolbox = client.toolbox(&sandbox).await.unwrap();
+        Self { git, toolbox, attempt: AttemptId::new(), shutdown, serving, _data: data }
+    }
+
+    /// The sandbox, knowing no secret.
+    pub(super) fn sandbox(&self) -> Sandbox {
+        self.sandbox_knowing(&[])
+    }
+
+    /// The sandbox, knowing these secrets.
+    pub(super) fn sandbox_knowing(&self, secrets: &[&str]) -> Sandbox {
+        let secrets: Vec<SecretString> = secrets.iter().map(|secret| SecretString::from(*secret)).collect();
+        let watching = Watching { first: Duration::from_millis(50), longest: Duration::from_millis(300), ..Watching::default() };
+        Sandbox::new(self.toolbox.clone(), Arc::new(Redactor::of(&secrets)), watching, self.attempt)
+    }
+
+    /// What a script prints in the sandbox; it must succeed.
+    pub(super) async fn prints(&self, script: &'static str) -> String {
+        let timeout = Duration::from_secs(50);
+        let executed = self.sandbox().short(job::Stage::Verify, script, &Environment::new(), timeout).await.unwrap();
+        assert_eq!(executed.exit_code, 0, "{script}: {}", executed.result);
+        executed.result.trim().to_owned()
+    }
+
+    pub(super) fn settings(&self) -> Settings {
+        serde_json::from_value(serde_json::json!({ "clone": {"url": self.git.url(NAME)}, "base_snapshot": "base" })).unwrap()
+    }
+
+    /// Ends sandboxd before the runtime does, so that nothing of it outlives the test.
+    pub(super) async fn end(self) {
+        self.shutdown.cancel();
+        self.serving.await.unwrap().unwrap();
+    }
+}
+
+pub(super) fn target(branch: &str) -> Target {
+    Target::new("git.example", NAME, branch).unwrap()
+}
+
+pub(super) fn commit(text: &str) -> Commit {
+    text.parse().unwrap()
+}
+
+pub(super) fn variables(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}

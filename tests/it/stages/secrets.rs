@@ -1,0 +1,79 @@
+//! Secrets reach a command and nothing else: no log, no file, no process list, no prebuild.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use job::{FailureKind, Stage};
+use secrecy::SecretString;
+use worker::sandbox::{Environment, Exit, LongCommand};
+use worker::stages::scrub;
+
+use super::bench::{Bench, variables};
+
+const SECRET: &str = "s3cr3t/value+that&nobody knows";
+
+fn shown(script: &str) -> LongCommand {
+    LongCommand {
+        stage: Stage::Install,
+        label: "secret",
+        script: script.to_owned(),
+        cwd: "/workspace".to_owned(),
+        environment: Environment::of(variables(&[("PLAIN", "seen")]), [("TOKEN".to_owned(), SecretString::from(SECRET))].into()),
+        deadline: Duration::from_mins(1),
+    }
+}
+
+#[tokio::test]
+async fn a_secret_reaches_its_command_but_no_output_argument_or_file() {
+    let bench = Bench::start().await;
+    let sandbox = bench.sandbox_knowing(&[SECRET]);
+    let script = "echo \"$PLAIN ${#TOKEN} $TOKEN\"; printf %s \"user:$TOKEN\" | base64 -w0; echo; env | grep -c ^HARVEST_; \
+                  ps -eo args > /tmp/processes; grep -rF \"$TOKEN\" /tmp /workspace \"$HOME\" /proc/[0-9]*/cmdline; true";
+    let end = sandbox.run(&shown(script)).await.unwrap();
+    assert_eq!(end.exit, Exit::Code(0), "{end:?}");
+    let tail = end.tail.as_str();
+    // The output is a file of the sandbox for a while, until scrub; it is the one place where a command can put its own secret.
+    let elsewhere: Vec<&str> = tail.lines().filter(|line| line.contains("/tmp/") || line.contains("cmdline")).collect();
+    assert!(elsewhere.iter().all(|line| line.contains("/tmp/harvest-run/")), "{tail}");
+    assert!(tail.starts_with(&format!("seen {} [redacted]\n", SECRET.len())), "{tail}");
+    assert!(!tail.contains("s3cr3t") && !tail.contains(&STANDARD.encode(format!("user:{SECRET}"))[8..]), "{tail}");
+    let processes = bench.prints("cat /tmp/processes").await;
+    assert!(!processes.contains("s3cr3t"), "{processes}");
+    bench.end().await;
+}
+
+#[tokio::test]
+async fn a_planted_secret_is_found_in_every_form_and_named_by_its_file_only() {
+    let bench = Bench::start().await;
+    let sandbox = bench.sandbox_knowing(&[SECRET]);
+    scrub::run(&sandbox).await.unwrap();
+    for (form, planted) in [
+        ("plain", SECRET.to_owned()),
+        ("base64", STANDARD.encode(format!("x-access-token:{SECRET}"))),
+        ("url", "https://user:s3cr3t%2Fvalue%2Bthat%26nobody%20knows@host/".to_owned()),
+    ] {
+        let content = format!("before\n{planted}\nafter").into_bytes();
+        sandbox.upload(Stage::Scrub, "/workspace/name/sub dir/.hidden", content).await.unwrap();
+        let failure = scrub::run(&sandbox).await.unwrap_err();
+        assert_eq!(failure.id, FailureKind::ScrubSecretFound, "{form}: {failure:?}");
+        assert!(failure.message.contains("/workspace/name/sub dir/.hidden"), "{form}: {failure}");
+        assert!(!format!("{failure:?}").contains("s3cr3t"), "{form}: {failure:?}");
+        bench.prints("rm -r /workspace/name").await;
+    }
+    scrub::run(&sandbox).await.unwrap();
+    bench.end().await;
+}
+
+#[tokio::test]
+async fn what_an_attempt_leaves_is_removed() {
+    let bench = Bench::start().await;
+    let sandbox = bench.sandbox_knowing(&[SECRET]);
+    sandbox.run(&shown("echo $TOKEN; mkdir -p ~/.npm/_logs; echo $TOKEN > ~/.npm/_logs/a; echo $TOKEN > ~/.git-credentials; \
+                        echo \"//registry.example/:_authToken=$TOKEN\" > ~/.npmrc; echo fund=false >> ~/.npmrc; echo $TOKEN > ~/.bash_history"))
+        .await
+        .unwrap();
+    scrub::run(&sandbox).await.unwrap();
+    assert_eq!(bench.prints("cat ~/.npmrc; ls -A /tmp | grep harvest; ls -A ~/.npm; true").await, "fund=false");
+    bench.end().await;
+}
