@@ -63,19 +63,13 @@ async fn recorded(parts: &Parts, name: &str, notes: &mut Vec<String>) -> Result<
         Ok(opened) => opened,
         Err(error) => {
             notes.push(format!("without register and ledger: {error:#}"));
-            return Ok(Recorded {
-                target: which(parts, name, Vec::new())?,
-                state: None,
-                attempts: Vec::new(),
-            });
+            return Ok(Recorded { target: which(parts, name, None)?, state: None, attempts: Vec::new() });
         }
     };
     let known = register.targets().iter().map(|state| state.target.clone()).collect();
-    let target = which(parts, name, known)?;
-    let attempts = match parts.past(&broker).await {
-        Ok(entries) => {
-            entries.iter().rev().filter_map(|entry| AttemptView::of(entry, &target)).take(ATTEMPTS).collect()
-        }
+    let target = which(parts, name, Some(known))?;
+    let attempts = match parts.past(&broker, ATTEMPTS, |entry| AttemptView::of(entry, &target)).await {
+        Ok(attempts) => attempts.into_iter().rev().collect(),
         Err(error) => {
             notes.push(format!("without the ledger: {error:#}"));
             Vec::new()

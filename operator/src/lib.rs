@@ -65,23 +65,23 @@ async fn perform(
 ) -> Result<Exit, CommandError> {
     let format = if arguments.json { Format::Json } else { Format::Text };
     let parts = settings.map(|settings| Parts::new(settings, environment, arguments.fleet_file));
-    if let Command::Doctor = arguments.command {
-        return interruptible(shutdown, doctor::run(parts, console, format)).await;
-    }
-    let parts = parts.map_err(CommandError::usage)?;
+    let needed = |parts: Result<Parts, Problems>| parts.map_err(CommandError::usage);
     match arguments.command {
+        // Wrong settings are among what it looks for.
+        Command::Doctor => interruptible(shutdown, doctor::run(parts, console, format)).await,
         // Waits on its own terms: what it published goes on, and it says so.
-        Command::Submit(submit) => submit::run(&parts, &submit, console, format, shutdown).await,
+        Command::Submit(submit) => submit::run(&needed(parts)?, &submit, console, format, shutdown).await,
         // Never left in the middle: each replayed letter is settled or untouched.
-        Command::DeadLetters(command) => dead_letters::run(&parts, &command, console, format, shutdown).await,
-        Command::Status => interruptible(shutdown, status::run(&parts, console, format)).await,
+        Command::DeadLetters(command) => {
+            dead_letters::run(&needed(parts)?, &command, console, format, shutdown).await
+        }
+        Command::Status => interruptible(shutdown, status::run(&needed(parts)?, console, format)).await,
         Command::Resolve(one) => {
-            interruptible(shutdown, resolve::run(&parts, &one.target, console, format)).await
+            interruptible(shutdown, resolve::run(&needed(parts)?, &one.target, console, format)).await
         }
         Command::Explain(one) => {
-            interruptible(shutdown, explain::run(&parts, &one.target, console, format)).await
+            interruptible(shutdown, explain::run(&needed(parts)?, &one.target, console, format)).await
         }
-        Command::Doctor => unreachable!("done above"),
     }
 }
 

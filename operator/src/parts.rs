@@ -18,8 +18,6 @@ use crate::error::CommandError;
 const FIRST_READ: Duration = Duration::from_secs(30);
 /// How long the ledger may take to be read whole.
 const LEDGER_READ: Duration = Duration::from_mins(1);
-/// The most entries of it that are kept in memory.
-const LEDGER_ENTRIES: usize = 100_000;
 
 /// Settings and secrets, and what is opened with them.
 #[derive(Debug)]
@@ -83,18 +81,23 @@ impl Parts {
         Ok(register)
     }
 
-    /// The whole ledger until now, oldest first; only the newest entries where there are very many.
-    pub(crate) async fn past(&self, broker: &Broker) -> anyhow::Result<VecDeque<LedgerEntry>> {
+    /// The newest of what `pick` makes of the ledger until now, oldest first. Entries carry logs, so only these are kept.
+    pub(crate) async fn past<T>(
+        &self,
+        broker: &Broker,
+        at_most: usize,
+        pick: impl Fn(&LedgerEntry) -> Option<T>,
+    ) -> anyhow::Result<VecDeque<T>> {
         let reading = async {
             let mut ledger = Ledger::until_now(broker, ReadFrom::First).await?;
-            let mut entries = VecDeque::new();
+            let mut picked = VecDeque::new();
             while let Some(entry) = ledger.next().await {
-                if entries.len() == LEDGER_ENTRIES {
-                    entries.pop_front();
+                picked.extend(pick(&entry));
+                if picked.len() > at_most {
+                    picked.pop_front();
                 }
-                entries.push_back(entry);
             }
-            anyhow::Ok(entries)
+            anyhow::Ok(picked)
         };
         tokio::time::timeout(LEDGER_READ, reading).await.context("it could not be read in time")?
     }

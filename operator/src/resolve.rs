@@ -22,10 +22,9 @@ pub(crate) async fn run(
         Ok(broker) => parts.register(&broker).await.map(|register| (broker, register)),
         Err(error) => Err(error),
     };
-    let known: Vec<Target> = match &opened {
-        Ok((_, register)) => register.targets().iter().map(|state| state.target.clone()).collect(),
-        Err(_) => Vec::new(),
-    };
+    let known = opened.as_ref().ok().map(|(_, register)| {
+        register.targets().iter().map(|state| state.target.clone()).collect::<Vec<Target>>()
+    });
     let target = which(parts, name, known)?;
     let register = match &opened {
         Ok((_, register)) => register
@@ -43,15 +42,22 @@ pub(crate) async fn run(
     Ok(Exit::Done)
 }
 
-/// The target meant. A whole `owner/name@branch` is taken as it is when neither fleet.toml nor the register can say.
-pub(crate) fn which(parts: &Parts, name: &str, mut known: Vec<Target>) -> Result<Target, CommandError> {
+/// The target meant, of those in fleet.toml and in the register. Where the register can't be read, a whole
+/// `owner/name@branch` is taken at its word.
+pub(crate) fn which(
+    parts: &Parts,
+    name: &str,
+    in_register: Option<Vec<Target>>,
+) -> Result<Target, CommandError> {
+    let is_complete = in_register.is_some();
+    let mut known = in_register.unwrap_or_default();
     match parts.fleet_file() {
         Ok(load) => known.extend(load.targets.into_iter().map(|(target, _)| target)),
         Err(error) => tracing::debug!(error = %error, "without the fleet file"),
     }
     match (targets::one(name, &known), name.parse::<Target>()) {
         (Ok(target), _) => Ok(target),
-        (Err(NotOne::Unknown { .. }), Ok(spelled)) if known.is_empty() => Ok(spelled),
+        (Err(NotOne::Unknown { .. }), Ok(spelled)) if !is_complete => Ok(spelled),
         (Err(error @ NotOne::Several { .. }), _) => Err(CommandError::usage(error)),
         (Err(error @ NotOne::Unknown { .. }), _) => Err(CommandError::NotFound(error.to_string())),
     }

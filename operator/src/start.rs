@@ -11,10 +11,9 @@ use crate::cli::Arguments;
 pub fn start_telemetry(settings: &OperatorSettings, arguments: &Arguments) -> anyhow::Result<Telemetry> {
     let told = &settings.telemetry;
     let log_format = match told.log_format {
-        LogFormat::Json => telemetry::LogFormat::Json,
         LogFormat::Pretty => telemetry::LogFormat::Pretty,
         LogFormat::Auto if std::io::stderr().is_terminal() => telemetry::LogFormat::Pretty,
-        LogFormat::Auto => telemetry::LogFormat::Json,
+        LogFormat::Json | LogFormat::Auto => telemetry::LogFormat::Json,
     };
     // What matters is said by the command in its own words; logs underneath would only say it again.
     let log_filter = if arguments.verbose { told.log_filter.clone() } else { "off".to_owned() };

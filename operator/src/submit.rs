@@ -63,9 +63,9 @@ pub(crate) async fn run(
             if all_published { Exit::Done } else { Exit::Failed }
         }
         Some(ledger) => {
-            let mut wait = Wait::new(&broker, ledger, &submitted, wanted.timeout, console, format);
-            let waited = wait.begin(submitted).await?;
-            wait.run(waited, shutdown).await?
+            let mut story = Wait::new(&broker, ledger, &submitted, wanted.timeout, console, format);
+            let jobs = story.begin(submitted)?;
+            story.run(jobs, shutdown).await?
         }
     };
     broker.close().await;
@@ -84,6 +84,7 @@ async fn publish(
     let publisher = broker.publisher();
     let results = publisher.publish_jobs(messages.iter().map(|(message, _)| message.clone()), PATIENCE).await;
     let mut submitted = Vec::with_capacity(messages.len());
+    let mut telling = true;
     for ((message, span), result) in messages.into_iter().zip(results) {
         let error = result.err().map(|error| chain(&error));
         if let Some(error) = &error {
@@ -100,8 +101,10 @@ async fn publish(
             };
             let entry =
                 LedgerEntry { at: Utc::now(), by: parts.operator.clone(), trace_id: trace_id.clone(), event };
-            if let Err(error) = publisher.publish_ledger(&entry).await {
+            if telling && let Err(error) = publisher.publish_ledger(&entry).await {
                 tracing::warn!(error = chain(&error), "the ledger does not know who submitted this");
+                // One wait for a broker that blocks is enough.
+                telling = false;
             }
         }
         submitted.push(SubmittedView { target, job, trace_id, error });
@@ -180,7 +183,7 @@ impl<'a> Wait<'a> {
     }
 
     /// Says what was submitted.
-    async fn begin(&mut self, submitted: Vec<SubmittedView>) -> Result<Waiting, CommandError> {
+    fn begin(&mut self, submitted: Vec<SubmittedView>) -> Result<Waiting, CommandError> {
         let mut waiting = Waiting::new(std::mem::take(&mut self.targets));
         for job in submitted {
             if job.error.is_some() {

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a step of a test that fails ends it, with the place")]
 
 mod contract;
-mod harness;
-mod stages;
 mod e2e;
+mod harness;
+mod operator;
+mod producer;
+mod stages;

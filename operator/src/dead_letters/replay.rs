@@ -78,17 +78,17 @@ pub(super) async fn run(
             return Ok(Exit::Failed);
         }
     }
-    let mut replayer = Replayer { parts, broker, register: parts.register(broker).await?, desk, from };
-    let mut replayed = Vec::with_capacity(chosen.len());
+    let mut desk = Replayer { parts, broker, register: parts.register(broker).await?, desk, from };
+    let mut results = Vec::with_capacity(chosen.len());
     for letter in chosen {
         if shutdown.draining().is_cancelled() {
             console.say("interrupted: the rest was left as it is")?;
             break;
         }
-        replayed.push(replayer.replay(&letter).await);
+        results.push(desk.replay(&letter).await);
     }
-    let all_sent = replayed.iter().all(|one| one.error.is_none()) && !shutdown.draining().is_cancelled();
-    console.show(&ReplayView { replayed }, format)?;
+    let all_sent = results.iter().all(|one| one.error.is_none()) && !shutdown.draining().is_cancelled();
+    console.show(&ReplayView { replayed: results }, format)?;
     Ok(if all_sent { Exit::Done } else { Exit::Failed })
 }
 

@@ -73,25 +73,24 @@ pub(super) fn story_view(letter: &DeadLetter, fleet: &FleetName, now: DateTime<U
 impl View for StoryView {
     fn text(&self) -> String {
         let mut text = labelled(self.head());
-        let mut section = |title: String, body: &str| {
-            text.push_str(&format!("\n{title}\n"));
+        let mut section = |title: &str, body: &str| {
+            text.extend(["\n", title, "\n"]);
             for line in body.lines() {
                 text.push_str(format!("  {line}").trim_end());
                 text.push('\n');
             }
         };
         if !self.history.is_empty() {
-            section("earlier attempts".to_owned(), &history(&self.history));
+            section("earlier attempts", &history(&self.history));
         }
         if let Some(log) = &self.log_tail {
-            section("end of the output".to_owned(), &escape(log));
+            section("end of the output", &escape(log));
         }
-        section(format!("message ({} bytes)", self.body.len()), &self.body.text());
-        match &self.unreadable_now {
-            Some(error) => {
-                section("it can't be sent again as long as it is no job".to_owned(), &escape(error))
-            }
-            None => section("send it again".to_owned(), &self.replay.join("\n")),
+        section(&format!("message ({} bytes)", self.body.len()), &self.body.text());
+        if let Some(error) = &self.unreadable_now {
+            section("it can't be sent again as long as it is no job", &escape(error));
+        } else {
+            section("send it again", &self.replay.join("\n"));
         }
         text
     }

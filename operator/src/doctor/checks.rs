@@ -92,9 +92,11 @@ pub(super) async fn check_daytona(parts: &Parts, load: Option<&FleetLoad>) -> Ve
     };
     let mut checks = match client.whoami().await {
         Err(error) => {
-            let remedy = match error.kind() {
-                ErrorKind::Unauthorized | ErrorKind::Forbidden => "make another key in Daytona's dashboard",
-                _ => "check DAYTONA_API_URL (it ends in /api), and that Daytona is up",
+            let refused = matches!(error.kind(), ErrorKind::Unauthorized | ErrorKind::Forbidden);
+            let remedy = if refused {
+                "make another key in Daytona's dashboard"
+            } else {
+                "check DAYTONA_API_URL (it ends in /api), and that Daytona is up"
             };
             return vec![Check::failed(KEY, chain(&error), remedy)];
         }

@@ -75,7 +75,7 @@ impl DoctorView {
 impl View for DoctorView {
     fn text(&self) -> String {
         let width = self.checks.iter().map(|check| check.check.len()).max().unwrap_or_default();
-        let mut text = String::new();
+        let mut text = Vec::new();
         for check in &self.checks {
             let (word, detail, remedy) = match &check.finding {
                 Finding::Ok { detail } => ("ok", detail, None),
@@ -85,20 +85,17 @@ impl View for DoctorView {
             };
             let mut lines = detail.lines();
             let first = lines.next().unwrap_or_default();
-            text.push_str(format!("{word:4}  {:width$}  {first}", check.check).trim_end());
-            text.push('\n');
+            text.push(format!("{word:4}  {:width$}  {first}", check.check).trim_end().to_owned());
             let rest = lines.map(str::to_owned).chain(remedy.map(|remedy| format!("-> {remedy}")));
-            for line in rest {
-                text.push_str(&format!("{:4}  {:width$}  {line}\n", "", ""));
-            }
+            text.extend(rest.map(|line| format!("{:4}  {:width$}  {line}", "", "")));
         }
         let failed = self.checks.iter().filter(|check| check.has_failed()).count();
-        text.push_str(&match failed {
+        text.push(match failed {
             0 => "\nall is well\n".to_owned(),
             1 => "\n1 check failed\n".to_owned(),
             many => format!("\n{many} checks failed\n"),
         });
-        text
+        text.join("\n")
     }
 }
 

@@ -145,14 +145,9 @@ mod tests {
         TargetState { promoted: Some(prebuild(TARGET, now())), ..state(TARGET) }
     }
 
-    fn check(head: Head, inputs: Option<char>, state: Option<TargetState>) -> String {
+    fn check(head: &Head, inputs: Option<char>, state: Option<&TargetState>) -> String {
         let fingerprint = inputs.map(fingerprint);
-        let known = Known {
-            listed: true,
-            head: Some(&head),
-            fingerprint: fingerprint.as_ref(),
-            state: state.as_ref(),
-        };
+        let known = Known { listed: true, head: Some(head), fingerprint: fingerprint.as_ref(), state };
         next_tick(&known).sentence()
     }
 
@@ -171,17 +166,17 @@ mod tests {
         };
         let down = || Head::Unknown("the host is unavailable: HTTP 503".into());
         let table = [
-            ("same commit, same inputs", check(at('a'), Some('9'), Some(built()))),
-            ("same commit, inputs unknown", check(at('a'), None, Some(built()))),
-            ("same commit, other inputs", check(at('a'), Some('8'), Some(built()))),
-            ("other commit", check(at('c'), Some('9'), Some(built()))),
-            ("a kept one's commit", check(at('d'), Some('9'), Some(kept()))),
-            ("never built", check(at('a'), Some('9'), None)),
-            ("failed at this commit", check(at('b'), Some('9'), Some(failing(TARGET)))),
-            ("failed at this commit, other inputs", check(at('b'), Some('8'), Some(failing(TARGET)))),
-            ("failed at another commit", check(at('c'), Some('9'), Some(failing(TARGET)))),
-            ("the host is down", check(down(), Some('9'), Some(built()))),
-            ("the branch is gone, and was", check(down(), Some('9'), Some(nowhere()))),
+            ("same commit, same inputs", check(&at('a'), Some('9'), Some(&built()))),
+            ("same commit, inputs unknown", check(&at('a'), None, Some(&built()))),
+            ("same commit, other inputs", check(&at('a'), Some('8'), Some(&built()))),
+            ("other commit", check(&at('c'), Some('9'), Some(&built()))),
+            ("a kept one's commit", check(&at('d'), Some('9'), Some(&kept()))),
+            ("never built", check(&at('a'), Some('9'), None)),
+            ("failed at this commit", check(&at('b'), Some('9'), Some(&failing(TARGET)))),
+            ("failed at this commit, other inputs", check(&at('b'), Some('8'), Some(&failing(TARGET)))),
+            ("failed at another commit", check(&at('c'), Some('9'), Some(&failing(TARGET)))),
+            ("the host is down", check(&down(), Some('9'), Some(&built()))),
+            ("the branch is gone, and was", check(&down(), Some('9'), Some(&nowhere()))),
         ];
         let lines: Vec<String> = table.map(|(case, sentence)| format!("{case}\n  {sentence}")).into();
         insta::assert_snapshot!(lines.join("\n"));

@@ -89,29 +89,31 @@ pub(super) fn choose(
     daytona: &DaytonaSays,
     now: DateTime<Utc>,
 ) -> Result<ResolveView, NoPrebuild> {
-    let none = |why: String| NoPrebuild { target: target.clone(), why };
+    let without = |why: String| NoPrebuild { target: target.clone(), why };
     match register {
-        RegisterSays::State(state) => from_register(state, daytona, now).ok_or_else(|| none(why_none(state))),
+        RegisterSays::State(state) => {
+            from_register(state, daytona, now).ok_or_else(|| without(why_none(state)))
+        }
         RegisterSays::Nothing => {
-            let note = "the register does not know the target; this is Daytona's newest by name".to_owned();
-            from_names(target, daytona, note, now).map_err(none)
+            let told = "the register does not know the target; this is Daytona's newest by name".to_owned();
+            from_names(target, daytona, told, now).map_err(without)
         }
         RegisterSays::Unreadable(error) => {
-            let note = format!("the register could not be read ({error}); this is Daytona's newest by name");
-            from_names(target, daytona, note, now).map_err(none)
+            let told = format!("the register could not be read ({error}); this is Daytona's newest by name");
+            from_names(target, daytona, told, now).map_err(without)
         }
     }
 }
 
 fn from_register(state: &TargetState, daytona: &DaytonaSays, now: DateTime<Utc>) -> Option<ResolveView> {
     let promoted = state.promoted.as_ref();
-    let unasked = |why: String| {
+    let alone = |why: String| {
         let note = format!("not confirmed by Daytona: {why}");
         promoted.map(|prebuild| recorded(state, prebuild, None, vec![note], now))
     };
     let seen = match daytona {
-        DaytonaSays::NoKey => return unasked("DAYTONA_API_KEY is not set".to_owned()),
-        DaytonaSays::Unreachable(error) => return unasked(error.clone()),
+        DaytonaSays::NoKey => return alone("DAYTONA_API_KEY is not set".to_owned()),
+        DaytonaSays::Unreachable(error) => return alone(error.clone()),
         DaytonaSays::Snapshots(seen) => seen,
     };
     let startable =

@@ -101,14 +101,14 @@ impl View for Notice {
 
 fn summary(report: &Report) -> String {
     let list = |targets: &[Target]| targets.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let mut text = format!("Success: {}/{}\n", report.succeeded.len(), report.total);
+    let mut lines = vec![format!("Success: {}/{}", report.succeeded.len(), report.total)];
     if !report.failed.is_empty() {
-        text.push_str(&format!("Failed: {}\n", list(&report.failed)));
+        lines.push(format!("Failed: {}", list(&report.failed)));
     }
     if !report.unknown.is_empty() {
-        text.push_str(&format!("Still running: {}\n", list(&report.unknown)));
+        lines.push(format!("Still running: {}", list(&report.unknown)));
     }
-    text
+    lines.join("\n") + "\n"
 }
 
 #[cfg(test)]

@@ -1,0 +1,545 @@
+//! harvestctl against a real broker, a real sandbox server and a real git server: what operators type, what they read,
+//! and the exit code that a cron line sees. The "worker" is written here, over the broker crate.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use ::operator::{Arguments, Console, Exit, Reader};
+use broker::{Broker, BrokerSettings, Delivery, Register, Settled, WorkQueue};
+use chrono::Utc;
+use clap::Parser;
+use fleet_tests::eventually;
+use fleet_tests::fixtures::Sample;
+use fleet_tests::git_server::GitServer;
+use fleet_tests::rabbit::{RabbitNode, shared_node};
+use job::{
+    AttemptEnd, AttemptId, BuildMode, Commit, Completeness, DeadLetterReason, DeadLetterStory, Failure, FailureKind,
+    Fingerprint, FleetName, Job, LedgerEntry, LedgerEvent, NextAttempt, OpenDeadLetter, OutcomeWord, PrebuildName,
+    PrebuildRecord, Reason, RegisterEntry, SandboxName, Tail, Target, TargetState,
+};
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::{BasicProperties, Connection, ConnectionProperties};
+use lifecycle::Shutdown;
+use serde_json::Value;
+use settings::{Environment, OperatorSettings};
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+const SOON: Duration = Duration::from_secs(60);
+const RETRY: Duration = Duration::from_millis(200);
+
+#[derive(Clone, Default)]
+struct Captured(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Captured {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Captured {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+/// What a command said, while it runs and afterwards.
+#[derive(Clone, Default)]
+struct Said {
+    out: Captured,
+    err: Captured,
+}
+
+impl Said {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.out.text()).unwrap_or_else(|error| panic!("{error}: {self}"))
+    }
+
+    async fn until(&self, needle: &str) {
+        eventually(SOON, needle, async || {
+            if format!("{self}").contains(needle) { Ok(()) } else { Err(format!("{self}")) }
+        })
+        .await;
+    }
+}
+
+impl std::fmt::Display for Said {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "stdout:\n{}\nstderr:\n{}", self.out.text(), self.err.text())
+    }
+}
+
+/// A fleet of its own on a broker.
+struct Scene {
+    fleet: FleetName,
+    folder: TempDir,
+    amqp_url: String,
+    variables: Vec<(String, String)>,
+}
+
+impl Scene {
+    fn on(node: &RabbitNode) -> Self {
+        Self::at(node.amqp_url("/"))
+    }
+
+    fn at(amqp_url: String) -> Self {
+        let unique = uuid::Uuid::new_v4().simple().to_string();
+        let folder = fleet_tests::guard::temporary_directory("operator").unwrap();
+        let scene =
+            Self { fleet: format!("o{}", &unique[..8]).parse().unwrap(), folder, amqp_url, variables: Vec::new() };
+        scene.repositories("https://git.invalid/{owner}/{name}.git", &["acme/good", "acme/bad"]);
+        scene
+    }
+
+    fn repositories(&self, clone_url: &str, names: &[&str]) {
+        let mut text = format!("[defaults]\nclone_url = \"{clone_url}\"\n");
+        for name in names {
+            text += &format!("[[repository]]\nname = \"{name}\"\n");
+        }
+        std::fs::write(self.folder.path().join("fleet.toml"), text).unwrap();
+    }
+
+    fn set(&mut self, name: &str, value: impl Into<String>) {
+        self.variables.push((name.to_owned(), value.into()));
+    }
+
+    fn environment(&self) -> Environment {
+        let fixed = [
+            ("HARVEST_FLEET", self.fleet.to_string()),
+            ("AMQP_URL", self.amqp_url.clone()),
+            ("HARVEST_FLEET_FILE", self.folder.path().join("fleet.toml").display().to_string()),
+            ("HARVEST_RETRY_DELAYS", "200ms,600ms".to_owned()),
+            ("HARVEST_BROKER_CONNECT_TIMEOUT", "20s".to_owned()),
+            ("USER", "tester".to_owned()),
+        ];
+        let fixed = fixed.map(|(name, value)| (name.to_owned(), value));
+        Environment::from_pairs(fixed.into_iter().chain(self.variables.iter().cloned()))
+    }
+
+    async fn run(&self, line: &str, said: &Said, shutdown: &Shutdown) -> Exit {
+        let arguments = Arguments::try_parse_from(format!("harvestctl {line}").split(' ')).unwrap();
+        let environment = self.environment();
+        let settings = OperatorSettings::load(&environment, None);
+        let mut console = Console::new(said.out.clone(), said.err.clone(), None, Reader::Person);
+        let run = ::operator::run(arguments, settings, &environment, &mut console, shutdown);
+        tokio::time::timeout(SOON * 2, run).await.unwrap_or_else(|_| panic!("`{line}` did not end: {said}"))
+    }
+
+    async fn ask(&self, line: &str, expected: Exit) -> Said {
+        let said = Said::default();
+        let exit = self.run(line, &said, &Shutdown::new()).await;
+        assert_eq!(exit, expected, "`{line}`: {said}");
+        said
+    }
+
+    async fn broker(&self) -> Broker {
+        let delays = vec![RETRY, Duration::from_millis(600)];
+        let settings = BrokerSettings::new(self.amqp_url.as_str().into(), self.fleet.clone(), delays);
+        Broker::connect(settings).await.unwrap()
+    }
+}
+
+/// A worker that does what it is told.
+struct Worker {
+    fleet: FleetName,
+    broker: Broker,
+}
+
+impl Worker {
+    async fn of(scene: &Scene) -> Self {
+        Self { fleet: scene.fleet.clone(), broker: scene.broker().await }
+    }
+
+    async fn take(&self) -> (Delivery, Job) {
+        let mut slot = self.broker.slot_on(&[WorkQueue::OnDemand]);
+        let taken = tokio::time::timeout(SOON, slot.take(&CancellationToken::new())).await;
+        let delivery = taken.expect("a delivery in time").expect("the broker handle is open");
+        let job = delivery.job(&self.fleet).unwrap();
+        (delivery, job)
+    }
+
+    async fn tell(&self, event: LedgerEvent) {
+        let entry = LedgerEntry { at: Utc::now(), by: "worker-1".to_owned(), trace_id: None, event };
+        let told = async || self.broker.publisher().publish_ledger(&entry).await.map_err(|error| error.to_string());
+        eventually(SOON, "the ledger takes an entry", told).await;
+    }
+
+    async fn ended(&self, job: &Job, number: u32, outcome: OutcomeWord, decision: &str) {
+        let retried = decision == "retry";
+        self.tell(LedgerEvent::AttemptEnded(Box::new(AttemptEnd {
+            job: job.id,
+            target: job.target.clone(),
+            attempt: AttemptId::new(),
+            number,
+            max_attempts: 3,
+            outcome,
+            decision: decision.to_owned(),
+            retry_milliseconds: retried.then_some(200),
+            next: retried.then_some(NextAttempt::Counted),
+            failure: (outcome == OutcomeWord::Failed).then(failure),
+            commit: None,
+            prebuild: None,
+            stages: Vec::new(),
+            milliseconds: 1_200,
+        })))
+        .await;
+    }
+
+    async fn build(&self, job: &Job, delivery: Delivery) {
+        self.ended(job, 1, OutcomeWord::Built, "ack").await;
+        assert_eq!(delivery.ack().await, Settled::Done);
+    }
+
+    async fn dead_letter(&self, job: &Job, delivery: Delivery) {
+        let story = DeadLetterStory {
+            reason: DeadLetterReason::Failed,
+            at: Utc::now(),
+            worker: "worker-1".to_owned(),
+            job: Some(job.id),
+            target: Some(job.target.clone()),
+            failure: Some(failure()),
+            decode_error: None,
+            queue: "ondemand".to_owned(),
+            trace_id: None,
+        };
+        let mut state = TargetState::new(job.target.clone(), Utc::now());
+        let now = Utc::now();
+        let open = OpenDeadLetter { job: job.id, count: 1, first: now, last: now };
+        state.open_dead_letters.insert(failure().id, open);
+        assert_eq!(delivery.dead_letter(story).await, Settled::Done);
+        self.put(state).await;
+        self.ended(job, 1, OutcomeWord::Failed, "dead_letter").await;
+    }
+
+    async fn put(&self, state: TargetState) {
+        let entry = RegisterEntry::Target(Box::new(state));
+        self.broker.publisher().publish_register(&entry).await.unwrap();
+    }
+
+    async fn known(&self, target: &Target) -> Option<TargetState> {
+        let register = Register::follow(&self.broker);
+        register.sync(SOON).await.unwrap();
+        register.get(target).map(|state| TargetState::clone(&state))
+    }
+}
+
+fn failure() -> Failure {
+    let tail = Tail::of("npm error missing: left-pad@1.3.0\n");
+    Failure::new(FailureKind::InstallRegistryUnavailable, "registry answered 503").with_output(Some(1), tail)
+}
+
+fn target(text: &str) -> Target {
+    text.parse().unwrap()
+}
+
+#[tokio::test]
+async fn submit_waits_for_every_attempt_and_fails_with_what_failed() {
+    let scene = Scene::on(shared_node().await);
+    let worker = Worker::of(&scene).await;
+    let work = async {
+        for _ in 0..3 {
+            let (delivery, job) = worker.take().await;
+            let attempt = delivery.message().envelope.attempt;
+            assert_eq!((job.reason, job.forced), (Reason::OnDemand, true));
+            if job.target == target("acme/bad@main") {
+                worker.dead_letter(&job, delivery).await;
+            } else if attempt == 1 {
+                worker.ended(&job, 1, OutcomeWord::Failed, "retry").await;
+                let next = job::Envelope { attempt: 2, ..delivery.message().envelope.clone() };
+                assert_eq!(delivery.retry_after(RETRY, next).await, Settled::Done);
+            } else {
+                worker.ended(&job, 2, OutcomeWord::Built, "ack").await;
+                assert_eq!(delivery.ack().await, Settled::Done);
+            }
+        }
+    };
+    let (said, ()) = tokio::join!(scene.ask("submit --all --wait --force", Exit::Failed), work);
+    let out = said.out.text();
+    let failed = "failed install.registry_unavailable (registry answered 503)";
+    for line in [
+        &format!("acme/good@main  attempt 1/3  {failed}; next try in 200ms\n"),
+        "acme/good@main  attempt 2/3  built in 1s\n",
+        &format!("acme/bad@main  attempt 1/3  {failed}; dead letter"),
+        "Success: 1/2\nFailed: acme/bad@main\n",
+    ] {
+        assert!(out.contains(line), "`{line}` in {said}");
+    }
+    worker.broker.close().await;
+}
+
+#[tokio::test]
+async fn one_target_by_name_and_unknown_ones_by_what_is_near() {
+    let scene = Scene::on(shared_node().await);
+    let worker = Worker::of(&scene).await;
+    let work = async {
+        let (delivery, job) = worker.take().await;
+        worker.build(&job, delivery).await;
+    };
+    let (said, ()) = tokio::join!(scene.ask("submit acme/good --wait --json", Exit::Done), work);
+    let events: Vec<Value> =
+        said.out.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let words: Vec<&str> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
+    assert_eq!(words, ["submitted", "attempt", "summary"], "{said}");
+    assert_eq!(events[2]["succeeded"][0], "acme/good@main");
+
+    let said = scene.ask("submit acme/god", Exit::NotFound).await;
+    assert!(said.err.text().contains("did you mean acme/good@main"), "{said}");
+    worker.broker.close().await;
+}
+
+#[tokio::test]
+async fn an_interrupt_or_a_timeout_leaves_the_jobs_running_and_says_so() {
+    let scene = Scene::on(shared_node().await);
+    let (said, shutdown) = (Said::default(), Shutdown::new());
+    let interrupt = async {
+        said.until("submitted as job").await;
+        shutdown.drain();
+    };
+    let (exit, ()) = tokio::join!(scene.run("submit acme/good --wait", &said, &shutdown), interrupt);
+    assert_eq!(exit, Exit::Failed, "{said}");
+    assert!(said.err.text().contains("the jobs go on") && said.out.text().contains("Still running"), "{said}");
+
+    let said = scene.ask("submit acme/bad --wait --timeout 1s", Exit::Failed).await;
+    assert!(said.err.text().contains("gave up waiting after 1s"), "{said}");
+    let status = scene.ask("status --json", Exit::Done).await.json();
+    let waiting = status["queues"].as_array().unwrap().iter().find(|queue| queue["queue"] == "ondemand").unwrap();
+    assert_eq!(waiting["messages"], 2, "{status}");
+}
+
+#[tokio::test]
+async fn a_broker_that_comes_back_is_waited_for_and_no_end_is_missed() {
+    let mut node = RabbitNode::start().await.unwrap();
+    let scene = Scene::on(&node);
+    let worker = Worker::of(&scene).await;
+    let said = Said::default();
+    let outage = async {
+        said.until("submitted as job").await;
+        node.restart().await.unwrap();
+        let (delivery, job) = worker.take().await;
+        worker.build(&job, delivery).await;
+    };
+    let shutdown = Shutdown::new();
+    let (exit, ()) = tokio::join!(scene.run("submit acme/good --wait", &said, &shutdown), outage);
+    assert_eq!(exit, Exit::Done, "{said}");
+    assert!(said.err.text().contains("lost RabbitMQ"), "{said}");
+    assert!(said.out.text().contains("Success: 1/1"), "{said}");
+    worker.broker.close().await;
+}
+
+#[tokio::test]
+async fn dead_letters_are_listed_told_and_sent_again() {
+    let scene = Scene::on(shared_node().await);
+    let worker = Worker::of(&scene).await;
+    scene.ask("submit acme/bad", Exit::Done).await;
+    let (delivery, job) = worker.take().await;
+    worker.dead_letter(&job, delivery).await;
+
+    let list = scene.ask("dead-letters list --json", Exit::Done).await.json();
+    let letter = &list["dead_letters"][0];
+    assert_eq!((&letter["job"], &letter["failure"]), (&job.id.to_string().into(), &failure().id.id().into()), "{list}");
+    let id = letter["short_id"].as_str().unwrap();
+    let story = scene.ask(&format!("dead-letters show {id}"), Exit::Done).await.out.text();
+    assert!(story.contains("left-pad@1.3.0") && story.contains("\"target\": \"acme/bad@main\""), "{story}");
+    scene.ask("dead-letters show 0000beef", Exit::NotFound).await;
+
+    let refused = scene.ask(&format!("dead-letters replay {id}"), Exit::Usage).await;
+    assert!(refused.err.text().contains("--yes"), "{refused}");
+    let status = scene.ask("status", Exit::Done).await;
+    assert!(status.out.text().contains("1 dead letter"), "{status}");
+
+    scene.repositories("https://other.invalid/{owner}/{name}.git", &["acme/bad"]);
+    scene.ask(&format!("dead-letters replay {id} --yes"), Exit::Done).await;
+    let (delivery, again) = worker.take().await;
+    assert_eq!((again.id, again.reason, again.forced), (job.id, Reason::Replay, true));
+    assert_eq!(again.settings.clone.url, "https://other.invalid/acme/bad.git");
+    let envelope = &delivery.message().envelope;
+    assert!(envelope.attempt == 1 && envelope.replay.is_some(), "{envelope:?}");
+    let state = worker.known(&job.target).await.unwrap();
+    assert!(state.open_dead_letters.is_empty(), "{state:?}");
+    assert_eq!(delivery.ack().await, Settled::Done);
+    assert_eq!(scene.ask("dead-letters list", Exit::Done).await.out.text(), "no dead letters\n");
+    worker.broker.close().await;
+}
+
+#[tokio::test]
+async fn what_is_no_job_is_shown_and_never_sent() {
+    let scene = Scene::on(shared_node().await);
+    let broker = scene.broker().await;
+    let connection = Connection::connect(&scene.amqp_url, ConnectionProperties::default()).await.unwrap();
+    let channel = connection.create_channel().await.unwrap();
+    channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
+    let dead = broker.topology().dead_queue();
+    let options = BasicPublishOptions { mandatory: true, ..Default::default() };
+    let confirm = channel
+        .basic_publish("".into(), dead.as_str().into(), options, b"\xff\x1bjunk", BasicProperties::default())
+        .await
+        .unwrap();
+    assert!(confirm.await.unwrap().is_ack());
+
+    let shown = scene.ask("dead-letters show bytes", Exit::Done).await;
+    assert!(shown.out.text().contains("ff1b6a756e6b") && !shown.out.text().contains('\u{1b}'), "{shown}");
+    for line in ["dead-letters replay --all --yes", "dead-letters replay --all --yes --as-recorded"] {
+        let refused = scene.ask(line, Exit::Failed).await;
+        assert!(refused.out.text().contains("its bytes are no job"), "{refused}");
+    }
+    let list = scene.ask("dead-letters list --json", Exit::Done).await.json();
+    assert_eq!(list["dead_letters"].as_array().unwrap().len(), 1, "{list}");
+    broker.close().await;
+}
+
+/// A Daytona with nothing in it but its base.
+struct Daytona {
+    url: String,
+    client: daytona::Client,
+    shutdown: CancellationToken,
+    serving: tokio::task::JoinHandle<Result<(), sandboxd::Error>>,
+    _folder: TempDir,
+}
+
+const KEY: &str = "dtn_operator";
+
+impl Daytona {
+    async fn start() -> Self {
+        let folder = fleet_tests::guard::temporary_directory("operator-daytona").unwrap();
+        let mut settings = sandboxd::Settings::new(folder.path().join("data"));
+        settings.api_keys = vec![sandboxd::ApiKey::full(KEY)];
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/api", listener.local_addr().unwrap());
+        let shutdown = CancellationToken::new();
+        let serving = tokio::spawn(sandboxd::serve(settings, listener, shutdown.clone()));
+        let client =
+            daytona::Client::new(daytona::ClientSettings::new(url.parse().unwrap(), KEY.into())).unwrap();
+        eventually(SOON, "sandboxd answers", async || client.whoami().await.map_err(|error| error.to_string())).await;
+        Self { url, client, shutdown, serving, _folder: folder }
+    }
+
+    /// A snapshot with this name; answers its id.
+    async fn snapshot(&self, name: &str) -> String {
+        let sandbox = match self.client.create_sandbox(&daytona::NewSandbox::new("seed", "harvest-snapshot")).await {
+            Ok(daytona::CreateOutcome::Created(sandbox)) => sandbox,
+            other => panic!("{other:?}"),
+        };
+        let deadline = tokio::time::Instant::now() + SOON;
+        self.client.wait_until_started(&sandbox.id, deadline, daytona::Pace::STATE).await.unwrap();
+        self.client.create_snapshot_from_sandbox(&sandbox.id, name).await.unwrap();
+        eventually(SOON, "the snapshot is active", async || {
+            match self.client.get_snapshot(name).await {
+                Ok(Some(snapshot)) if snapshot.state == daytona::SnapshotState::Active => Ok(snapshot.id.to_string()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await
+    }
+
+    fn tell(&self, scene: &mut Scene) {
+        scene.set("DAYTONA_API_URL", &self.url);
+        scene.set("DAYTONA_API_KEY", KEY);
+    }
+
+    async fn end(self) {
+        self.shutdown.cancel();
+        self.serving.await.unwrap().unwrap();
+    }
+}
+
+fn record(scene: &Scene, of: &str, snapshot_id: &str) -> PrebuildRecord {
+    let commit: Commit = "a".repeat(40).parse().unwrap();
+    let fingerprint = Fingerprint::from_hex(&"9".repeat(64)).unwrap();
+    let attempt = AttemptId::new();
+    let sandbox = SandboxName::of(&scene.fleet, &target(of));
+    PrebuildRecord {
+        name: PrebuildName::new(sandbox, &commit, &fingerprint, BuildMode::Cold, attempt),
+        snapshot_id: snapshot_id.to_owned(),
+        commit,
+        fingerprint,
+        mode: BuildMode::Cold,
+        completeness: Completeness::Complete,
+        flags: Vec::new(),
+        attempt,
+        built_at: Utc::now(),
+        size_gb: None,
+        cold_start_milliseconds: None,
+    }
+}
+
+#[tokio::test]
+async fn sessions_get_their_answer_with_and_without_the_broker() {
+    let daytona = Daytona::start().await;
+    let mut scene = Scene::on(shared_node().await);
+    daytona.tell(&mut scene);
+    let mut prebuild = record(&scene, "acme/good@main", "");
+    prebuild.snapshot_id = daytona.snapshot(&prebuild.name.to_string()).await;
+
+    let broker_url = std::mem::replace(&mut scene.amqp_url, "amqp://guest:guest@127.0.0.1:1/%2f".to_owned());
+    scene.set("HARVEST_BROKER_CONNECT_TIMEOUT", "1s");
+    let answer = scene.ask("resolve acme/good --json", Exit::Done).await.json();
+    assert_eq!(answer["snapshot_id"], prebuild.snapshot_id.as_str(), "{answer}");
+    assert_eq!((&answer["confirmed"], &answer["source"]), (&false.into(), &"daytona_names".into()), "{answer}");
+    let none = scene.ask("resolve acme/bad", Exit::NotFound).await;
+    assert!(none.err.text().contains("harvestctl submit acme/bad@main"), "{none}");
+
+    scene.amqp_url = broker_url;
+    scene.set("HARVEST_BROKER_CONNECT_TIMEOUT", "20s");
+    let worker = Worker::of(&scene).await;
+    let state = TargetState::new(target("acme/good@main"), Utc::now());
+    worker.put(TargetState { promoted: Some(prebuild.clone()), ..state }).await;
+    let answer = scene.ask("resolve acme/good@main --json", Exit::Done).await.json();
+    assert_eq!((&answer["confirmed"], &answer["source"]), (&true.into(), &"register".into()), "{answer}");
+    assert_eq!(answer["name"], prebuild.name.to_string());
+    worker.broker.close().await;
+    daytona.end().await;
+}
+
+#[tokio::test]
+async fn explain_and_doctor_ask_everybody() {
+    let (daytona, git) = (Daytona::start().await, GitServer::start().await.unwrap());
+    let head = git.create_repo("acme/good", Sample::NpmService).await.unwrap();
+    let mut scene = Scene::on(shared_node().await);
+    daytona.tell(&mut scene);
+    scene.repositories(&git.url_template(), &["acme/good"]);
+
+    let healthy = scene.ask("doctor", Exit::Done).await;
+    assert!(healthy.out.text().contains(&head) && healthy.out.text().contains("all is well"), "{healthy}");
+    let explained = scene.ask("explain acme/good --json", Exit::Done).await.json();
+    assert_eq!((&explained["next_tick"]["verdict"], &explained["next_tick"]["commit"]), (&"builds".into(), &head.as_str().into()), "{explained}");
+
+    let worker = Worker::of(&scene).await;
+    scene.ask("submit acme/good", Exit::Done).await;
+    let (delivery, job) = worker.take().await;
+    worker.build(&job, delivery).await;
+    let explained = scene.ask("explain acme/good", Exit::Done).await;
+    assert!(explained.out.text().contains("1/3      built"), "{explained}");
+
+    scene.repositories(&git.url_template(), &["acme/good", "acme/absent"]);
+    let ill = scene.ask("doctor --json", Exit::Failed).await.json();
+    let failed: BTreeMap<&str, &str> = ill["checks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|check| check["finding"] == "failed")
+        .map(|check| (check["check"].as_str().unwrap(), check["remedy"].as_str().unwrap()))
+        .collect();
+    assert_eq!(failed.keys().collect::<Vec<_>>(), [&"acme/absent@main"], "{ill}");
+    assert!(failed["acme/absent@main"].contains("GITHUB_TOKEN"), "{failed:?}");
+    worker.broker.close().await;
+    daytona.end().await;
+}
+
+#[tokio::test]
+async fn doctor_says_what_to_do_when_nothing_is_there() {
+    let mut scene = Scene::at("amqp://guest:guest@127.0.0.1:1/%2f".to_owned());
+    scene.set("HARVEST_BROKER_CONNECT_TIMEOUT", "1s");
+    scene.repositories("https://git.invalid/{owner}/{name}.git", &[]);
+    let said = scene.ask("doctor", Exit::Failed).await;
+    for words in ["check AMQP_URL", "set DAYTONA_API_KEY"] {
+        assert!(said.out.text().contains(words), "{said}");
+    }
+    let said = scene.ask("status", Exit::Failed).await;
+    assert!(said.err.text().contains("AMQP_URL"), "{said}");
+}
