@@ -34,12 +34,15 @@ pub(crate) fn git(tail: &Tail, otherwise: FailureKind, host: &str, token_secret:
             Failure::new(FailureKind::CloneAuth, text)
         }
         Meaning::PackageMissing if otherwise != FailureKind::CloneIncomplete => {
-            let text = format!("the repository is missing or not for this token ({line}); check its spelling and {token_secret}");
+            let text = format!(
+                "the repository is missing or not for this token ({line}); check its spelling and {token_secret}"
+            );
             Failure::new(FailureKind::CloneRepositoryMissing, text)
         }
         Meaning::RateLimited => Failure::new(FailureKind::CloneRateLimited, line).touching(host_scope()),
         Meaning::Unavailable => {
-            Failure::new(FailureKind::CloneHostUnavailable, format!("{host} could not be reached: {line}")).touching(host_scope())
+            Failure::new(FailureKind::CloneHostUnavailable, format!("{host} could not be reached: {line}"))
+                .touching(host_scope())
         }
         Meaning::NoSpace => Failure::new(FailureKind::NoSpace, full(line)),
         Meaning::OutOfMemory => Failure::new(FailureKind::OutOfMemory, starved(line)),
@@ -60,16 +63,27 @@ pub(crate) fn install(tail: &Tail) -> Failure {
         return Failure::new(FailureKind::InstallFailed, format!("install failed: {}", last_line(tail)));
     };
     let (id, text) = match meaning {
-        Meaning::LockfileOutOfSync => (FailureKind::InstallLockfileOutOfSync, format!("the lockfile does not match package.json, or cannot be read: {line}")),
-        Meaning::VersionMissing | Meaning::PackageMissing => (FailureKind::InstallPackageMissing, line.to_owned()),
+        Meaning::LockfileOutOfSync => (
+            FailureKind::InstallLockfileOutOfSync,
+            format!("the lockfile does not match package.json, or cannot be read: {line}"),
+        ),
+        Meaning::VersionMissing | Meaning::PackageMissing => {
+            (FailureKind::InstallPackageMissing, line.to_owned())
+        }
         Meaning::Auth => (
             FailureKind::InstallAuth,
-            format!("the registry refused the credential ({line}); name its token in `secrets` of fleet.toml"),
+            format!(
+                "the registry refused the credential ({line}); name its token in `secrets` of fleet.toml"
+            ),
         ),
-        Meaning::Checksum => (FailureKind::InstallChecksum, format!("a package is not what the lockfile pins: {line}")),
+        Meaning::Checksum => {
+            (FailureKind::InstallChecksum, format!("a package is not what the lockfile pins: {line}"))
+        }
         Meaning::Incompatible => (FailureKind::InstallIncompatible, line.to_owned()),
         Meaning::InvalidManifest => (FailureKind::DetectInvalid, line.to_owned()),
-        Meaning::ScriptFailed => (FailureKind::InstallScriptFailed, format!("an install script failed: {line}")),
+        Meaning::ScriptFailed => {
+            (FailureKind::InstallScriptFailed, format!("an install script failed: {line}"))
+        }
         Meaning::RateLimited | Meaning::Unavailable => {
             (FailureKind::InstallRegistryUnavailable, format!("a registry could not be reached: {line}"))
         }
@@ -88,12 +102,14 @@ pub(crate) fn toolchain(tail: &Tail, asked_for: &str) -> Failure {
         return Failure::new(FailureKind::ToolchainUnavailable, text).touching(Scope::Registry);
     };
     match meaning {
-        Meaning::VersionMissing => {
-            Failure::new(FailureKind::ToolchainVersionUnknown, format!("{asked_for} does not exist in the registry: {line}"))
-        }
-        Meaning::Checksum => {
-            Failure::new(FailureKind::ToolchainChecksum, format!("{asked_for} is not what the registry says it is: {line}"))
-        }
+        Meaning::VersionMissing => Failure::new(
+            FailureKind::ToolchainVersionUnknown,
+            format!("{asked_for} does not exist in the registry: {line}"),
+        ),
+        Meaning::Checksum => Failure::new(
+            FailureKind::ToolchainChecksum,
+            format!("{asked_for} is not what the registry says it is: {line}"),
+        ),
         Meaning::NoSpace => Failure::new(FailureKind::NoSpace, full(line)).at(Stage::Toolchain),
         Meaning::OutOfMemory => Failure::new(FailureKind::OutOfMemory, starved(line)).at(Stage::Toolchain),
         Meaning::PackageMissing
@@ -103,21 +119,26 @@ pub(crate) fn toolchain(tail: &Tail, asked_for: &str) -> Failure {
         | Meaning::LockfileOutOfSync
         | Meaning::Incompatible
         | Meaning::InvalidManifest
-        | Meaning::ScriptFailed => {
-            Failure::new(FailureKind::ToolchainUnavailable, format!("{asked_for} could not be obtained: {line}; {mirror}"))
-                .touching(Scope::Registry)
-        }
+        | Meaning::ScriptFailed => Failure::new(
+            FailureKind::ToolchainUnavailable,
+            format!("{asked_for} could not be obtained: {line}; {mirror}"),
+        )
+        .touching(Scope::Registry),
     }
 }
 
 /// The failure behind a build script's output: its own, unless its last words speak of memory, room or the network.
 pub(crate) fn build(tail: &Tail) -> Failure {
-    let end: Vec<&str> = tail.as_str().lines().rev().filter(|line| !line.trim().is_empty()).take(END_OF_BUILD).collect();
+    let end: Vec<&str> =
+        tail.as_str().lines().rev().filter(|line| !line.trim().is_empty()).take(END_OF_BUILD).collect();
     let at_the_end = |line: &str| end.contains(&line);
     // A database that a build expects on its own machine is not a network that will be well again.
     let at_home = |line: &str| ["127.0.0.1", "localhost", "::1"].iter().any(|home| line.contains(home));
-    let found = find(tail.as_str(), |meaning_line| at_the_end(meaning_line.line) && !at_home(meaning_line.line))
-        .or_else(|| find(tail.as_str(), |found| matches!(found.meaning, Meaning::OutOfMemory | Meaning::NoSpace)));
+    let found =
+        find(tail.as_str(), |meaning_line| at_the_end(meaning_line.line) && !at_home(meaning_line.line))
+            .or_else(|| {
+                find(tail.as_str(), |found| matches!(found.meaning, Meaning::OutOfMemory | Meaning::NoSpace))
+            });
     let (id, text) = match found {
         Some(Finding { meaning: Meaning::OutOfMemory, line }) => (FailureKind::OutOfMemory, starved(line)),
         Some(Finding { meaning: Meaning::NoSpace, line }) => (FailureKind::NoSpace, full(line)),
@@ -134,7 +155,9 @@ fn full(line: &str) -> String {
 }
 
 fn starved(line: &str) -> String {
-    format!("a process ran out of memory ({line}); give the target a larger class, or set NODE_OPTIONS in its env")
+    format!(
+        "a process ran out of memory ({line}); give the target a larger class, or set NODE_OPTIONS in its env"
+    )
 }
 
 /// The first row of the table that a line of the end of `text` matches; of its lines, the last one.
@@ -149,7 +172,9 @@ fn find(text: &str, counts: impl Fn(Finding<'_>) -> bool) -> Option<Finding<'_>>
 /// Said while trying, not at the end.
 fn is_noise(line: &str) -> bool {
     let line = line.trim_start();
-    let warned = ["npm warn", "npm WARN", "npm notice", "npm http", "WARN", "Progress:"].iter().any(|start| line.starts_with(start));
+    let warned = ["npm warn", "npm WARN", "npm notice", "npm http", "WARN", "Progress:"]
+        .iter()
+        .any(|start| line.starts_with(start));
     // npm only warns that an archive could not be unpacked for want of room, and goes on.
     (warned && !line.contains("ENOSPC")) || line.contains("Will retry")
 }
@@ -162,6 +187,11 @@ fn bare(line: &str) -> &str {
 }
 
 fn last_line(tail: &Tail) -> &str {
-    let said = |line: &&str| !line.trim().is_empty() && !is_noise(line) && !line.contains("A complete log of this run") && !line.contains("debug-0.log");
+    let said = |line: &&str| {
+        !line.trim().is_empty()
+            && !is_noise(line)
+            && !line.contains("A complete log of this run")
+            && !line.contains("debug-0.log")
+    };
     tail.as_str().lines().rev().find(said).map_or("it printed nothing", bare)
 }

@@ -1,7 +1,6 @@
 //! One sandboxd, one git host, one sandbox.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,10 +34,6 @@ impl Bench {
         let data = guard::temporary_directory("stages").unwrap();
         let mut settings = sandboxd::Settings::new(data.path().join("data"));
         settings.api_keys = vec![sandboxd::ApiKey::full(KEY)];
-        // The tests' git host is on this machine.
-        let exposed: PathBuf = data.path().join("exposed");
-        std::fs::create_dir_all(&exposed).unwrap();
-        settings.expose_read_only = vec![exposed];
         let base = settings.base_snapshot.clone();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/api", listener.local_addr().unwrap());
@@ -61,20 +56,28 @@ impl Bench {
     /// The sandbox, knowing these secrets.
     pub(super) fn sandbox_knowing(&self, secrets: &[&str]) -> Sandbox {
         let secrets: Vec<SecretString> = secrets.iter().map(|secret| SecretString::from(*secret)).collect();
-        let watching = Watching { first: Duration::from_millis(50), longest: Duration::from_millis(300), ..Watching::default() };
+        let watching = Watching {
+            first: Duration::from_millis(50),
+            longest: Duration::from_millis(300),
+            ..Watching::default()
+        };
         Sandbox::new(self.toolbox.clone(), Arc::new(Redactor::of(&secrets)), watching, self.attempt)
     }
 
     /// What a script prints in the sandbox; it must succeed.
     pub(super) async fn prints(&self, script: &'static str) -> String {
         let timeout = Duration::from_secs(50);
-        let executed = self.sandbox().short(job::Stage::Verify, script, &Environment::new(), timeout).await.unwrap();
+        let executed =
+            self.sandbox().short(job::Stage::Verify, script, &Environment::new(), timeout).await.unwrap();
         assert_eq!(executed.exit_code, 0, "{script}: {}", executed.result);
         executed.result.trim().to_owned()
     }
 
     pub(super) fn settings(&self) -> Settings {
-        serde_json::from_value(serde_json::json!({ "clone": {"url": self.git.url(NAME)}, "base_snapshot": "base" })).unwrap()
+        serde_json::from_value(
+            serde_json::json!({ "clone": {"url": self.git.url(NAME)}, "base_snapshot": "base" }),
+        )
+        .unwrap()
     }
 
     /// Ends sandboxd before the runtime does, so that nothing of it outlives the test.

@@ -21,8 +21,18 @@ async fn a_commit_lies_on_its_branch_with_its_upstream_and_a_clean_remote() {
     let facts = "cd /workspace/name && git rev-parse HEAD && git symbolic-ref --short HEAD && git rev-parse --abbrev-ref '@{u}' \
                  && git config remote.origin.url && git status --porcelain --branch && git rev-list --count HEAD";
     let url = bench.git.url(NAME);
-    assert_eq!(bench.prints(facts).await, format!("{first}\nmain\norigin/main\n{url}\n## main...origin/main\n1"));
-    assert_eq!(bench.prints("grep -rE 'the-git-token|Basic|Authorization' /workspace ~ ; env | grep -c GIT_CONFIG; true").await, "0");
+    assert_eq!(
+        bench.prints(facts).await,
+        format!("{first}\nmain\norigin/main\n{url}\n## main...origin/main\n1")
+    );
+    assert_eq!(
+        bench
+            .prints(
+                "grep -rE 'the-git-token|Basic|Authorization' /workspace ~ ; env | grep -c GIT_CONFIG; true"
+            )
+            .await,
+        "0"
+    );
 
     // Warm: the same folder, brought forward; what was built stays, what was changed does not.
     let second = bench.git.commit(NAME, "main", &[("added.txt", "text")]).await.unwrap();
@@ -37,10 +47,19 @@ async fn a_commit_lies_on_its_branch_with_its_upstream_and_a_clean_remote() {
 async fn hostile_branch_names_are_only_names() {
     let bench = Bench::start().await;
     bench.git.create_repo(NAME, Sample::NoLockfile).await.unwrap();
-    for branch in ["feature/$(touch${IFS}pwned)", "a;touch>pwned&", "it's-\"quoted\"", "ünï/cödé-😀", "x`id`", "--upload-pack=x/y", "a|b"] {
+    for branch in [
+        "feature/$(touch${IFS}pwned)",
+        "a;touch>pwned&",
+        "it's-\"quoted\"",
+        "ünï/cödé-😀",
+        "x`id`",
+        "--upload-pack=x/y",
+        "a|b",
+    ] {
         let Ok(target) = job::Target::new("git.example", NAME, branch) else { continue };
         let Ok(wanted) = bench.git.commit(NAME, branch, &[("file.txt", branch)]).await else { continue };
-        let checked_out = checkout::run(&bench.sandbox(), &target, &bench.settings(), &commit(&wanted), None).await;
+        let checked_out =
+            checkout::run(&bench.sandbox(), &target, &bench.settings(), &commit(&wanted), None).await;
         checked_out.unwrap_or_else(|error| panic!("{branch}: {error}"));
         let facts = "cd /workspace/name && git symbolic-ref --short HEAD && git -c core.quotePath=false rev-parse --abbrev-ref '@{u}' && cat file.txt";
         assert_eq!(bench.prints(facts).await, format!("{branch}\norigin/{branch}\n{branch}"));
@@ -56,7 +75,9 @@ async fn a_commit_that_was_pushed_away_is_gone_and_a_refused_token_is_told() {
     let old = bench.git.commit(NAME, "main", &[("a", "1")]).await.unwrap();
     bench.git.force_push(NAME, "main", &[("a", "2")]).await.unwrap();
     let run = async |branch: &str, wanted: &str| {
-        checkout::run(&bench.sandbox(), &target(branch), &bench.settings(), &commit(wanted), None).await.unwrap_err()
+        checkout::run(&bench.sandbox(), &target(branch), &bench.settings(), &commit(wanted), None)
+            .await
+            .unwrap_err()
     };
     assert_eq!(run("main", &old).await, CheckoutError::CommitGone);
     assert_eq!(run("never-was", &"0123456789".repeat(4)).await, CheckoutError::CommitGone);
@@ -73,9 +94,14 @@ async fn a_host_that_is_down_is_the_hosts_fault() {
     let bench = Bench::start().await;
     let mut settings = bench.settings();
     settings.clone.url = "http://127.0.0.1:9/owner/name.git".to_owned();
-    let error = checkout::run(&bench.sandbox(), &target("main"), &settings, &commit(&"a".repeat(40)), None).await.unwrap_err();
+    let error = checkout::run(&bench.sandbox(), &target("main"), &settings, &commit(&"a".repeat(40)), None)
+        .await
+        .unwrap_err();
     let CheckoutError::Failed(failure) = error else { panic!("{error:?}") };
-    assert_eq!((failure.id, failure.scope), (FailureKind::CloneHostUnavailable, Scope::GitHost("git.example".to_owned())));
+    assert_eq!(
+        (failure.id, failure.scope),
+        (FailureKind::CloneHostUnavailable, Scope::GitHost("git.example".to_owned()))
+    );
     bench.end().await;
 }
 
@@ -87,6 +113,9 @@ async fn only_the_folders_asked_for_are_there() {
     settings.checkout.filter = Some("blob:none".to_owned());
     settings.checkout.sparse = vec!["packages/greeting".to_owned()];
     checkout::run(&bench.sandbox(), &target("main"), &settings, &commit(&wanted), None).await.unwrap();
-    assert_eq!(bench.prints("ls /workspace/name/packages; ls /workspace/name | grep -c package.json").await, "greeting\n1");
+    assert_eq!(
+        bench.prints("ls /workspace/name/packages; ls /workspace/name | grep -c package.json").await,
+        "greeting\n1"
+    );
     bench.end().await;
 }

@@ -40,7 +40,8 @@ async fn prepared(sample: Sample) -> Prepared {
     let (sandbox, settings) = (bench.sandbox(), bench.settings());
     checkout::run(&sandbox, &target("main"), &settings, &commit(&wanted), None).await.unwrap();
     let detected = detect::run(&sandbox, PATH, &settings, &Mirrors::default()).await.unwrap();
-    let tools = toolchain::run(&sandbox, &detected.recipe.toolchain, &Mirrors::default(), LONG).await.unwrap();
+    let tools =
+        toolchain::run(&sandbox, &detected.recipe.toolchain, &Mirrors::default(), LONG).await.unwrap();
     Prepared { bench, sandbox, recipe: detected.recipe, tools }
 }
 
@@ -92,7 +93,13 @@ async fn a_lockfile_out_of_step_is_worked_around_once_and_left_as_committed() {
     let project = prepared(Sample::OutOfSyncLockfile).await;
     let installed = project.install().await.unwrap();
     assert_eq!(installed.flags, [DEGRADED_LOCKFILE]);
-    assert_eq!(project.bench.prints("cd /workspace/name; git status --porcelain; ls node_modules | grep picocolors").await, "picocolors");
+    assert_eq!(
+        project
+            .bench
+            .prints("cd /workspace/name; git status --porcelain; ls node_modules | grep picocolors")
+            .await,
+        "picocolors"
+    );
     project.bench.end().await;
 }
 
@@ -137,13 +144,22 @@ async fn toolchains_that_cannot_be_had_say_why() {
     };
     let sandbox = bench.sandbox();
     let here = bench.prints("node --version").await.trim_start_matches('v').to_owned();
-    let none = toolchain::run(&sandbox, &asked("98.76.54", "9.15.4", None), &Mirrors::default(), LONG).await.unwrap_err();
+    let none = toolchain::run(&sandbox, &asked("98.76.54", "9.15.4", None), &Mirrors::default(), LONG)
+        .await
+        .unwrap_err();
     assert_eq!(none.id, FailureKind::ToolchainVersionUnknown, "{none:?}");
     let nowhere = Mirrors { npm_registry: Some("http://127.0.0.1:9/".parse().unwrap()) };
     let down = toolchain::run(&sandbox, &asked("18.20.7", "9.15.4", None), &nowhere, LONG).await.unwrap_err();
-    assert_eq!((down.id, &down.scope), (FailureKind::ToolchainUnavailable, &job::Scope::Registry), "{down:?}");
+    assert_eq!(
+        (down.id, &down.scope),
+        (FailureKind::ToolchainUnavailable, &job::Scope::Registry),
+        "{down:?}"
+    );
     assert!(down.message.contains("toolchain.npm_registry"), "{down}");
-    let other = toolchain::run(&sandbox, &asked(&here, "9.15.4", Some("sha512.abcd")), &Mirrors::default(), LONG).await.unwrap_err();
+    let other =
+        toolchain::run(&sandbox, &asked(&here, "9.15.4", Some("sha512.abcd")), &Mirrors::default(), LONG)
+            .await
+            .unwrap_err();
     assert_eq!(other.id, FailureKind::ToolchainChecksum, "{other:?}");
     bench.end().await;
 }

@@ -19,7 +19,10 @@ fn shown(script: &str) -> LongCommand {
         label: "secret",
         script: script.to_owned(),
         cwd: "/workspace".to_owned(),
-        environment: Environment::of(variables(&[("PLAIN", "seen")]), [("TOKEN".to_owned(), SecretString::from(SECRET))].into()),
+        environment: Environment::of(
+            variables(&[("PLAIN", "seen")]),
+            [("TOKEN".to_owned(), SecretString::from(SECRET))].into(),
+        ),
         deadline: Duration::from_mins(1),
     }
 }
@@ -34,10 +37,14 @@ async fn a_secret_reaches_its_command_but_no_output_argument_or_file() {
     assert_eq!(end.exit, Exit::Code(0), "{end:?}");
     let tail = end.tail.as_str();
     // The output is a file of the sandbox for a while, until scrub; it is the one place where a command can put its own secret.
-    let elsewhere: Vec<&str> = tail.lines().filter(|line| line.contains("/tmp/") || line.contains("cmdline")).collect();
+    let elsewhere: Vec<&str> =
+        tail.lines().filter(|line| line.contains("/tmp/") || line.contains("cmdline")).collect();
     assert!(elsewhere.iter().all(|line| line.contains("/tmp/harvest-run/")), "{tail}");
     assert!(tail.starts_with(&format!("seen {} [redacted]\n", SECRET.len())), "{tail}");
-    assert!(!tail.contains("s3cr3t") && !tail.contains(&STANDARD.encode(format!("user:{SECRET}"))[8..]), "{tail}");
+    assert!(
+        !tail.contains("s3cr3t") && !tail.contains(&STANDARD.encode(format!("user:{SECRET}"))[8..]),
+        "{tail}"
+    );
     let processes = bench.prints("cat /tmp/processes").await;
     assert!(!processes.contains("s3cr3t"), "{processes}");
     bench.end().await;
@@ -74,6 +81,9 @@ async fn what_an_attempt_leaves_is_removed() {
         .await
         .unwrap();
     scrub::run(&sandbox).await.unwrap();
-    assert_eq!(bench.prints("cat ~/.npmrc; ls -A /tmp | grep harvest; ls -A ~/.npm; true").await, "fund=false");
+    assert_eq!(
+        bench.prints("cat ~/.npmrc; ls -A /tmp | grep harvest; ls -A ~/.npm; true").await,
+        "fund=false"
+    );
     bench.end().await;
 }

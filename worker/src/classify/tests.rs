@@ -48,15 +48,30 @@ fn git_is_understood() {
         assert_eq!(failure.id, id, "{text}");
         assert_eq!(failure.stage, Stage::Checkout);
     };
-    check("fatal: could not read Username for 'https://git.example': terminal prompts disabled", FailureKind::CloneAuth);
-    check("remote: Invalid username or token.\nfatal: Authentication failed for 'https://git.example/a/b/'", FailureKind::CloneAuth);
-    check("remote: Repository not found.\nfatal: repository 'https://git.example/a/b/' not found", FailureKind::CloneRepositoryMissing);
+    check(
+        "fatal: could not read Username for 'https://git.example': terminal prompts disabled",
+        FailureKind::CloneAuth,
+    );
+    check(
+        "remote: Invalid username or token.\nfatal: Authentication failed for 'https://git.example/a/b/'",
+        FailureKind::CloneAuth,
+    );
+    check(
+        "remote: Repository not found.\nfatal: repository 'https://git.example/a/b/' not found",
+        FailureKind::CloneRepositoryMissing,
+    );
     check(
         "fatal: unable to access 'https://git.example/a/b/': Could not resolve host: git.example",
         FailureKind::CloneHostUnavailable,
     );
-    check("fatal: unable to access 'https://git.example/a/b/': The requested URL returned error: 503", FailureKind::CloneHostUnavailable);
-    check("fatal: unable to access 'https://git.example/a/b/': The requested URL returned error: 429", FailureKind::CloneRateLimited);
+    check(
+        "fatal: unable to access 'https://git.example/a/b/': The requested URL returned error: 503",
+        FailureKind::CloneHostUnavailable,
+    );
+    check(
+        "fatal: unable to access 'https://git.example/a/b/': The requested URL returned error: 429",
+        FailureKind::CloneRateLimited,
+    );
     check("error: unable to write file a: No space left on device", FailureKind::NoSpace);
     check("fatal: something nobody has seen", FailureKind::CloneFailed);
 }
@@ -67,15 +82,20 @@ fn what_was_said_while_trying_again_does_not_count() {
                 npm warn attempt 2 failed with ETIMEDOUT\n\
                 npm error code ETARGET\nnpm error notarget No matching version found for ms@9.\n";
     assert_eq!(install(&Tail::of(text)).id, FailureKind::InstallPackageMissing);
-    let text = "GET https://registry.example/ms error (ECONNRESET). Will retry in 10 seconds.\nSyntaxError: x\n";
+    let text =
+        "GET https://registry.example/ms error (ECONNRESET). Will retry in 10 seconds.\nSyntaxError: x\n";
     assert_eq!(install(&Tail::of(text)).id, FailureKind::InstallFailed);
 }
 
 #[test]
 fn a_build_is_the_networks_fault_only_in_its_last_words() {
-    let early = format!("Error: getaddrinfo ENOTFOUND fonts.example\n{}error TS2304\n", "compiling\n".repeat(30));
+    let early =
+        format!("Error: getaddrinfo ENOTFOUND fonts.example\n{}error TS2304\n", "compiling\n".repeat(30));
     assert_eq!(build(&Tail::of(&early)).id, FailureKind::BuildFailed);
-    assert_eq!(build(&Tail::of("Error: getaddrinfo ENOTFOUND fonts.example\n")).id, FailureKind::BuildNetwork);
+    assert_eq!(
+        build(&Tail::of("Error: getaddrinfo ENOTFOUND fonts.example\n")).id,
+        FailureKind::BuildNetwork
+    );
     assert_eq!(build(&Tail::of("Error: connect ECONNREFUSED 127.0.0.1:5432\n")).id, FailureKind::BuildFailed);
     assert_eq!(build(&Tail::of("")).id, FailureKind::BuildFailed);
 }

@@ -33,7 +33,11 @@ impl Environment {
     /// With this one unless it is set already.
     #[must_use]
     pub fn or(self, name: &str, value: &str) -> Self {
-        if self.plain.contains_key(name) || self.secret.contains_key(name) { self } else { self.with(name, value) }
+        if self.plain.contains_key(name) || self.secret.contains_key(name) {
+            self
+        } else {
+            self.with(name, value)
+        }
     }
 
     /// With this secret one.

@@ -37,7 +37,9 @@ pub(super) fn of_call(error: &Error, stage: Stage) -> Failure {
 
 fn meaning(kind: ErrorKind) -> (FailureKind, Scope) {
     match kind {
-        ErrorKind::NotFound | ErrorKind::WrongState | ErrorKind::StartFailed => (FailureKind::SandboxLost, Scope::Target),
+        ErrorKind::NotFound | ErrorKind::WrongState | ErrorKind::StartFailed => {
+            (FailureKind::SandboxLost, Scope::Target)
+        }
         ErrorKind::RateLimited => (FailureKind::DaytonaRateLimited, Scope::Daytona),
         ErrorKind::Suspended => (FailureKind::DaytonaSuspended, Scope::Daytona),
         ErrorKind::Unauthorized | ErrorKind::Forbidden => (FailureKind::DaytonaUnauthorized, Scope::Daytona),
@@ -66,6 +68,9 @@ pub(super) fn may_pass(error: &ExecuteError) -> bool {
     match error {
         ExecuteError::Unknown(_) => true,
         ExecuteError::Call(error) => is_passing(error),
-        ExecuteError::NotRunning(_) | ExecuteError::Gone(_) | ExecuteError::TimedOut { .. } | ExecuteError::TooMuchOutput(_) => false,
+        ExecuteError::NotRunning(_)
+        | ExecuteError::Gone(_)
+        | ExecuteError::TimedOut { .. }
+        | ExecuteError::TooMuchOutput(_) => false,
     }
 }

@@ -77,16 +77,21 @@ impl CommandEnd {
     pub(crate) fn starved(&self, stage: Stage, deadline: Duration, least_free: u64) -> Option<Failure> {
         let (id, code, text) = match self.exit {
             Exit::DeadlinePassed => {
-                let text = format!("{stage} took longer than its {} s; raise timeouts.{stage} in fleet.toml", deadline.as_secs());
+                let text = format!(
+                    "{stage} took longer than its {} s; raise timeouts.{stage} in fleet.toml",
+                    deadline.as_secs()
+                );
                 (FailureKind::StageDeadline, None, text)
             }
             Exit::OutOfMemory(code) => {
-                let text = "a process was ended for want of memory; give the target a larger class".to_owned();
+                let text =
+                    "a process was ended for want of memory; give the target a larger class".to_owned();
                 (FailureKind::OutOfMemory, Some(code), text)
             }
             Exit::Code(code) => {
                 let free = self.free_bytes.filter(|free| *free < least_free)?;
-                let text = format!("the disk is full ({} MiB left); give the target a larger class", free >> 20);
+                let text =
+                    format!("the disk is full ({} MiB left); give the target a larger class", free >> 20);
                 (FailureKind::NoSpace, Some(code), text)
             }
         };
@@ -119,7 +124,9 @@ impl Sandbox {
     }
 
     async fn start(&self, command: &LongCommand, folder: &str) -> Result<(), Failure> {
-        let environment = command.environment.clone()
+        let environment = command
+            .environment
+            .clone()
             .with("HARVEST_SUPERVISOR", SUPERVISOR)
             .with("HARVEST_SCRIPT", command.script.clone())
             .with("HARVEST_FOLDER", folder)
@@ -131,7 +138,11 @@ impl Sandbox {
             return Ok(());
         }
         let said = executed.result.trim();
-        Err(Failure::new(FailureKind::Internal, format!("a command could not be started in the sandbox: {said}")).at(command.stage))
+        Err(Failure::new(
+            FailureKind::Internal,
+            format!("a command could not be started in the sandbox: {said}"),
+        )
+        .at(command.stage))
     }
 
     async fn watch(&self, command: &LongCommand, folder: &str) -> Result<CommandEnd, Failure> {
@@ -158,7 +169,9 @@ impl Sandbox {
             if look.elapsed > command.deadline + GRACE + LATE {
                 if ordered {
                     let text = "a command did not end although it was told to";
-                    return Err(Failure::new(FailureKind::StageDeadline, text).at(command.stage).with_output(None, look.tail));
+                    return Err(Failure::new(FailureKind::StageDeadline, text)
+                        .at(command.stage)
+                        .with_output(None, look.tail));
                 }
                 ordered = true;
                 self.end(command.stage, folder).await?;
@@ -168,16 +181,19 @@ impl Sandbox {
     }
 
     async fn look(&self, command: &LongCommand, folder: &str) -> Result<Look, LookError> {
-        let environment = Environment::new()
-            .with("HARVEST_FOLDER", folder)
-            .with("HARVEST_CWD", command.cwd.clone());
-        let executed = self.toolbox.execute(&super::constant(LOOK, &environment, MOMENTS)).await.map_err(|error| LookError {
-            passing: faults::may_pass(&error),
-            failure: faults::of_execute(&error, command.stage),
-        })?;
+        let environment =
+            Environment::new().with("HARVEST_FOLDER", folder).with("HARVEST_CWD", command.cwd.clone());
+        let executed =
+            self.toolbox.execute(&super::constant(LOOK, &environment, MOMENTS)).await.map_err(|error| {
+                LookError {
+                    passing: faults::may_pass(&error),
+                    failure: faults::of_execute(&error, command.stage),
+                }
+            })?;
         look::read(&executed.result, &self.redactor).ok_or_else(|| LookError {
             passing: false,
-            failure: Failure::new(FailureKind::Internal, "a look at a command could not be read").at(command.stage),
+            failure: Failure::new(FailureKind::Internal, "a look at a command could not be read")
+                .at(command.stage),
         })
     }
 
@@ -187,9 +203,7 @@ impl Sandbox {
     }
 
     async fn end(&self, stage: Stage, folder: &str) -> Result<(), Failure> {
-        let environment = Environment::new()
-            .with("HARVEST_RUNS", RUNS)
-            .with("HARVEST_FOLDER", folder);
+        let environment = Environment::new().with("HARVEST_RUNS", RUNS).with("HARVEST_FOLDER", folder);
         self.short(stage, END, &environment, MOMENTS).await.map(drop)
     }
 }
@@ -220,9 +234,15 @@ fn ended(code: i32, look: Look, deadline: Duration) -> CommandEnd {
 
 fn vanished(look: Look, stage: Stage) -> Failure {
     let failure = if look.killed_for_memory {
-        Failure::new(FailureKind::OutOfMemory, "the sandbox ran out of memory; give the target a larger class")
+        Failure::new(
+            FailureKind::OutOfMemory,
+            "the sandbox ran out of memory; give the target a larger class",
+        )
     } else {
-        Failure::new(FailureKind::SandboxLost, "a command disappeared without an exit code: the sandbox was restarted or ran out of memory")
+        Failure::new(
+            FailureKind::SandboxLost,
+            "a command disappeared without an exit code: the sandbox was restarted or ran out of memory",
+        )
     };
     failure.at(stage).with_output(None, look.tail)
 }

@@ -12,8 +12,20 @@ mod tests {
     #[test]
     fn a_shell_reads_back_exactly_what_was_quoted() {
         for text in [
-            "", "plain", "it's", "''", "a b\tc", "$(id) `id` ${HOME}", "\\", "new\nline", "!bang", "ünï-😀", "*?[", "-n",
-            "a;b&c|d>e<f", "\"double\"",
+            "",
+            "plain",
+            "it's",
+            "''",
+            "a b\tc",
+            "$(id) `id` ${HOME}",
+            "\\",
+            "new\nline",
+            "!bang",
+            "ünï-😀",
+            "*?[",
+            "-n",
+            "a;b&c|d>e<f",
+            "\"double\"",
         ] {
             for shell in ["bash", "sh"] {
                 let output = std::process::Command::new(shell)

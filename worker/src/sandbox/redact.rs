@@ -69,7 +69,8 @@ impl Redactor {
 
     /// Every form on one line, for a search that takes one pattern per line.
     pub(crate) fn patterns(&self) -> SecretString {
-        let single = self.forms.iter().map(ExposeSecret::expose_secret).filter(|form| !form.contains(['\n', '\r']));
+        let single =
+            self.forms.iter().map(ExposeSecret::expose_secret).filter(|form| !form.contains(['\n', '\r']));
         single.collect::<Vec<_>>().join("\n").into()
     }
 
@@ -86,7 +87,9 @@ fn forms_of(secret: &str) -> Vec<String> {
     }
     let mut forms = vec![secret.to_owned(), percent_encoded(secret), json_escaped(secret)];
     for offset in 0..3 {
-        for form in [base64_within(&STANDARD_NO_PAD, secret, offset), base64_within(&URL_SAFE_NO_PAD, secret, offset)] {
+        for form in
+            [base64_within(&STANDARD_NO_PAD, secret, offset), base64_within(&URL_SAFE_NO_PAD, secret, offset)]
+        {
             if form.len() >= SHORTEST_ENCODED {
                 forms.push(form);
             }
@@ -158,7 +161,9 @@ mod tests {
 
     #[test]
     fn each_line_of_a_key_is_a_secret_but_its_frame_is_not() {
-        let redactor = redactor("-----BEGIN KEY-----\nMIIEvQIBADANBgkqhkiG9w0B\nAgEAAoIBAQC7VJTUt9Us8cKj\n-----END KEY-----\n");
+        let redactor = redactor(
+            "-----BEGIN KEY-----\nMIIEvQIBADANBgkqhkiG9w0B\nAgEAAoIBAQC7VJTUt9Us8cKj\n-----END KEY-----\n",
+        );
         assert_eq!(redactor.scrub("x AgEAAoIBAQC7VJTUt9Us8cKj x"), format!("x {MARK} x"));
         assert_eq!(redactor.scrub("-----BEGIN KEY-----"), "-----BEGIN KEY-----");
         assert!(redactor.patterns().expose_secret().lines().all(|line| line.len() >= SHORTEST_ENCODED));

@@ -46,6 +46,8 @@ pub async fn run(
     };
     match failure.blame() {
         Blame::Repository => Ok(Built::Partial(failure)),
-        Blame::Upstream | Blame::Capacity | Blame::Resources | Blame::Configuration | Blame::Ours => Err(failure),
+        Blame::Upstream | Blame::Capacity | Blame::Resources | Blame::Configuration | Blame::Ours => {
+            Err(failure)
+        }
     }
 }

@@ -14,7 +14,7 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use crate::classify;
-use crate::sandbox::{Exit, Environment, LongCommand, Sandbox};
+use crate::sandbox::{Environment, Exit, LongCommand, Sandbox};
 
 const SCRIPT: &str = include_str!("checkout/checkout.sh");
 /// The user that hosts expect beside a token when none was given.
@@ -62,7 +62,8 @@ pub async fn run(
 ) -> Result<CheckedOut, CheckoutError> {
     let path = path_of(target);
     let deadline = settings.timeouts.checkout;
-    let environment = with_credential(environment(target, settings, commit, &path), &settings.clone.url, credential);
+    let environment =
+        with_credential(environment(target, settings, commit, &path), &settings.clone.url, credential);
     let command = LongCommand {
         stage: Stage::Checkout,
         label: "git",
@@ -80,7 +81,8 @@ pub async fn run(
         Exit::Code(0) => Ok(CheckedOut { path }),
         Exit::Code(COMMIT_GONE) => Err(CheckoutError::CommitGone),
         Exit::Code(code) | Exit::OutOfMemory(code) => {
-            let otherwise = if code == INCOMPLETE { FailureKind::CloneIncomplete } else { FailureKind::CloneFailed };
+            let otherwise =
+                if code == INCOMPLETE { FailureKind::CloneIncomplete } else { FailureKind::CloneFailed };
             let failure = classify::git(&end.tail, otherwise, target.host(), &settings.clone.token_secret);
             Err(failure.with_output(Some(code), end.tail).into())
         }

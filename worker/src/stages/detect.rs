@@ -14,7 +14,9 @@ mod sources;
 #[cfg(test)]
 mod tests;
 
-use job::{CheckoutSettings, CommandSetting, Failure, FailureKind, PackageManager, Recipe, Settings, Toolchain};
+use job::{
+    CheckoutSettings, CommandSetting, Failure, FailureKind, PackageManager, Recipe, Settings, Toolchain,
+};
 
 use self::files::Files;
 use self::harvest_file::HarvestFile;
@@ -25,8 +27,18 @@ use crate::stages::toolchain::Mirrors;
 
 /// Files that say that a repository is something this version prepares nothing for.
 const FOREIGN: [&str; 12] = [
-    "pyproject.toml", "requirements.txt", "Pipfile", "Cargo.toml", "go.mod", "Gemfile", "pom.xml", "build.gradle",
-    "build.gradle.kts", "composer.json", "deno.json", "mix.exs",
+    "pyproject.toml",
+    "requirements.txt",
+    "Pipfile",
+    "Cargo.toml",
+    "go.mod",
+    "Gemfile",
+    "pom.xml",
+    "build.gradle",
+    "build.gradle.kts",
+    "composer.json",
+    "deno.json",
+    "mix.exs",
 ];
 
 /// What the checkout asks for.
@@ -39,7 +51,12 @@ pub struct Detected {
 }
 
 /// Reads the checkout at `path` and decides what to run in it.
-pub async fn run(sandbox: &Sandbox, path: &str, settings: &Settings, mirrors: &Mirrors) -> Result<Detected, Failure> {
+pub async fn run(
+    sandbox: &Sandbox,
+    path: &str,
+    settings: &Settings,
+    mirrors: &Mirrors,
+) -> Result<Detected, Failure> {
     let files = files::read(sandbox, path).await?;
     let wanted = releases::wanted(&files, settings)?;
     let releases = releases::fetch(sandbox, mirrors, wanted).await?;
@@ -80,7 +97,10 @@ fn toolchain(
 }
 
 /// Whether something with precedence over detection says what to do.
-fn set_by_hand<'a>(settings: Option<&'a CommandSetting>, file: Option<&'a CommandSetting>) -> Option<(&'a CommandSetting, &'static str)> {
+fn set_by_hand<'a>(
+    settings: Option<&'a CommandSetting>,
+    file: Option<&'a CommandSetting>,
+) -> Option<(&'a CommandSetting, &'static str)> {
     settings.map(|set| (set, "settings")).or_else(|| file.map(|set| (set, ".harvest.toml")))
 }
 

@@ -43,7 +43,8 @@ pub async fn run(
         match attempt(sandbox, path, "plain", fallback, &environment, deadline).await? {
             Ok(()) => flags.push(DEGRADED_LOCKFILE.to_owned()),
             Err(plain) if plain.id == FailureKind::InstallFailed => {
-                let message = format!("{}; a plain install failed as well: {}", failure.message, plain.message);
+                let message =
+                    format!("{}; a plain install failed as well: {}", failure.message, plain.message);
                 return Err(Failure::new(failure.id, message).with_output(plain.exit_code, plain.log_tail));
             }
             Err(plain) => return Err(plain),
@@ -80,7 +81,9 @@ async fn attempt(
     let CommandEnd { exit, tail, .. } = end;
     Ok(match exit {
         Exit::Code(0) => Ok(()),
-        Exit::Code(code) | Exit::OutOfMemory(code) => Err(classify::install(&tail).with_output(Some(code), tail)),
+        Exit::Code(code) | Exit::OutOfMemory(code) => {
+            Err(classify::install(&tail).with_output(Some(code), tail))
+        }
         Exit::DeadlinePassed => unreachable!("a passed deadline is told by `starved`"),
     })
 }
@@ -94,7 +97,9 @@ async fn lockfiles(sandbox: &Sandbox, path: &str) -> Result<Vec<LockfileHash>, F
         return Err(Failure::new(FailureKind::Internal, text).at(Stage::Install));
     }
     let hashes = executed.result.lines().filter_map(|line| line.split_once("  "));
-    Ok(hashes.map(|(sha256, path)| LockfileHash { path: path.to_owned(), sha256: sha256.to_owned() }).collect())
+    Ok(hashes
+        .map(|(sha256, path)| LockfileHash { path: path.to_owned(), sha256: sha256.to_owned() })
+        .collect())
 }
 
 /// What every install and build is told, unless the target's settings say otherwise.
@@ -118,7 +123,9 @@ pub(super) fn surroundings(environment: &Environment, toolchain: &Toolchain) -> 
     match toolchain {
         // npm warns of a setting it does not know, so only pnpm hears of it.
         Toolchain::Node { package_manager, .. } if package_manager.kind == PackageManagerKind::Pnpm => {
-            environment.or("npm_config_manage_package_manager_versions", "false").or("npm_config_production", "false")
+            environment
+                .or("npm_config_manage_package_manager_versions", "false")
+                .or("npm_config_production", "false")
         }
         // The build needs the development dependencies, whatever NODE_ENV says.
         Toolchain::Node { .. } => environment.or("npm_config_include", "dev"),

@@ -29,8 +29,9 @@ pub async fn run(sandbox: &Sandbox) -> Result<(), Failure> {
 
 /// Writes the manifest, without any secret that a message in it might quote.
 pub async fn write_manifest(sandbox: &Sandbox, manifest: &Manifest) -> Result<(), Failure> {
-    let json = serde_json::to_string_pretty(manifest)
-        .map_err(|error| Failure::new(FailureKind::Internal, format!("a manifest cannot be written: {error}")).at(Stage::Scrub))?;
+    let json = serde_json::to_string_pretty(manifest).map_err(|error| {
+        Failure::new(FailureKind::Internal, format!("a manifest cannot be written: {error}")).at(Stage::Scrub)
+    })?;
     sandbox.upload(Stage::Scrub, MANIFEST_PATH, sandbox.redactor().scrub(&json).into_bytes()).await
 }
 
@@ -40,7 +41,8 @@ async fn clean(sandbox: &Sandbox) -> Result<(), Failure> {
         return Ok(());
     }
     let text = format!("what the attempt left could not be removed: {}", executed.result.trim());
-    Err(Failure::new(FailureKind::ScrubFailed, text).with_output(Some(executed.exit_code), job::Tail::of(&executed.result)))
+    Err(Failure::new(FailureKind::ScrubFailed, text)
+        .with_output(Some(executed.exit_code), job::Tail::of(&executed.result)))
 }
 
 async fn search(sandbox: &Sandbox) -> Result<(), Failure> {
@@ -56,7 +58,8 @@ async fn search(sandbox: &Sandbox) -> Result<(), Failure> {
     match end.exit {
         Exit::Code(0) => Ok(()),
         Exit::Code(FOUND) => {
-            let files: Vec<&str> = end.tail.as_str().lines().filter(|line| !line.trim().is_empty()).take(5).collect();
+            let files: Vec<&str> =
+                end.tail.as_str().lines().filter(|line| !line.trim().is_empty()).take(5).collect();
             let text = format!("a known secret is in {}; nothing was captured", files.join(", "));
             Err(Failure::new(FailureKind::ScrubSecretFound, text).with_output(Some(FOUND), end.tail))
         }

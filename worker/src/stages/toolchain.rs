@@ -89,8 +89,10 @@ pub async fn run(
     match end.exit {
         Exit::Code(0) => {}
         Exit::Code(NOT_WHAT_IS_PINNED) => {
-            let text = format!("{asked_for}: the package manager is not what package.json pins with {pinned}");
-            return Err(Failure::new(FailureKind::ToolchainChecksum, text).with_output(Some(NOT_WHAT_IS_PINNED), end.tail));
+            let text =
+                format!("{asked_for}: the package manager is not what package.json pins with {pinned}");
+            return Err(Failure::new(FailureKind::ToolchainChecksum, text)
+                .with_output(Some(NOT_WHAT_IS_PINNED), end.tail));
         }
         Exit::Code(code) | Exit::OutOfMemory(code) => {
             return Err(classify::toolchain(&end.tail, &asked_for).with_output(Some(code), end.tail));

@@ -34,7 +34,8 @@ pub(super) struct Look {
 /// Reads what `look.sh` printed; none when it is something else.
 pub(super) fn read(text: &str, redactor: &Redactor) -> Option<Look> {
     let (facts, output) = text.split_once("\n\n").or_else(|| Some((text.strip_suffix('\n')?, "")))?;
-    let facts: BTreeMap<&str, &str> = facts.split_whitespace().filter_map(|fact| fact.split_once('=')).collect();
+    let facts: BTreeMap<&str, &str> =
+        facts.split_whitespace().filter_map(|fact| fact.split_once('=')).collect();
     let number = |name: &str| facts.get(name).and_then(|value| value.parse::<u64>().ok());
     let state = match *facts.get("state")? {
         "starting" => State::Starting,
@@ -44,7 +45,8 @@ pub(super) fn read(text: &str, redactor: &Redactor) -> Option<Look> {
         _ => return None,
     };
     let kills = facts.get("kills").and_then(|kills| kills.split_once('/'));
-    let kills = kills.and_then(|(before, after)| Some((before.parse::<u64>().ok()?, after.parse::<u64>().ok()?)));
+    let kills =
+        kills.and_then(|(before, after)| Some((before.parse::<u64>().ok()?, after.parse::<u64>().ok()?)));
     let output_bytes = number("output").unwrap_or_default();
     let cut = number("shown").is_some_and(|shown| output_bytes > shown);
     Some(Look {
@@ -106,7 +108,10 @@ mod tests {
         let text = "state=ended code=3 elapsed=12 output=900000 shown=131072 kills=0/1 free_kib=2048\n\n3cret-value\nsaid s3cret-value\n\nend\n";
         let look = read(text, &redactor()).unwrap();
         assert_eq!(look.state, State::Ended { code: 3 });
-        assert_eq!((look.elapsed.as_secs(), look.output_bytes, look.free_bytes), (12, 900_000, Some(2 << 20)));
+        assert_eq!(
+            (look.elapsed.as_secs(), look.output_bytes, look.free_bytes),
+            (12, 900_000, Some(2 << 20))
+        );
         assert!(look.killed_for_memory);
         assert_eq!(look.tail.as_str(), "said [redacted]\n\nend\n");
     }
@@ -129,6 +134,9 @@ mod tests {
 
     #[test]
     fn what_only_a_terminal_understands_is_left_out() {
-        assert_eq!(plain("\u{1b}[31mred\u{1b}[0m\r\n10%\r20%\u{8}\u{1b}]0;title\u{7}end"), "red\n10%\n20%end");
+        assert_eq!(
+            plain("\u{1b}[31mred\u{1b}[0m\r\n10%\r20%\u{8}\u{1b}]0;title\u{7}end"),
+            "red\n10%\n20%end"
+        );
     }
 }

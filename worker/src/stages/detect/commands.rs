@@ -1,6 +1,8 @@
 //! What runs: what is set by hand, else what the package manager's lockfile and scripts call for.
 
-use job::{CommandSetting, CommandStep, Failure, PackageManagerKind, Settings, Skipped, SourceUse, Toolchain};
+use job::{
+    CommandSetting, CommandStep, Failure, PackageManagerKind, Settings, Skipped, SourceUse, Toolchain,
+};
 
 use super::files::Files;
 use super::harvest_file::HarvestFile;
@@ -17,16 +19,23 @@ pub(super) fn install(
     toolchain: &Toolchain,
     sources: &mut Sources,
 ) -> Result<CommandStep, Failure> {
-    if let Some(step) = by_hand("install", settings.commands.install.as_ref(), file.commands.install.as_ref(), sources) {
+    if let Some(step) =
+        by_hand("install", settings.commands.install.as_ref(), file.commands.install.as_ref(), sources)
+    {
         return Ok(step);
     }
-    let Toolchain::Node { package_manager, .. } = toolchain else { return Ok(CommandStep::Skip(Skipped::NothingToRun)) };
+    let Toolchain::Node { package_manager, .. } = toolchain else {
+        return Ok(CommandStep::Skip(Skipped::NothingToRun));
+    };
     if !has_something_to_install(files)? {
         return Ok(CommandStep::Skip(Skipped::NothingToRun));
     }
     let (command, fallback, from) = match package_manager.kind {
         PackageManagerKind::Npm => {
-            match ["npm-shrinkwrap.json", "package-lock.json"].into_iter().find(|lockfile| files.has(lockfile)) {
+            match ["npm-shrinkwrap.json", "package-lock.json"]
+                .into_iter()
+                .find(|lockfile| files.has(lockfile))
+            {
                 Some(lockfile) => ("npm ci", Some("npm install"), lockfile),
                 None => ("npm install --no-package-lock", None, "package.json"),
             }
@@ -37,7 +46,11 @@ pub(super) fn install(
         PackageManagerKind::Pnpm => ("pnpm install --no-lockfile", None, "package.json"),
     };
     sources.note("install", from, command, SourceUse::Winner);
-    Ok(CommandStep::Run { command: command.to_owned(), from: from.to_owned(), fallback: fallback.map(str::to_owned) })
+    Ok(CommandStep::Run {
+        command: command.to_owned(),
+        from: from.to_owned(),
+        fallback: fallback.map(str::to_owned),
+    })
 }
 
 pub(super) fn build(
@@ -47,11 +60,17 @@ pub(super) fn build(
     toolchain: &Toolchain,
     sources: &mut Sources,
 ) -> Result<CommandStep, Failure> {
-    if let Some(step) = by_hand("build", settings.commands.build.as_ref(), file.commands.build.as_ref(), sources) {
+    if let Some(step) =
+        by_hand("build", settings.commands.build.as_ref(), file.commands.build.as_ref(), sources)
+    {
         return Ok(step);
     }
-    let Toolchain::Node { package_manager, .. } = toolchain else { return Ok(CommandStep::Skip(Skipped::NothingToRun)) };
-    let Some(script) = files.package("/scripts/build") else { return Ok(CommandStep::Skip(Skipped::NothingToRun)) };
+    let Toolchain::Node { package_manager, .. } = toolchain else {
+        return Ok(CommandStep::Skip(Skipped::NothingToRun));
+    };
+    let Some(script) = files.package("/scripts/build") else {
+        return Ok(CommandStep::Skip(Skipped::NothingToRun));
+    };
     let script = script.as_str().ok_or_else(|| invalid("package.json: scripts.build is not a text"))?;
     let from = "package.json#scripts.build";
     sources.note("build", from, script, SourceUse::Winner);

@@ -25,10 +25,13 @@ pub(super) struct Files {
 
 impl Files {
     pub(super) fn new(mut texts: BTreeMap<String, String>) -> Result<Self, Failure> {
-        let node_here = texts.remove("node").map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+        let node_here =
+            texts.remove("node").map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
         let package = match texts.get("package.json") {
             None => Value::Null,
-            Some(text) if text.len() >= LONGEST => return Err(super::invalid("package.json is larger than 1 MiB")),
+            Some(text) if text.len() >= LONGEST => {
+                return Err(super::invalid("package.json is larger than 1 MiB"));
+            }
             Some(text) => {
                 let text = text.trim_start_matches('\u{feff}');
                 let value: Value = serde_json::from_str(text)

@@ -44,11 +44,15 @@ impl HarvestFile {
         let Some(text) = files.text(".harvest.toml") else { return Ok(Self::default()) };
         let file: Self = toml::from_str(text).map_err(|error| {
             let what = error.message();
-            super::invalid(format!(".harvest.toml: {what}; it may set commands, toolchain and checkout, nothing else"))
+            super::invalid(format!(
+                ".harvest.toml: {what}; it may set commands, toolchain and checkout, nothing else"
+            ))
         })?;
         let plain = |text: &String| !text.is_empty() && !text.contains(char::is_control);
         if !file.checkout.sparse.iter().chain(&file.checkout.filter).all(plain) {
-            return Err(super::invalid(".harvest.toml: checkout.sparse and checkout.filter are plain one-line texts"));
+            return Err(super::invalid(
+                ".harvest.toml: checkout.sparse and checkout.filter are plain one-line texts",
+            ));
         }
         Ok(file)
     }
@@ -57,7 +61,11 @@ impl HarvestFile {
     pub(super) fn checkout(&self, settings: &CheckoutSettings) -> Option<CheckoutSettings> {
         let merged = CheckoutSettings {
             filter: settings.filter.clone().or_else(|| self.checkout.filter.clone()),
-            sparse: if settings.sparse.is_empty() { self.checkout.sparse.clone() } else { settings.sparse.clone() },
+            sparse: if settings.sparse.is_empty() {
+                self.checkout.sparse.clone()
+            } else {
+                settings.sparse.clone()
+            },
             lfs: settings.lfs || self.checkout.lfs,
             submodules: settings.submodules || self.checkout.submodules,
         };

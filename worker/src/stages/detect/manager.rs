@@ -13,7 +13,8 @@ use crate::stages::toolchain::npm_of;
 
 const DECIDES: &str = "package_manager";
 /// The pnpm for each version of its lockfile: the newest that writes it, except that 9.0 is written by 9, 10 and later.
-const PNPM_BY_LOCKFILE: [(&str, &str); 4] = [("5.3", "6.35.1"), ("5.4", "7.33.7"), ("6.", "8.15.9"), ("9.", "10.34.9")];
+const PNPM_BY_LOCKFILE: [(&str, &str); 4] =
+    [("5.3", "6.35.1"), ("5.4", "7.33.7"), ("6.", "8.15.9"), ("9.", "10.34.9")];
 /// What a repository gets that says pnpm and nothing more.
 const PNPM: &str = "10.34.9";
 /// From this major on pnpm is a native program that mirrors may lack; taken only when it is asked for by name.
@@ -55,7 +56,10 @@ pub(super) fn decide(
             (Some(_), Some(_)) => SourceUse::Overruled,
         };
         if let (SourceUse::Overruled, Some((winner, _))) = (used, winner) {
-            sources.conflict(format!("{} speaks for another package manager than {}, which decides", said.place, winner.place));
+            sources.conflict(format!(
+                "{} speaks for another package manager than {}, which decides",
+                said.place, winner.place
+            ));
         }
         if used == SourceUse::Unreadable {
             sources.conflict(format!("{} says `{}`, which names no package manager", said.place, said.says));
@@ -71,7 +75,9 @@ pub(super) fn decide(
         Named::Pnpm => pnpm(said, &all, files, releases),
         Named::Other(name) => {
             if set_by_hand(settings.commands.install.as_ref(), file.commands.install.as_ref()).is_some() {
-                sources.conflict(format!("{name} is not installed; the install command set by hand must bring it"));
+                sources.conflict(format!(
+                    "{name} is not installed; the install command set by hand must bring it"
+                ));
                 return Ok(npm_of_node());
             }
             let text = format!(
@@ -94,18 +100,29 @@ pub(super) fn needs_pnpm_releases(files: &Files, settings: &Settings, file: &Har
 fn npm(said: &Said, node: &Version, sources: &mut Sources) -> PackageManager {
     if let Some(Wish::Exact(version)) = &said.version {
         let integrity = said.integrity.clone();
-        return PackageManager { kind: PackageManagerKind::Npm, version: Some(version.to_string()), integrity };
+        return PackageManager {
+            kind: PackageManagerKind::Npm,
+            version: Some(version.to_string()),
+            integrity,
+        };
     }
     if let (Some(wish), Ok(own)) = (&said.version, npm_of(node.major()).parse::<Version>())
         && !wish.allows(&own)
     {
-        sources.conflict(format!("{} asks for npm {}, but Node {node} is given its own npm {own}", said.place, said.says));
+        sources.conflict(format!(
+            "{} asks for npm {}, but Node {node} is given its own npm {own}",
+            said.place, said.says
+        ));
     }
     npm_of_node()
 }
 
 fn pnpm(said: &Said, all: &[Said], files: &Files, releases: &Releases) -> Result<PackageManager, Failure> {
-    let of = |version: String, integrity: Option<String>| PackageManager { kind: PackageManagerKind::Pnpm, version: Some(version), integrity };
+    let of = |version: String, integrity: Option<String>| PackageManager {
+        kind: PackageManagerKind::Pnpm,
+        version: Some(version),
+        integrity,
+    };
     let Some(wish) = wish_of_pnpm(said, all) else {
         return Ok(of(by_lockfile(files).unwrap_or(PNPM).to_owned(), None));
     };
@@ -118,7 +135,8 @@ fn pnpm(said: &Said, all: &[Said], files: &Files, releases: &Releases) -> Result
     if releases.pnpm.is_empty() {
         return Err(releases.unavailable("pnpm"));
     }
-    let plain: Vec<Version> = releases.pnpm.iter().filter(|version| version.major() < PNPM_NATIVE).cloned().collect();
+    let plain: Vec<Version> =
+        releases.pnpm.iter().filter(|version| version.major() < PNPM_NATIVE).cloned().collect();
     let picked = wish.pick_newest(&plain).or_else(|| wish.pick_newest(&releases.pnpm));
     picked.map(|version| of(version.to_string(), None)).ok_or_else(|| {
         let text = format!("{} asks for pnpm {}, and there is no such version", said.place, said.says);
@@ -139,7 +157,8 @@ fn pinned(files: &Files, wish: &Wish) -> Option<&'static str> {
 }
 
 fn by_lockfile(files: &Files) -> Option<&'static str> {
-    let line = files.text("pnpm-lock.yaml")?.lines().find_map(|line| line.strip_prefix("lockfileVersion:"))?;
+    let line =
+        files.text("pnpm-lock.yaml")?.lines().find_map(|line| line.strip_prefix("lockfileVersion:"))?;
     let version = line.trim().trim_matches(['\'', '"']);
     PNPM_BY_LOCKFILE.iter().find(|(prefix, _)| version.starts_with(prefix)).map(|(_, pnpm)| *pnpm)
 }
@@ -158,7 +177,12 @@ fn said(files: &Files, settings: &Settings, file: &HarvestFile) -> Vec<Said> {
         let entry = entry.as_array().and_then(|list| list.first()).unwrap_or(entry);
         let name = entry.get("name").and_then(Value::as_str).unwrap_or_default();
         let version = entry.get("version").and_then(Value::as_str).unwrap_or_default();
-        all.push(one("package.json#devEngines.packageManager", format!("{name}@{version}"), named(name), Wish::parse(version)));
+        all.push(one(
+            "package.json#devEngines.packageManager",
+            format!("{name}@{version}"),
+            named(name),
+            Wish::parse(version),
+        ));
     }
     for (lockfile, who) in [
         ("pnpm-lock.yaml", Named::Pnpm),
@@ -172,9 +196,19 @@ fn said(files: &Files, settings: &Settings, file: &HarvestFile) -> Vec<Said> {
             all.push(one(lockfile, "present".to_owned(), Some(who), None));
         }
     }
-    for (name, who) in [("pnpm", Named::Pnpm), ("yarn", Named::Other("yarn")), ("bun", Named::Other("bun")), ("npm", Named::Npm)] {
+    for (name, who) in [
+        ("pnpm", Named::Pnpm),
+        ("yarn", Named::Other("yarn")),
+        ("bun", Named::Other("bun")),
+        ("npm", Named::Npm),
+    ] {
         if let Some(says) = files.package_text(&format!("/engines/{name}")) {
-            all.push(one(&format!("package.json#engines.{name}"), says.to_owned(), Some(who), Wish::parse(says)));
+            all.push(one(
+                &format!("package.json#engines.{name}"),
+                says.to_owned(),
+                Some(who),
+                Wish::parse(says),
+            ));
         }
     }
     all

@@ -41,7 +41,11 @@ pub(super) fn decide(
         };
         if used == SourceUse::Overruled {
             let by = winner.map_or("the default", |(winner, _)| winner.place.as_str());
-            sources.conflict(format!("{} says Node {}, but {by} decides: {version}", said.place, said.says.trim()));
+            sources.conflict(format!(
+                "{} says Node {}, but {by} decides: {version}",
+                said.place,
+                said.says.trim()
+            ));
         }
         if used == SourceUse::Unreadable {
             sources.conflict(format!("{} says `{}`, which is no Node version", said.place, said.says.trim()));
@@ -60,13 +64,20 @@ pub(super) fn is_written_out(files: &Files, settings: &Settings, file: &HarvestF
     matches!(wish, Some(Wish::Exact(_)))
 }
 
-fn version(wish: &Wish, place: &str, says: &str, files: &Files, releases: &Releases) -> Result<Version, Failure> {
+fn version(
+    wish: &Wish,
+    place: &str,
+    says: &str,
+    files: &Files,
+    releases: &Releases,
+) -> Result<Version, Failure> {
     if let Wish::Exact(version) = wish {
         // Whether there is such a version is the toolchain stage's business, which needs no list.
         return Ok(version.clone());
     }
     if releases.node.is_empty() {
-        let here = files.node_here.as_deref().and_then(|text| text.trim_start_matches('v').parse::<Version>().ok());
+        let here =
+            files.node_here.as_deref().and_then(|text| text.trim_start_matches('v').parse::<Version>().ok());
         return here.filter(|version| wish.allows(version)).ok_or_else(|| releases.unavailable("Node"));
     }
     wish.pick(&releases.node).ok_or_else(|| {
@@ -102,7 +113,10 @@ fn said(files: &Files, settings: &Settings, file: &HarvestFile) -> Vec<Said> {
 }
 
 fn first_line(text: &str) -> Option<&str> {
-    text.trim_start_matches('\u{feff}').lines().map(|line| line.split('#').next().unwrap_or(line).trim()).find(|line| !line.is_empty())
+    text.trim_start_matches('\u{feff}')
+        .lines()
+        .map(|line| line.split('#').next().unwrap_or(line).trim())
+        .find(|line| !line.is_empty())
 }
 
 fn tool_versions(text: &str) -> Option<&str> {

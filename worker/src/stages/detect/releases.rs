@@ -14,8 +14,17 @@ const LIST: &str = include_str!("list.sh");
 
 /// Long-term support lines by code name; the newest last. A line that begins later needs a row here to be preferred.
 const LTS: [(&str, u64); 11] = [
-    ("argon", 4), ("boron", 6), ("carbon", 8), ("dubnium", 10), ("erbium", 12), ("fermium", 14), ("gallium", 16),
-    ("hydrogen", 18), ("iron", 20), ("jod", 22), ("krypton", 24),
+    ("argon", 4),
+    ("boron", 6),
+    ("carbon", 8),
+    ("dubnium", 10),
+    ("erbium", 12),
+    ("fermium", 14),
+    ("gallium", 16),
+    ("hydrogen", 18),
+    ("iron", 20),
+    ("jod", 22),
+    ("krypton", 24),
 ];
 
 /// Which lists a recipe needs.
@@ -65,7 +74,9 @@ fn read(text: &str) -> Releases {
     for line in text.lines() {
         let Some((package, answer)) = line.split_once(' ') else { continue };
         let versions = match serde_json::from_str(answer) {
-            Ok(Value::Array(list)) => list.iter().filter_map(|version| version.as_str()?.parse().ok()).collect(),
+            Ok(Value::Array(list)) => {
+                list.iter().filter_map(|version| version.as_str()?.parse().ok()).collect()
+            }
             Ok(Value::String(one)) => one.parse().into_iter().collect(),
             _ => {
                 releases.trouble.get_or_insert_with(|| answer.trim().to_owned());
@@ -135,7 +146,8 @@ impl Wish {
 
     /// The version it means among `versions` (ascending): within a range, the newest of a long-term support line.
     pub(super) fn pick(&self, versions: &[Version]) -> Option<Version> {
-        let newest = |fits: &dyn Fn(&Version) -> bool| versions.iter().rev().find(|version| fits(version)).cloned();
+        let newest =
+            |fits: &dyn Fn(&Version) -> bool| versions.iter().rev().find(|version| fits(version)).cloned();
         match self {
             Self::Exact(exact) => versions.contains(exact).then(|| exact.clone()),
             Self::Newest => newest(&|_| true),

