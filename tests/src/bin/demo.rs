@@ -142,7 +142,7 @@ async fn summary(fleet: &Fleet) -> anyhow::Result<()> {
             outcome,
             text("/last/commit").chars().take(12).collect(),
             took.map_or_else(|| "-".to_owned(), |milliseconds| format!("{:.1} s", milliseconds / 1000.0)),
-            text("/promoted/name"),
+            text("/prebuild/name"),
         ]);
     }
     ensure!(targets.len() == SAMPLES.len(), "{} of {} targets are known", targets.len(), SAMPLES.len());
