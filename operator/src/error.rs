@@ -67,7 +67,7 @@ impl CommandError {
     /// The sentence for stderr, causes included; none when there is nothing to say.
     pub(crate) fn sentence(&self) -> Option<String> {
         match self {
-            Self::Usage(error) | Self::Failed(error) => Some(format!("{error:#}")),
+            Self::Usage(error) | Self::Failed(error) => Some(chain(error.as_ref())),
             Self::NotFound(message) => Some(message.clone()),
             Self::PipeClosed => None,
         }

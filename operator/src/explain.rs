@@ -14,7 +14,7 @@ use crate::error::{CommandError, Exit, chain};
 use crate::parts::Parts;
 use crate::resolve::which;
 use next_tick::{Head, next_tick};
-use view::{ATTEMPTS, AttemptView, Known, LeaseView, view};
+use view::{ATTEMPTS, AttemptView, Known, Lease, view};
 
 pub(crate) async fn run(
     parts: &Parts,
@@ -62,7 +62,7 @@ async fn recorded(parts: &Parts, name: &str, notes: &mut Vec<String>) -> Result<
     let (broker, register) = match opened {
         Ok(opened) => opened,
         Err(error) => {
-            notes.push(format!("without register and ledger: {error:#}"));
+            notes.push(format!("without register and ledger: {}", chain(error.as_ref())));
             return Ok(Recorded { target: which(parts, name, None)?, state: None, attempts: Vec::new() });
         }
     };
@@ -71,7 +71,7 @@ async fn recorded(parts: &Parts, name: &str, notes: &mut Vec<String>) -> Result<
     let attempts = match parts.past(&broker, ATTEMPTS, |entry| AttemptView::of(entry, &target)).await {
         Ok(attempts) => attempts.into_iter().rev().collect(),
         Err(error) => {
-            notes.push(format!("without the ledger: {error:#}"));
+            notes.push(format!("without the ledger: {}", chain(error.as_ref())));
             Vec::new()
         }
     };
@@ -84,7 +84,7 @@ async fn recorded(parts: &Parts, name: &str, notes: &mut Vec<String>) -> Result<
 struct Asked {
     head: Option<Head>,
     fingerprint: Option<Fingerprint>,
-    lease: Option<LeaseView>,
+    lease: Lease,
 }
 
 async fn ask(parts: &Parts, target: &Target, settings: Option<&Settings>, notes: &mut Vec<String>) -> Asked {
@@ -92,11 +92,11 @@ async fn ask(parts: &Parts, target: &Target, settings: Option<&Settings>, notes:
         Some(settings) => Some(head(parts, target, settings).await),
         None => None,
     };
-    let mut asked = Asked { head, fingerprint: None, lease: None };
+    let mut asked = Asked { head, fingerprint: None, lease: Lease::Unknown };
     let client = match parts.daytona() {
         Some(Ok(client)) => client,
         Some(Err(error)) => {
-            notes.push(format!("without Daytona: {error:#}"));
+            notes.push(format!("without Daytona: {}", chain(error.as_ref())));
             return asked;
         }
         None => {
@@ -139,10 +139,10 @@ async fn head(parts: &Parts, target: &Target, settings: &Settings) -> Head {
     }
 }
 
-async fn lease(client: &Client, parts: &Parts, target: &Target) -> Result<Option<LeaseView>, daytona::Error> {
+async fn lease(client: &Client, parts: &Parts, target: &Target) -> Result<Lease, daytona::Error> {
     let name = SandboxName::of(&parts.settings.fleet, target);
     let sandbox = client.get_sandbox(name.as_str()).await?.filter(|sandbox| !sandbox.state.is_going());
-    Ok(sandbox.map(|sandbox| LeaseView {
+    Ok(sandbox.map_or(Lease::Free, |sandbox| Lease::Held {
         sandbox: sandbox.name,
         id: sandbox.id.to_string(),
         state: sandbox.state,

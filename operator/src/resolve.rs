@@ -30,7 +30,7 @@ pub(crate) async fn run(
         Ok((_, register)) => register
             .get(&target)
             .map_or(RegisterSays::Nothing, |state| RegisterSays::State(Box::new(TargetState::clone(&state)))),
-        Err(error) => RegisterSays::Unreadable(format!("{error:#}")),
+        Err(error) => RegisterSays::Unreadable(chain(error.as_ref())),
     };
     let daytona = ask_daytona(parts, &target, &register).await;
     if let Ok((broker, _)) = opened {
@@ -66,7 +66,7 @@ pub(crate) fn which(
 async fn ask_daytona(parts: &Parts, target: &Target, register: &RegisterSays) -> DaytonaSays {
     let client = match parts.daytona() {
         None => return DaytonaSays::NoKey,
-        Some(Err(error)) => return DaytonaSays::Unreachable(format!("{error:#}")),
+        Some(Err(error)) => return DaytonaSays::Unreachable(chain(error.as_ref())),
         Some(Ok(client)) => client,
     };
     let sandbox = SandboxName::of(&parts.settings.fleet, target);

@@ -26,7 +26,7 @@ pub(super) struct Known {
     pub(super) settings_from: String,
     pub(super) state: Option<TargetState>,
     pub(super) attempts: Vec<AttemptView>,
-    pub(super) lease: Option<LeaseView>,
+    pub(super) lease: Lease,
     pub(super) next_tick: NextTick,
     pub(super) notes: Vec<String>,
 }
@@ -45,7 +45,7 @@ pub(super) struct ExplainView {
     failing: Option<FailingView>,
     open_dead_letters: BTreeMap<FailureKind, JobId>,
     attempts: Vec<AttemptView>,
-    lease: Option<LeaseView>,
+    lease: Lease,
     next_tick: NextTick,
     /// What could not be found out.
     notes: Vec<String>,
@@ -104,15 +104,23 @@ impl AttemptView {
     }
 }
 
-/// Who holds the right to build it.
+/// Who has the right to build it.
 #[derive(Debug, Clone, Serialize)]
-pub(super) struct LeaseView {
-    pub(super) sandbox: String,
-    pub(super) id: String,
-    pub(super) state: SandboxState,
-    pub(super) created_at: Option<DateTime<Utc>>,
-    /// As Daytona has them.
-    pub(super) labels: BTreeMap<String, String>,
+#[serde(tag = "lease", rename_all = "snake_case")]
+pub(super) enum Lease {
+    /// Daytona could not be asked; a note says why.
+    Unknown,
+    /// Nobody.
+    Free,
+    /// Whoever owns this sandbox.
+    Held {
+        sandbox: String,
+        id: String,
+        state: SandboxState,
+        created_at: Option<DateTime<Utc>>,
+        /// As Daytona has them: the holder, its attempt, its last beat.
+        labels: BTreeMap<String, String>,
+    },
 }
 
 /// What to show.
@@ -203,11 +211,13 @@ impl ExplainView {
     }
 
     fn lease(&self) -> String {
-        let Some(lease) = &self.lease else { return "free".to_owned() };
-        let created =
-            lease.created_at.map(|then| format!(", made {}", ago(then, self.at))).unwrap_or_default();
-        let labels = lease.labels.iter().map(|(key, value)| format!("{key} = {value}"));
-        let first = format!("{} ({}) is {}{created}", lease.sandbox, lease.id, lease.state);
+        let Lease::Held { sandbox, id, state, created_at, labels } = &self.lease else {
+            let word = if let Lease::Free = self.lease { "free" } else { "unknown" };
+            return word.to_owned();
+        };
+        let created = created_at.map(|then| format!(", made {}", ago(then, self.at))).unwrap_or_default();
+        let labels = labels.iter().map(|(key, value)| format!("{key} = {value}"));
+        let first = format!("{sandbox} ({id}) is {state}{created}");
         std::iter::once(first).chain(labels).collect::<Vec<_>>().join("\n")
     }
 
@@ -299,13 +309,13 @@ mod tests {
             settings_from: "config/fleet.toml".into(),
             state: Some(state),
             attempts: AttemptView::of(&entry, &target(TARGET)).into_iter().collect(),
-            lease: Some(LeaseView {
+            lease: Lease::Held {
                 sandbox: "hv.demo.service.0123456789ab".into(),
                 id: "sandbox-1".into(),
                 state: SandboxState::Started,
                 created_at: Some(now() - chrono::Duration::minutes(3)),
                 labels: [("harvest.holder".to_owned(), "worker-2".to_owned())].into(),
-            }),
+            },
             next_tick: NextTick::StillFailing { failure: failure().id, message: failure().message },
             notes: vec!["RabbitMQ is slow".into()],
         }
@@ -323,7 +333,7 @@ mod tests {
             settings: None,
             state: None,
             attempts: Vec::new(),
-            lease: None,
+            lease: Lease::Free,
             next_tick: NextTick::NotListed,
             notes: Vec::new(),
             ..known()

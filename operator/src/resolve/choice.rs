@@ -95,12 +95,12 @@ pub(super) fn choose(
             from_register(state, daytona, now).ok_or_else(|| without(why_none(state)))
         }
         RegisterSays::Nothing => {
-            let told = "the register does not know the target; this is Daytona's newest by name".to_owned();
+            let told = "the register does not know the target";
             from_names(target, daytona, told, now).map_err(without)
         }
         RegisterSays::Unreadable(error) => {
-            let told = format!("the register could not be read ({error}); this is Daytona's newest by name");
-            from_names(target, daytona, told, now).map_err(without)
+            let told = format!("the register could not be read ({error})");
+            from_names(target, daytona, &told, now).map_err(without)
         }
     }
 }
@@ -129,7 +129,7 @@ fn from_register(state: &TargetState, daytona: &DaytonaSays, now: DateTime<Utc>)
         return Some(recorded(state, prebuild, snapshot, notes, now));
     }
     promoted?;
-    let note = "no prebuild of the register is in Daytona; this is Daytona's newest by name".to_owned();
+    let note = "no prebuild of the register is in Daytona";
     from_names(&state.target, daytona, note, now).ok()
 }
 
@@ -163,14 +163,16 @@ fn recorded(
 fn from_names(
     target: &Target,
     daytona: &DaytonaSays,
-    note: String,
+    why: &str,
     now: DateTime<Utc>,
 ) -> Result<ResolveView, String> {
     let seen = match daytona {
         DaytonaSays::NoKey => {
-            return Err(format!("{note}, and DAYTONA_API_KEY is not set: set it to look there"));
+            return Err(format!("{why}, and Daytona cannot be asked: set DAYTONA_API_KEY"));
         }
-        DaytonaSays::Unreachable(error) => return Err(format!("Daytona could not be asked either: {error}")),
+        DaytonaSays::Unreachable(error) => {
+            return Err(format!("{why}, and Daytona could not be asked: {error}"));
+        }
         DaytonaSays::Snapshots(seen) => seen,
     };
     // Awake before asleep, then the newest.
@@ -179,9 +181,11 @@ fn from_names(
         .filter(|snapshot| usable(snapshot))
         .max_by_key(|snapshot| (snapshot.state == SnapshotState::Active, snapshot.name.attempt()));
     let Some(snapshot) = newest else {
-        return Err(format!("Daytona has none by name either; build it: harvestctl submit {target} --wait"));
+        return Err(format!(
+            "{why}, and Daytona has none by name; build it: harvestctl submit {target} --wait"
+        ));
     };
-    let mut notes = vec![note];
+    let mut notes = vec![format!("{why}; this is Daytona's newest by name")];
     notes.extend(asleep(snapshot));
     Ok(ResolveView {
         target: target.clone(),
