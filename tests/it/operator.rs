@@ -15,9 +15,9 @@ use fleet_tests::fixtures::Sample;
 use fleet_tests::git_server::GitServer;
 use fleet_tests::rabbit::{RabbitNode, shared_node};
 use job::{
-    AttemptEnd, AttemptId, BuildMode, Commit, Completeness, DeadLetterReason, DeadLetterStory, Failure, FailureKind,
-    Fingerprint, FleetName, Job, LedgerEntry, LedgerEvent, NextAttempt, OpenDeadLetter, OutcomeWord, PrebuildName,
-    PrebuildRecord, Reason, RegisterEntry, SandboxName, Tail, Target, TargetState,
+    AttemptEnd, AttemptId, BuildMode, Commit, Completeness, DeadLetterReason, DeadLetterStory, Failure,
+    FailureKind, Fingerprint, FleetName, Job, LedgerEntry, LedgerEvent, NextAttempt, OpenDeadLetter,
+    OutcomeWord, PrebuildName, PrebuildRecord, Reason, RegisterEntry, SandboxName, Tail, Target, TargetState,
 };
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{BasicProperties, Connection, ConnectionProperties};
@@ -91,8 +91,12 @@ impl Scene {
     fn at(amqp_url: String) -> Self {
         let unique = uuid::Uuid::new_v4().simple().to_string();
         let folder = fleet_tests::guard::temporary_directory("operator").unwrap();
-        let scene =
-            Self { fleet: format!("o{}", &unique[..8]).parse().unwrap(), folder, amqp_url, variables: Vec::new() };
+        let scene = Self {
+            fleet: format!("o{}", &unique[..8]).parse().unwrap(),
+            folder,
+            amqp_url,
+            variables: Vec::new(),
+        };
         scene.repositories("https://git.invalid/{owner}/{name}.git", &["acme/good", "acme/bad"]);
         scene
     }
@@ -166,7 +170,8 @@ impl Worker {
 
     async fn tell(&self, event: LedgerEvent) {
         let entry = LedgerEntry { at: Utc::now(), by: "worker-1".to_owned(), trace_id: None, event };
-        let told = async || self.broker.publisher().publish_ledger(&entry).await.map_err(|error| error.to_string());
+        let told =
+            async || self.broker.publisher().publish_ledger(&entry).await.map_err(|error| error.to_string());
         eventually(SOON, "the ledger takes an entry", told).await;
     }
 
@@ -303,12 +308,16 @@ async fn an_interrupt_or_a_timeout_leaves_the_jobs_running_and_says_so() {
     };
     let (exit, ()) = tokio::join!(scene.run("submit acme/good --wait", &said, &shutdown), interrupt);
     assert_eq!(exit, Exit::Failed, "{said}");
-    assert!(said.err.text().contains("the jobs go on") && said.out.text().contains("Still running"), "{said}");
+    assert!(
+        said.err.text().contains("the jobs go on") && said.out.text().contains("Still running"),
+        "{said}"
+    );
 
     let said = scene.ask("submit acme/bad --wait --timeout 1s", Exit::Failed).await;
     assert!(said.err.text().contains("gave up waiting after 1s"), "{said}");
     let status = scene.ask("status --json", Exit::Done).await.json();
-    let waiting = status["queues"].as_array().unwrap().iter().find(|queue| queue["queue"] == "ondemand").unwrap();
+    let waiting =
+        status["queues"].as_array().unwrap().iter().find(|queue| queue["queue"] == "ondemand").unwrap();
     assert_eq!(waiting["messages"], 2, "{status}");
 }
 
@@ -342,7 +351,11 @@ async fn dead_letters_are_listed_told_and_sent_again() {
 
     let list = scene.ask("dead-letters list --json", Exit::Done).await.json();
     let letter = &list["dead_letters"][0];
-    assert_eq!((&letter["job"], &letter["failure"]), (&job.id.to_string().into(), &failure().id.id().into()), "{list}");
+    assert_eq!(
+        (&letter["job"], &letter["failure"]),
+        (&job.id.to_string().into(), &failure().id.id().into()),
+        "{list}"
+    );
     let id = letter["short_id"].as_str().unwrap();
     let story = scene.ask(&format!("dead-letters show {id}"), Exit::Done).await.out.text();
     assert!(story.contains("left-pad@1.3.0") && story.contains("\"target\": \"acme/bad@main\""), "{story}");
@@ -415,24 +428,28 @@ impl Daytona {
         let serving = tokio::spawn(sandboxd::serve(settings, listener, shutdown.clone()));
         let client =
             daytona::Client::new(daytona::ClientSettings::new(url.parse().unwrap(), KEY.into())).unwrap();
-        eventually(SOON, "sandboxd answers", async || client.whoami().await.map_err(|error| error.to_string())).await;
+        eventually(SOON, "sandboxd answers", async || {
+            client.whoami().await.map_err(|error| error.to_string())
+        })
+        .await;
         Self { url, client, shutdown, serving, _folder: folder }
     }
 
     /// A snapshot with this name; answers its id.
     async fn snapshot(&self, name: &str) -> String {
-        let sandbox = match self.client.create_sandbox(&daytona::NewSandbox::new("seed", "harvest-snapshot")).await {
-            Ok(daytona::CreateOutcome::Created(sandbox)) => sandbox,
-            other => panic!("{other:?}"),
-        };
+        let sandbox =
+            match self.client.create_sandbox(&daytona::NewSandbox::new("seed", "harvest-snapshot")).await {
+                Ok(daytona::CreateOutcome::Created(sandbox)) => sandbox,
+                other => panic!("{other:?}"),
+            };
         let deadline = tokio::time::Instant::now() + SOON;
         self.client.wait_until_started(&sandbox.id, deadline, daytona::Pace::STATE).await.unwrap();
         self.client.create_snapshot_from_sandbox(&sandbox.id, name).await.unwrap();
-        eventually(SOON, "the snapshot is active", async || {
-            match self.client.get_snapshot(name).await {
-                Ok(Some(snapshot)) if snapshot.state == daytona::SnapshotState::Active => Ok(snapshot.id.to_string()),
-                other => Err(format!("{other:?}")),
+        eventually(SOON, "the snapshot is active", async || match self.client.get_snapshot(name).await {
+            Ok(Some(snapshot)) if snapshot.state == daytona::SnapshotState::Active => {
+                Ok(snapshot.id.to_string())
             }
+            other => Err(format!("{other:?}")),
         })
         .await
     }
@@ -480,7 +497,11 @@ async fn sessions_get_their_answer_with_and_without_the_broker() {
     scene.set("HARVEST_BROKER_CONNECT_TIMEOUT", "1s");
     let answer = scene.ask("resolve acme/good --json", Exit::Done).await.json();
     assert_eq!(answer["snapshot_id"], prebuild.snapshot_id.as_str(), "{answer}");
-    assert_eq!((&answer["confirmed"], &answer["source"]), (&false.into(), &"daytona_names".into()), "{answer}");
+    assert_eq!(
+        (&answer["confirmed"], &answer["source"]),
+        (&false.into(), &"daytona_names".into()),
+        "{answer}"
+    );
     let none = scene.ask("resolve acme/bad", Exit::NotFound).await;
     assert!(none.err.text().contains("harvestctl submit acme/bad@main"), "{none}");
 
@@ -507,7 +528,11 @@ async fn explain_and_doctor_ask_everybody() {
     let healthy = scene.ask("doctor", Exit::Done).await;
     assert!(healthy.out.text().contains(&head) && healthy.out.text().contains("all is well"), "{healthy}");
     let explained = scene.ask("explain acme/good --json", Exit::Done).await.json();
-    assert_eq!((&explained["next_tick"]["verdict"], &explained["next_tick"]["commit"]), (&"builds".into(), &head.as_str().into()), "{explained}");
+    assert_eq!(
+        (&explained["next_tick"]["verdict"], &explained["next_tick"]["commit"]),
+        (&"builds".into(), &head.as_str().into()),
+        "{explained}"
+    );
 
     let worker = Worker::of(&scene).await;
     scene.ask("submit acme/good", Exit::Done).await;
