@@ -42,7 +42,7 @@ impl Bench {
         let client = Client::new(ClientSettings::new(url.parse().unwrap(), KEY.into())).unwrap();
         let created = client.create_sandbox(&NewSandbox::new("stages", base)).await.unwrap();
         let CreateOutcome::Created(sandbox) = created else { panic!("{created:?}") };
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         let sandbox = client.wait_until_started(&sandbox.id, deadline, Pace::STATE).await.unwrap();
         let toolbox = client.toolbox(&sandbox).await.unwrap();
         Self { git, toolbox, attempt: AttemptId::new(), shutdown, serving, _data: data }
