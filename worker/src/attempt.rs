@@ -7,9 +7,14 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use chrono::{DateTime, Utc};
-use job::{AttemptId, Commit, Envelope, Failure, Job, LeaseSeen, LedgerEvent, Outcome, Stage, StageReport};
+use job::{
+    AttemptId, Commit, Envelope, Failure, Job, LeaseSeen, LedgerEvent, Outcome, SandboxName, Stage,
+    StageReport,
+};
+use telemetry::opentelemetry::KeyValue;
+use telemetry::{Carrier, Interval, IntervalEnd};
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use crate::story::Story;
 
@@ -51,6 +56,8 @@ pub(crate) struct Attempt {
     max_attempts: u32,
     story: Story,
     found: Mutex<Found>,
+    /// Spans that are told only once this attempt does more than look; none once it does.
+    held_back: Mutex<Option<Vec<(Carrier, Interval)>>>,
 }
 
 /// What an attempt found out on its way; read when it is settled, whatever its outcome.
@@ -85,7 +92,13 @@ impl Attempt {
             max_attempts,
             story,
             found: Mutex::default(),
+            held_back: Mutex::new(Some(Vec::new())),
         }
+    }
+
+    /// The name of the target's sandbox, and so of its lease.
+    pub(crate) fn sandbox_name(&self) -> SandboxName {
+        SandboxName::of(&self.job.fleet, &self.job.target)
     }
 
     /// What is known by now.
@@ -105,8 +118,26 @@ impl Attempt {
         self.locked(|found| found.lease_seen = Some(seen));
     }
 
-    /// Says in the ledger that this attempt does more than look.
+    /// Has a span told as soon as this attempt does more than look: ten thousand unchanged targets are ten thousand spans,
+    /// every half hour, and not five times as many.
+    pub(crate) fn hold_back(&self, parent: Carrier, interval: Interval) {
+        let mut held_back = self.held_back.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *held_back {
+            Some(held_back) => held_back.push((parent, interval)),
+            None => telemetry::record_interval(&parent, interval),
+        }
+    }
+
+    fn tell_held_back(&self) {
+        let held_back = self.held_back.lock().unwrap_or_else(PoisonError::into_inner).take();
+        for (parent, interval) in held_back.into_iter().flatten() {
+            telemetry::record_interval(&parent, interval);
+        }
+    }
+
+    /// Says in the ledger, and in the trace, that this attempt does more than look.
     pub(crate) fn announce(&self) {
+        self.tell_held_back();
         self.story.tell(LedgerEvent::AttemptStarted {
             job: self.job.id,
             target: self.job.target.clone(),
@@ -123,17 +154,8 @@ impl Attempt {
         interrupts: Interrupts<'_>,
         work: impl Future<Output = Result<T, E>>,
     ) -> Result<T, Ended> {
-        let span = tracing::info_span!(
-            "stage",
-            otel.name = stage.as_str(),
-            otel.status_code = tracing::field::Empty,
-            stage = stage.as_str(),
-            cicd.pipeline.task.name = stage.as_str(),
-            cicd.pipeline.task.run.id = %format_args!("{}.{stage}", self.id),
-            cicd.pipeline.task.run.result = tracing::field::Empty,
-            error.type = tracing::field::Empty,
-        );
-        let began = Instant::now();
+        let span = self.span_of(stage);
+        let (began, began_at) = (Instant::now(), Utc::now());
         let work = async {
             tokio::select! {
                 biased;
@@ -144,22 +166,64 @@ impl Attempt {
         };
         let result = work.instrument(span.clone()).await;
         let ended = result.as_ref().err().map(Ended::outcome);
-        match ended.and_then(Outcome::failure) {
-            Some(failure) => {
-                span.record("otel.status_code", "ERROR");
-                span.record("error.type", failure.id.id());
-                span.record("cicd.pipeline.task.run.result", "failure");
-            }
-            None => {
-                span.record("cicd.pipeline.task.run.result", if ended.is_none() { "success" } else { "skip" });
+        let end = StageEnd::of(ended);
+        end.record(&span);
+        if stage == Stage::Resolve {
+            self.hold_back(telemetry::carrier_of(&Span::current()), self.interval_of(stage, began_at, end));
+            if matches!(ended, Some(Outcome::Failed(_))) {
+                self.tell_held_back();
             }
         }
-        let result_word = ended.map_or_else(|| "ok".to_owned(), |outcome| match outcome.failure() {
-            Some(failure) => failure.id.to_string(),
-            None => outcome.word().to_string(),
-        });
+        let result_word = ended.map_or_else(
+            || "ok".to_owned(),
+            |outcome| match outcome.failure() {
+                Some(failure) => failure.id.to_string(),
+                None => outcome.word().to_string(),
+            },
+        );
         self.report(StageReport { stage, result: result_word, milliseconds: milliseconds(began.elapsed()) });
         result
+    }
+
+    fn span_of(&self, stage: Stage) -> Span {
+        let span = tracing::info_span!(
+            "stage",
+            otel.name = stage.as_str(),
+            otel.status_code = tracing::field::Empty,
+            stage = stage.as_str(),
+            cicd.pipeline.task.name = stage.as_str(),
+            cicd.pipeline.task.run.id = %self.run_id(stage),
+            cicd.pipeline.task.run.result = tracing::field::Empty,
+            error.type = tracing::field::Empty,
+        );
+        if stage == Stage::Resolve {
+            // Whether there is anything to tell of is only known at its end.
+            let kept = telemetry::keep_unexported(&span);
+            tracing::trace!(?kept, "resolve is told after the fact");
+        }
+        span
+    }
+
+    /// The same span, after the fact.
+    fn interval_of(&self, stage: Stage, start: DateTime<Utc>, end: StageEnd) -> Interval {
+        let mut attributes = vec![
+            KeyValue::new("stage", stage.as_str()),
+            KeyValue::new("cicd.pipeline.task.name", stage.as_str()),
+            KeyValue::new("cicd.pipeline.task.run.id", self.run_id(stage)),
+            KeyValue::new("cicd.pipeline.task.run.result", end.word()),
+        ];
+        let ended = match end {
+            StageEnd::Success | StageEnd::Skip => IntervalEnd::Passed,
+            StageEnd::Failure(id) => {
+                attributes.push(KeyValue::new("error.type", id));
+                IntervalEnd::Failed
+            }
+        };
+        Interval { name: stage.as_str().into(), start, end: Utc::now(), ended, attributes }
+    }
+
+    fn run_id(&self, stage: Stage) -> String {
+        format!("{}.{stage}", self.id)
     }
 
     fn report(&self, report: StageReport) {
@@ -177,6 +241,42 @@ impl Attempt {
 
     fn locked<T>(&self, with: impl FnOnce(&mut Found) -> T) -> T {
         with(&mut self.found.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// How a stage ended, as its span says it.
+#[derive(Debug, Clone, Copy)]
+enum StageEnd {
+    Success,
+    /// It ended the attempt, and nothing is wrong.
+    Skip,
+    /// With the failure's id.
+    Failure(&'static str),
+}
+
+impl StageEnd {
+    fn of(ended: Option<&Outcome>) -> Self {
+        match (ended, ended.and_then(Outcome::failure)) {
+            (None, _) => Self::Success,
+            (Some(_), None) => Self::Skip,
+            (Some(_), Some(failure)) => Self::Failure(failure.id.id()),
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Skip => "skip",
+            Self::Failure(_) => "failure",
+        }
+    }
+
+    fn record(self, span: &Span) {
+        span.record("cicd.pipeline.task.run.result", self.word());
+        if let Self::Failure(id) = self {
+            span.record("otel.status_code", "ERROR");
+            span.record("error.type", id);
+        }
     }
 }
 

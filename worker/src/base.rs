@@ -33,12 +33,16 @@ impl BaseSnapshots {
         if let Some((id, _)) = known.filter(|(_, at)| at.elapsed() < REMEMBERED) {
             return Ok(id);
         }
-        let snapshot = self.client.get_snapshot(name).await.map_err(|error| from_call(&error, Stage::Resolve))?;
+        let snapshot =
+            self.client.get_snapshot(name).await.map_err(|error| from_call(&error, Stage::Resolve))?;
         let missing = |what: String| {
-            Failure::new(FailureKind::ProvisionBaseMissing, format!("base snapshot `{name}` {what}; check `base_snapshot` in fleet.toml"))
-                .at(Stage::Resolve)
-                // One base serves every target: its absence must not empty the fleet into the dead-letter queue.
-                .touching(job::Scope::Daytona)
+            Failure::new(
+                FailureKind::ProvisionBaseMissing,
+                format!("base snapshot `{name}` {what}; check `base_snapshot` in fleet.toml"),
+            )
+            .at(Stage::Resolve)
+            // One base serves every target: its absence must not empty the fleet into the dead-letter queue.
+            .touching(job::Scope::Daytona)
         };
         let snapshot = snapshot.ok_or_else(|| missing("does not exist".to_owned()))?;
         if snapshot.state != SnapshotState::Active {

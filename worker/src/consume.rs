@@ -8,8 +8,8 @@ use broker::{Delivery, Slot};
 use chrono::Utc;
 use futures::FutureExt;
 use job::{DeadLetterReason, DeadLetterStory, Failure, FailureKind, Job, JobDecodeError, Outcome, Reason};
-use telemetry::Interval;
 use telemetry::opentelemetry::KeyValue;
+use telemetry::{Interval, IntervalEnd};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
@@ -20,33 +20,40 @@ use crate::process::process;
 use crate::settle::settle;
 
 /// Takes jobs until `draining`; an attempt that is under way when `leaving` is cancelled is handed back.
-pub(crate) async fn run(parts: Arc<Parts>, mut slot: Slot, draining: CancellationToken, leaving: CancellationToken) {
+pub(crate) async fn run(
+    parts: Arc<Parts>,
+    number: usize,
+    mut slot: Slot,
+    draining: CancellationToken,
+    leaving: CancellationToken,
+) {
     while let Some(delivery) = slot.take(&draining).await {
         parts.metrics.slot_taken();
-        handle(&parts, delivery, &leaving).await;
+        Box::pin(handle(&parts, number, delivery, &leaving)).await;
         parts.metrics.slot_freed();
     }
 }
 
-async fn handle(parts: &Parts, delivery: Delivery, leaving: &CancellationToken) {
+async fn handle(parts: &Parts, slot: usize, delivery: Delivery, leaving: &CancellationToken) {
     let envelope = delivery.message().envelope.clone();
     let job = match delivery.job(&parts.fleet) {
         Ok(job) => job,
         Err(error) => return refuse(parts, delivery, &error).await,
     };
-    let span = process_span(&delivery, &job, envelope.attempt);
+    let span = process_span(slot, &delivery, &job, envelope.attempt);
     let parent = telemetry::set_parent(&span, &envelope.trace);
     tracing::trace!(?parent, "attempt joins the trace of its job");
     telemetry::add_link(&span, &envelope.trace);
     if let Some(previous) = &envelope.previous_attempt_trace {
         telemetry::add_link(&span, &[("traceparent".to_owned(), previous.clone())].into());
     }
-    note_wait(parts, &envelope);
+    let waited = waited(parts, &envelope);
     let attempt = Attempt::new(job, envelope, &parts.worker, parts.policy.max_attempts, parts.story.clone());
+    attempt.hold_back(attempt.envelope.trace.clone(), waited);
     span.record("attempt.id", tracing::field::display(attempt.id));
     async {
         let began = Instant::now();
-        let outcome = run_attempt(parts, &delivery, &attempt, leaving).await;
+        let outcome = Box::pin(run_attempt(parts, &delivery, &attempt, leaving)).await;
         settle(parts, delivery, &attempt, &outcome, began.elapsed()).await;
     }
     .instrument(span)
@@ -54,7 +61,12 @@ async fn handle(parts: &Parts, delivery: Delivery, leaving: &CancellationToken) 
 }
 
 /// A panic of ours fails the attempt, not the worker.
-async fn run_attempt(parts: &Parts, delivery: &Delivery, attempt: &Attempt, leaving: &CancellationToken) -> Outcome {
+async fn run_attempt(
+    parts: &Parts,
+    delivery: &Delivery,
+    attempt: &Attempt,
+    leaving: &CancellationToken,
+) -> Outcome {
     if is_superseded(parts, attempt) {
         return Outcome::Superseded;
     }
@@ -68,13 +80,14 @@ async fn run_attempt(parts: &Parts, delivery: &Delivery, attempt: &Attempt, leav
             ),
         ));
     }
-    match AssertUnwindSafe(process(parts, attempt, leaving)).catch_unwind().await {
-        Ok(outcome) => outcome,
-        Err(_) => {
-            tracing::error!("an attempt panicked; the panic's own line stands above");
-            Outcome::Failed(Failure::new(FailureKind::Internal, "an attempt panicked; this is a bug, the worker's log has the place"))
-        }
-    }
+    let processed = AssertUnwindSafe(Box::pin(process(parts, attempt, leaving))).catch_unwind().await;
+    processed.unwrap_or_else(|_panic| {
+        tracing::error!("an attempt panicked; the panic's own line stands above");
+        Outcome::Failed(Failure::new(
+            FailureKind::Internal,
+            "an attempt panicked; this is a bug, the worker's log has the place",
+        ))
+    })
 }
 
 /// Only a job on its first try is skipped for a later tick: one that was retried or handed back has work behind it.
@@ -104,11 +117,14 @@ async fn refuse(parts: &Parts, delivery: Delivery, error: &JobDecodeError) {
     tracing::debug!(?settled, "undecodable message settled");
 }
 
-fn process_span(delivery: &Delivery, job: &Job, number: u32) -> Span {
+/// A root of its own where the message carries no trace, whatever span this runs in: a slot outlives its jobs.
+fn process_span(slot: usize, delivery: &Delivery, job: &Job, number: u32) -> Span {
     use tracing::field::Empty;
     let queue = delivery.message().queue.as_str();
     tracing::info_span!(
+        parent: None,
         "process",
+        slot,
         otel.name = format!("process {queue}"),
         otel.kind = "consumer",
         otel.status_code = Empty,
@@ -132,10 +148,11 @@ fn process_span(delivery: &Delivery, job: &Job, number: u32) -> Span {
     )
 }
 
-fn note_wait(parts: &Parts, envelope: &job::Envelope) {
+/// How long the message waited.
+fn waited(parts: &Parts, envelope: &job::Envelope) -> Interval {
     let now = Utc::now();
     parts.metrics.waited((now - envelope.enqueued).to_std().unwrap_or_default());
     let name = if envelope.history.is_empty() { "queue wait" } else { "retry wait" };
     let attributes = vec![KeyValue::new("attempt", i64::from(envelope.attempt))];
-    telemetry::record_interval(&envelope.trace, Interval { name: name.into(), start: envelope.enqueued, end: now, attributes });
+    Interval { name: name.into(), start: envelope.enqueued, end: now, ended: IntervalEnd::Passed, attributes }
 }

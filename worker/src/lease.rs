@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
+use tracing::instrument::WithSubscriber;
 
 pub(crate) use labels::{Labels, Owner};
 
@@ -100,16 +101,18 @@ impl Leases {
             Ok(CreateOutcome::NameTaken) => Ok(None),
             Ok(CreateOutcome::FailedToStart { reason }) => {
                 self.remove_ours(&wish.name, labels).await;
-                Err(Failure::new(FailureKind::ProvisionFailed, format!("the sandbox failed to start: {reason}")).into())
+                Err(Failure::new(
+                    FailureKind::ProvisionFailed,
+                    format!("the sandbox failed to start: {reason}"),
+                )
+                .into())
             }
             // The answer is lost; the labels of whatever has the name now tell whose it is.
-            Err(error) if error.retry() == Retry::ReadFirst => {
-                match self.look(&wish.name).await? {
-                    Some(sandbox) if labels.same_attempt(&sandbox.labels) => Ok(Some(sandbox)),
-                    Some(_) => Ok(None),
-                    None => Err(from_call(&error, Stage::Provision)),
-                }
-            }
+            Err(error) if error.retry() == Retry::ReadFirst => match self.look(&wish.name).await? {
+                Some(sandbox) if labels.same_attempt(&sandbox.labels) => Ok(Some(sandbox)),
+                Some(_) => Ok(None),
+                None => Err(from_call(&error, Stage::Provision)),
+            },
             Err(error) => Err(from_call(&error, Stage::Provision)),
         }
     }
@@ -118,7 +121,12 @@ impl Leases {
         self.client.get_sandbox(name).await.map_err(|error| from_call(&error, Stage::Provision))
     }
 
-    async fn judge(&self, holder: Sandbox, labels: &Labels, seen: Option<&LeaseSeen>) -> Result<Judged, Ended> {
+    async fn judge(
+        &self,
+        holder: Sandbox,
+        labels: &Labels,
+        seen: Option<&LeaseSeen>,
+    ) -> Result<Judged, Ended> {
         if labels.same_attempt(&holder.labels) {
             return Ok(Judged::Ours(Box::new(holder)));
         }
@@ -148,7 +156,10 @@ impl Leases {
     async fn started(&self, sandbox: Sandbox, labels: Labels) -> Result<Lease, Ended> {
         let lease = Lease::beating(self.client.clone(), sandbox, labels, self.policy);
         let deadline = Instant::now() + self.policy.start_deadline;
-        let started = self.client.wait_until_started(&lease.sandbox.id, deadline, self.client.settings().state_pace).await;
+        let started = self
+            .client
+            .wait_until_started(&lease.sandbox.id, deadline, self.client.settings().state_pace)
+            .await;
         match started {
             Ok(sandbox) => Ok(Lease { sandbox, ..lease }),
             Err(error) => {
@@ -165,12 +176,20 @@ impl Leases {
                 remove(&self.client, &sandbox.id, self.policy.delete_deadline).await;
             }
             Ok(_) => {}
-            Err(error) => tracing::warn!(sandbox.name = name, error = chain(&error), "a failed sandbox is left to the sweeper"),
+            Err(error) => tracing::warn!(
+                sandbox.name = name,
+                error = chain(&error),
+                "a failed sandbox is left to the sweeper"
+            ),
         }
     }
 
     /// Starts the next sandbox under the same name and attempt, and measures how long it takes to be usable.
-    pub(crate) async fn start_measured(&self, wish: &NewSandbox, labels: &Labels) -> Result<(Lease, Duration), Ended> {
+    pub(crate) async fn start_measured(
+        &self,
+        wish: &NewSandbox,
+        labels: &Labels,
+    ) -> Result<(Lease, Duration), Ended> {
         let began = Instant::now();
         let created = async {
             match self.create(wish, labels).await? {
@@ -213,7 +232,12 @@ enum Judged {
 }
 
 /// The first time this sign of life was seen: now, unless an earlier look saw the same.
-pub(crate) fn first_seen(sandbox: &Sandbox, sign: &str, seen: Option<&LeaseSeen>, now: DateTime<Utc>) -> LeaseSeen {
+pub(crate) fn first_seen(
+    sandbox: &Sandbox,
+    sign: &str,
+    seen: Option<&LeaseSeen>,
+    now: DateTime<Utc>,
+) -> LeaseSeen {
     match seen {
         Some(seen) if seen.sandbox == sandbox.id.as_str() && seen.sign == sign => seen.clone(),
         Some(_) | None => LeaseSeen { sandbox: sandbox.id.to_string(), sign: sign.to_owned(), since: now },
@@ -230,7 +254,11 @@ impl Lease {
     fn beating(client: Client, sandbox: Sandbox, labels: Labels, policy: LeasePolicy) -> Self {
         let lost = CancellationToken::new();
         let heart = beat(client.clone(), sandbox.id.clone(), labels.clone(), policy.beat, lost.clone());
-        let heart = AbortOnDropHandle::new(tokio::spawn(heart.in_current_span()));
+        // Two calls every half minute, for as long as a build takes: a trace is no place for them.
+        let span = tracing::info_span!("lease");
+        let kept = telemetry::keep_unexported(&span);
+        tracing::trace!(?kept, "the beats of a lease are in no trace");
+        let heart = AbortOnDropHandle::new(tokio::spawn(heart.instrument(span).with_current_subscriber()));
         Self { client, sandbox, labels, policy, lost, heart }
     }
 

@@ -1,5 +1,6 @@
 //! `worker`: takes jobs from RabbitMQ and builds each repository in its own Daytona sandbox.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -33,14 +34,16 @@ enum Command {
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let ended = match arguments.command {
-        Some(Command::Healthcheck { url }) => lifecycle::healthcheck(&url).await.context("the worker is not alive"),
+        Some(Command::Healthcheck { url }) => {
+            lifecycle::healthcheck(&url).await.context("the worker is not alive")
+        }
         None => serve(arguments.config.as_deref()).await,
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
-            eprintln!("worker: {error:#}");
+            complain(&format!("{error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -56,8 +59,14 @@ async fn serve(config: Option<&std::path::Path>) -> anyhow::Result<()> {
     let listener = lifecycle::bind(settings.http.listen).await?;
     tracing::info!(effective = %settings.effective, "settings");
     let ran = worker::run(settings, name, listener, metrics, lifecycle.shutdown().clone()).await;
-    if telemetry.shutdown().await != Flush::Flushed {
-        eprintln!("worker: the last spans did not reach the collector");
+    if !matches!(telemetry.shutdown().await, Flush::Flushed) {
+        complain("the last spans did not reach the collector");
     }
     Ok(ran?)
+}
+
+/// For people at a terminal; the log says it too, where there is one.
+fn complain(what: &str) {
+    // Without a stderr there is nobody to tell.
+    drop(writeln!(std::io::stderr(), "worker: {what}"));
 }

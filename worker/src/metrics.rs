@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use job::{Decision, Outcome, Stage};
+use telemetry::DURATION_BUCKETS;
 use telemetry::opentelemetry::KeyValue;
 use telemetry::opentelemetry::metrics::{Counter, Histogram, Meter, UpDownCounter};
-use telemetry::DURATION_BUCKETS;
 
 /// Buckets for the time a sandbox takes to start, seconds; the aim is below half of one.
 const COLD_START_BUCKETS: [f64; 10] = [0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0];
@@ -27,17 +27,33 @@ pub(crate) struct Instruments {
 impl Instruments {
     pub(crate) fn new(meter: &Meter, slots: u32) -> Self {
         let seconds = |name: &'static str, what: &'static str, buckets: &[f64]| {
-            meter.f64_histogram(name).with_unit("s").with_description(what).with_boundaries(buckets.to_vec()).build()
+            meter
+                .f64_histogram(name)
+                .with_unit("s")
+                .with_description(what)
+                .with_boundaries(buckets.to_vec())
+                .build()
         };
-        let count = |name: &'static str, what: &'static str| meter.u64_counter(name).with_description(what).build();
-        let slots_total = meter.u64_gauge("harvest.worker.slots").with_description("Builds this worker can hold").build();
+        let count =
+            |name: &'static str, what: &'static str| meter.u64_counter(name).with_description(what).build();
+        let slots_total =
+            meter.u64_gauge("harvest.worker.slots").with_description("Builds this worker can hold").build();
         slots_total.record(u64::from(slots), &[]);
-        let slots_used =
-            meter.i64_up_down_counter("harvest.worker.slots.used").with_description("Builds this worker holds").build();
+        let slots_used = meter
+            .i64_up_down_counter("harvest.worker.slots.used")
+            .with_description("Builds this worker holds")
+            .build();
         slots_used.add(0, &[]);
+        let swept = count("harvest.sandboxes.swept", "Sandboxes of dead holders that were deleted");
+        // There from the start, so that the first one is an increase.
+        swept.add(0, &[]);
         Self {
             attempts: count("harvest.attempts", "Attempts ended, by outcome and failure id"),
-            attempt_duration: seconds("harvest.attempt.duration", "From delivery to settlement", &DURATION_BUCKETS),
+            attempt_duration: seconds(
+                "harvest.attempt.duration",
+                "From delivery to settlement",
+                &DURATION_BUCKETS,
+            ),
             stage_duration: seconds("harvest.stage.duration", "One stage of an attempt", &DURATION_BUCKETS),
             queue_wait: seconds("harvest.queue.wait", "From publication to delivery", &DURATION_BUCKETS),
             cold_start: seconds(
@@ -48,7 +64,7 @@ impl Instruments {
             retries: count("harvest.retries", "Jobs sent to a delay queue, by failure id"),
             dead_letters: count("harvest.dead_letters", "Jobs sent to the dead-letter queue, by failure id"),
             slots_used,
-            swept: count("harvest.sandboxes.swept", "Sandboxes of dead holders that were deleted"),
+            swept,
         }
     }
 
@@ -79,12 +95,15 @@ impl Instruments {
 
     pub(crate) fn ended(&self, outcome: &Outcome, decision: &Decision, took: Duration) {
         let failure = outcome.failure().map_or("", |failure| failure.id.id());
-        let attributes = [KeyValue::new("outcome", outcome.word().as_str()), KeyValue::new("failure", failure)];
+        let attributes =
+            [KeyValue::new("outcome", outcome.word().as_str()), KeyValue::new("failure", failure)];
         self.attempts.add(1, &attributes);
         self.attempt_duration.record(took.as_secs_f64(), &attributes[..1]);
         match decision {
             Decision::RetryAfter { .. } => self.retries.add(1, &[KeyValue::new("failure", failure)]),
-            Decision::DeadLetter(failure) => self.dead_letters.add(1, &[KeyValue::new("failure", failure.id.id())]),
+            Decision::DeadLetter(failure) => {
+                self.dead_letters.add(1, &[KeyValue::new("failure", failure.id.id())]);
+            }
             Decision::Ack | Decision::HandBack | Decision::Drop => {}
         }
     }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker::Register;
-use daytona::CaptureLimits;
-use job::{Failure, FailureKind, RetryPolicy, Scope, Timeouts};
+
+use job::{Failure, FailureKind, RetryPolicy, Scope};
 use remote::{Credential, Remote};
 use secrecy::SecretString;
 use settings::{ClassSettings, Secrets};
@@ -56,12 +56,6 @@ pub(crate) struct Limits {
     pub(crate) watching: Watching,
 }
 
-impl Limits {
-    pub(crate) fn capture(&self, timeouts: &Timeouts) -> CaptureLimits {
-        CaptureLimits { total: timeouts.capture, ..CaptureLimits::default() }
-    }
-}
-
 impl Parts {
     /// The name of the snapshot this attempt's cold build starts from: its class's, or else its settings'.
     pub(crate) fn base_of(&self, attempt: &Attempt) -> Result<String, Ended> {
@@ -69,7 +63,10 @@ impl Parts {
         let class = self.classes.get(&settings.class).ok_or_else(|| {
             Failure::new(
                 FailureKind::ProvisionBaseMissing,
-                format!("class `{}` is not in worker.toml: add [classes.{}], or correct fleet.toml", settings.class, settings.class),
+                format!(
+                    "class `{}` is not in worker.toml: add [classes.{}], or correct fleet.toml",
+                    settings.class, settings.class
+                ),
             )
         })?;
         Ok(class.base_snapshot.clone().unwrap_or_else(|| settings.base_snapshot.clone()))

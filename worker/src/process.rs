@@ -3,8 +3,10 @@
 //! While a sandbox exists its lease is held, and on every way out it is released: nothing here returns past a lease.
 
 use chrono::{DateTime, Utc};
-use daytona::Snapshot;
-use job::{BuildMode, Completeness, Failure, FailureKind, Manifest, Outcome, PrebuildName, PrebuildRecord, SandboxName, Stage};
+use daytona::{CaptureLimits, Snapshot};
+use job::{
+    BuildMode, Completeness, Failure, FailureKind, Manifest, Outcome, PrebuildName, PrebuildRecord, Stage,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::attempt::{Attempt, Ended, Interrupts};
@@ -16,7 +18,7 @@ use crate::stages::{build_in_sandbox, capture, promote, provision, resolve, veri
 
 /// Brings the attempt's target up to date, or says why not.
 pub(crate) async fn process(parts: &Parts, attempt: &Attempt, leaving: &CancellationToken) -> Outcome {
-    refresh(parts, attempt, leaving).await.unwrap_or_else(Ended::into_outcome)
+    Box::pin(refresh(parts, attempt, leaving)).await.unwrap_or_else(Ended::into_outcome)
 }
 
 /// How often a branch may be pushed away under an attempt before the attempt gives up on catching it.
@@ -24,16 +26,20 @@ const ROUNDS: u32 = 4;
 
 async fn refresh(parts: &Parts, attempt: &Attempt, leaving: &CancellationToken) -> Result<Outcome, Ended> {
     for _ in 0..ROUNDS {
-        if let Round::Ended(outcome) = round(parts, attempt, leaving).await? {
-            return Ok(outcome);
+        if let Round::Ended(outcome) = Box::pin(round(parts, attempt, leaving)).await? {
+            return Ok(*outcome);
         }
         tracing::info!("the wanted commit was pushed away meanwhile; looking again");
     }
-    Err(Failure::new(FailureKind::CloneFailed, "the branch was pushed over again and again while it was fetched").into())
+    Err(Failure::new(
+        FailureKind::CloneFailed,
+        "the branch was pushed over again and again while it was fetched",
+    )
+    .into())
 }
 
 enum Round {
-    Ended(Outcome),
+    Ended(Box<Outcome>),
     CommitGone,
 }
 
@@ -42,25 +48,32 @@ async fn round(parts: &Parts, attempt: &Attempt, leaving: &CancellationToken) ->
     let outside = Interrupts { leaving, lease_lost: &no_lease };
     let (wanted, present) = attempt.stage(Stage::Resolve, outside, look(parts, attempt)).await?;
     match present {
-        Present::Promoted(prebuild) => return Ok(Round::Ended(Outcome::Unchanged(prebuild))),
-        Present::Kept(prebuild) => return promote_again(parts, attempt, outside, prebuild).await.map(Round::Ended),
+        Present::Promoted(prebuild) => return Ok(Round::Ended(Box::new(Outcome::Unchanged(prebuild)))),
+        Present::Kept(prebuild) => {
+            return promote_again(parts, attempt, outside, prebuild)
+                .await
+                .map(|outcome| Round::Ended(Box::new(outcome)));
+        }
         Present::Unpromoted(_) | Present::Nothing => {}
     }
 
     attempt.announce();
-    let wish = lease::wish(&parts.name_of(attempt), &wanted.base_snapshot, parts.limits.idle, parts.limits.ttl);
+    let wish =
+        lease::wish(&attempt.sandbox_name(), &wanted.base_snapshot, parts.limits.idle, parts.limits.ttl);
     let labels = labels(attempt);
-    let taken = provision::run(attempt, &parts.leases, parts.room, &wish, &labels);
+    let taken = Box::pin(provision::run(attempt, &parts.leases, parts.room, &wish, &labels));
     let lease = attempt.stage(Stage::Provision, outside, taken).await?;
 
     let inside = lease.lost().clone();
-    let captured = captured(parts, attempt, &lease, &wanted, Interrupts { leaving, lease_lost: &inside }).await;
+    let captured =
+        captured(parts, attempt, &lease, &wanted, Interrupts { leaving, lease_lost: &inside }).await;
     lease.release().await;
     match captured? {
         Captured::Already(outcome) => Ok(Round::Ended(outcome)),
         Captured::CommitGone => Ok(Round::CommitGone),
         Captured::Snapshot { name, snapshot } => {
-            verified_and_promoted(parts, attempt, leaving, &wanted, &name, &snapshot).await.map(Round::Ended)
+            let promoted = verified_and_promoted(parts, attempt, leaving, &wanted, &name, &snapshot);
+            Box::pin(promoted).await.map(|outcome| Round::Ended(Box::new(outcome)))
         }
     }
 }
@@ -75,7 +88,12 @@ async fn look(parts: &Parts, attempt: &Attempt) -> Result<(Wanted, Present), End
     Ok((wanted, present))
 }
 
-async fn promote_again(parts: &Parts, attempt: &Attempt, outside: Interrupts<'_>, prebuild: PrebuildRecord) -> Result<Outcome, Ended> {
+async fn promote_again(
+    parts: &Parts,
+    attempt: &Attempt,
+    outside: Interrupts<'_>,
+    prebuild: PrebuildRecord,
+) -> Result<Outcome, Ended> {
     attempt.announce();
     let keep = attempt.job.settings.keep;
     let promoted = promote::run(attempt, &parts.register, &prebuild, keep);
@@ -86,7 +104,7 @@ async fn promote_again(parts: &Parts, attempt: &Attempt, outside: Interrupts<'_>
 /// What came out of the leased sandbox.
 enum Captured {
     /// Another attempt was faster, between our look and our lease.
-    Already(Outcome),
+    Already(Box<Outcome>),
     /// The commit was pushed away while it was fetched.
     CommitGone,
     /// A snapshot nobody has verified yet.
@@ -104,23 +122,33 @@ async fn captured(
     parts.caught_up().await?;
     let client = &parts.leases.client;
     let state = parts.register.get(&attempt.job.target);
-    if let Present::Promoted(prebuild) | Present::Kept(prebuild) = resolve::registered(client, state.as_deref(), wanted).await? {
-        return Ok(Captured::Already(Outcome::Unchanged(prebuild)));
+    if let Present::Promoted(prebuild) | Present::Kept(prebuild) =
+        resolve::registered(client, state.as_deref(), wanted).await?
+    {
+        return Ok(Captured::Already(Box::new(Outcome::Unchanged(prebuild))));
     }
-    if let Present::Unpromoted(name) = resolve::unregistered(client, &parts.name_of(attempt), wanted).await?
+    if let Present::Unpromoted(name) = resolve::unregistered(client, &attempt.sandbox_name(), wanted).await?
         && let Ok(Some(snapshot)) = client.get_snapshot(name.to_string()).await
     {
         tracing::info!(prebuild = %name, "a captured prebuild nobody promoted is taken up at verify");
         return Ok(Captured::Snapshot { name, snapshot: Box::new(snapshot) });
     }
 
-    let name = PrebuildName::new(parts.name_of(attempt), &wanted.commit, &wanted.fingerprint, BuildMode::Cold, attempt.id);
-    if build_in_sandbox::run(parts, attempt, lease, wanted, &name, interrupts).await? == Prepared::CommitGone {
+    let name = PrebuildName::new(
+        attempt.sandbox_name(),
+        &wanted.commit,
+        &wanted.fingerprint,
+        BuildMode::Cold,
+        attempt.id,
+    );
+    if build_in_sandbox::run(parts, attempt, lease, wanted, &name, interrupts).await? == Prepared::CommitGone
+    {
         return Ok(Captured::CommitGone);
     }
     lease.confirm(Stage::Capture).await?;
-    let limits = parts.limits.capture(&attempt.job.settings.timeouts);
-    let snapshot = attempt.stage(Stage::Capture, interrupts, capture::run(client, lease, &name, limits)).await?;
+    let limits = CaptureLimits { total: attempt.job.settings.timeouts.capture, ..CaptureLimits::default() };
+    let snapshot =
+        attempt.stage(Stage::Capture, interrupts, capture::run(client, lease, &name, limits)).await?;
     Ok(Captured::Snapshot { name, snapshot: Box::new(snapshot) })
 }
 
@@ -135,7 +163,8 @@ async fn verified_and_promoted(
 ) -> Result<Outcome, Ended> {
     let no_lease = CancellationToken::new();
     let outside = Interrupts { leaving, lease_lost: &no_lease };
-    let wish = lease::wish(&parts.name_of(attempt), snapshot.id.as_str(), parts.limits.idle, parts.limits.ttl);
+    let wish =
+        lease::wish(&attempt.sandbox_name(), snapshot.id.as_str(), parts.limits.idle, parts.limits.ttl);
     let labels = labels(attempt);
     let (lease, cold_start) =
         attempt.stage(Stage::Verify, outside, verify::start(&parts.leases, &wish, &labels)).await?;
@@ -159,7 +188,7 @@ async fn verified_and_promoted(
         verify::discard(&parts.leases.client, snapshot).await;
     }
     let (manifest, prebuild, state) = promoted?;
-    promote::collect(&parts.leases.client, &parts.name_of(attempt), &state, parts.limits.in_use_for).await;
+    promote::collect(&parts.leases.client, &attempt.sandbox_name(), &state, parts.limits.in_use_for).await;
     Ok(match manifest.build_failure {
         Some(failure) => Outcome::Partial { prebuild, failure },
         None => Outcome::Built(prebuild),
@@ -173,7 +202,11 @@ fn record(manifest: &Manifest, snapshot: &Snapshot, cold_start: std::time::Durat
         commit: manifest.commit.clone(),
         fingerprint: manifest.fingerprint.clone(),
         mode: manifest.mode,
-        completeness: if manifest.build_failure.is_some() { Completeness::Partial } else { Completeness::Complete },
+        completeness: if manifest.build_failure.is_some() {
+            Completeness::Partial
+        } else {
+            Completeness::Complete
+        },
         flags: manifest.flags.clone(),
         attempt: manifest.attempt,
         built_at: snapshot.created_at.map_or(manifest.finished_at, |at: DateTime<Utc>| at),
@@ -191,11 +224,5 @@ fn labels(attempt: &Attempt) -> Labels {
         holder: attempt.worker.clone(),
         generation: 1,
         beat: 0,
-    }
-}
-
-impl Parts {
-    pub(crate) fn name_of(&self, attempt: &Attempt) -> SandboxName {
-        SandboxName::of(&attempt.job.fleet, &attempt.job.target)
     }
 }

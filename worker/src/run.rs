@@ -14,7 +14,6 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::Instrument;
 use tracing::instrument::WithSubscriber;
 
 use crate::base::BaseSnapshots;
@@ -64,8 +63,8 @@ pub async fn run(
     let health = Health::new();
     let connected = health.condition("amqp");
     let instruments = Instruments::new(&metrics.meter(), u32::try_from(settings.slots).unwrap_or(u32::MAX));
-    let endpoint =
-        Endpoint::serve(listener, health.clone(), move || metrics.render(), shutdown.clone()).map_err(WorkerError::Endpoint)?;
+    let endpoint = Endpoint::serve(listener, health.clone(), move || metrics.render(), shutdown.clone())
+        .map_err(WorkerError::Endpoint)?;
 
     let broker = Broker::connect(broker_settings(&settings, &worker)).await?;
     let register = Register::follow(&broker);
@@ -82,9 +81,9 @@ pub async fn run(
     let mut tasks = JoinSet::new();
     for number in 0..slots {
         let slot = broker.slot();
-        let span = tracing::info_span!(parent: None, "slot", slot = number);
-        let work = consume::run(Arc::clone(&parts), slot, shutdown.draining().clone(), leaving.clone());
-        tasks.spawn(work.instrument(span).with_current_subscriber());
+        let work =
+            consume::run(Arc::clone(&parts), number, slot, shutdown.draining().clone(), leaving.clone());
+        tasks.spawn(work.with_current_subscriber());
     }
     let sweep = sweeper::run(
         parts.leases.client.clone(),
@@ -95,7 +94,8 @@ pub async fn run(
         shutdown.draining().clone(),
     );
     let sweeping = tokio::spawn(sweep.with_current_subscriber());
-    let watching = tokio::spawn(watch(broker.clone(), connected, shutdown.draining().clone()).with_current_subscriber());
+    let watching =
+        tokio::spawn(watch(broker.clone(), connected, shutdown.draining().clone()).with_current_subscriber());
     tracing::info!(slots, fleet = %parts.fleet, "worker takes jobs");
 
     drain(&mut tasks, &shutdown, &leaving, drain_deadline).await;
@@ -112,7 +112,12 @@ pub async fn run(
 }
 
 /// Waits for the slots: as long as it takes while working, then `deadline`, then until they have let go.
-async fn drain(tasks: &mut JoinSet<()>, shutdown: &Shutdown, leaving: &CancellationToken, deadline: Duration) {
+async fn drain(
+    tasks: &mut JoinSet<()>,
+    shutdown: &Shutdown,
+    leaving: &CancellationToken,
+    deadline: Duration,
+) {
     tokio::select! {
         () = shutdown.draining().cancelled() => {}
         () = join_all(tasks) => {
@@ -170,7 +175,11 @@ fn broker_settings(settings: &WorkerSettings, worker: &str) -> broker::BrokerSet
         heartbeat: settings.broker.heartbeat,
         connect_timeout: settings.broker.connect_timeout,
         connection_name: worker.to_owned(),
-        ..broker::BrokerSettings::new(settings.broker.url.clone(), settings.fleet.clone(), settings.retry.delays.clone())
+        ..broker::BrokerSettings::new(
+            settings.broker.url.clone(),
+            settings.fleet.clone(),
+            settings.retry.delays.clone(),
+        )
     }
 }
 
@@ -212,7 +221,8 @@ fn parts(
         limits: Limits {
             idle: settings.sandboxes.auto_stop,
             ttl: settings.sandboxes.ttl,
-            in_use_for: chrono::Duration::from_std(settings.prebuilds.in_use).unwrap_or(chrono::Duration::MAX),
+            in_use_for: chrono::Duration::from_std(settings.prebuilds.in_use)
+                .unwrap_or(chrono::Duration::MAX),
             watching: Watching {
                 longest: settings.commands.poll,
                 least_free_bytes: settings.sandboxes.min_free_disk_mb.saturating_mul(1_000_000),

@@ -11,8 +11,8 @@ use std::time::Duration;
 use broker::{Delivery, Settled};
 use chrono::Utc;
 use job::{
-    AttemptEnd, AttemptNote, DeadLetterReason, DeadLetterStory, Decision, DeliveryFacts, Envelope, Failure, LedgerEvent,
-    NextAttempt, NoOp, Outcome, Reason, RegisterEntry, Tail, decide,
+    AttemptEnd, AttemptNote, DeadLetterReason, DeadLetterStory, Decision, DeliveryFacts, Envelope, Failure,
+    LedgerEvent, NextAttempt, NoOp, Outcome, Reason, RegisterEntry, Tail, decide,
 };
 use tracing::Span;
 
@@ -21,7 +21,13 @@ use crate::parts::Parts;
 use aftermath::{Aftermath, DeadLetterUse};
 
 /// Ends the delivery of this attempt.
-pub(crate) async fn settle(parts: &Parts, delivery: Delivery, attempt: &Attempt, outcome: &Outcome, took: Duration) {
+pub(crate) async fn settle(
+    parts: &Parts,
+    delivery: Delivery,
+    attempt: &Attempt,
+    outcome: &Outcome,
+    took: Duration,
+) {
     let facts = DeliveryFacts {
         attempt: attempt.number,
         job: attempt.job.id,
@@ -49,7 +55,7 @@ pub(crate) async fn settle(parts: &Parts, delivery: Delivery, attempt: &Attempt,
     if settled == Settled::Done {
         remember(parts, &aftermath).await;
     }
-    tell(parts, attempt, outcome, &decision, settled, found, took);
+    tell(parts, attempt, outcome, &decision, settled, &found, took);
 }
 
 /// Writes the target's new state. The register is read anew first: this attempt's own promotion must not be undone.
@@ -62,7 +68,11 @@ async fn remember(parts: &Parts, aftermath: &Aftermath<'_>) {
         parts.caught_up().await.map_err(|_| "it could not be read")?;
         let known = parts.register.get(aftermath.target).map(Arc::unwrap_or_clone);
         let Some(state) = aftermath.state(known) else { return Ok(()) };
-        parts.register.put(&RegisterEntry::Target(Box::new(state))).await.map_err(|_| "it could not be written")
+        parts
+            .register
+            .put(&RegisterEntry::Target(Box::new(state)))
+            .await
+            .map_err(|_| "it could not be written")
     };
     if let Err(why) = written.await {
         tracing::warn!(why, "the register does not know of this attempt; the next one tells it");
@@ -97,7 +107,10 @@ async fn perform(
                     worker: parts.worker.clone(),
                     job: Some(attempt.job.id),
                     target: Some(attempt.job.target.clone()),
-                    failure: Some(Failure { log_tail: failure.log_tail.last_bytes(Tail::HEADER_BYTES), ..failure.clone() }),
+                    failure: Some(Failure {
+                        log_tail: failure.log_tail.last_bytes(Tail::HEADER_BYTES),
+                        ..failure.clone()
+                    }),
                     decode_error: None,
                     queue: delivery.message().queue.as_str().to_owned(),
                     trace_id: telemetry::current_trace_id(),
@@ -139,21 +152,42 @@ fn next_envelope(attempt: &Attempt, outcome: &Outcome, next: NextAttempt, found:
     }
 }
 
-fn tell(parts: &Parts, attempt: &Attempt, outcome: &Outcome, decision: &Decision, settled: Settled, found: Found, took: Duration) {
+fn tell(
+    parts: &Parts,
+    attempt: &Attempt,
+    outcome: &Outcome,
+    decision: &Decision,
+    settled: Settled,
+    found: &Found,
+    took: Duration,
+) {
     parts.metrics.ended(outcome, decision, took);
     for report in &found.stages {
         parts.metrics.stage(report.stage, report.milliseconds, &report.result);
     }
     let scheduled = matches!(attempt.job.reason, Reason::Scheduled { .. });
     if outcome.word().is_no_op() && scheduled && *decision == Decision::Ack {
-        parts.story.tell_no_op(NoOp { job: attempt.job.id, target: attempt.job.target.clone(), outcome: outcome.word() });
+        parts.story.tell_no_op(NoOp {
+            job: attempt.job.id,
+            target: attempt.job.target.clone(),
+            outcome: outcome.word(),
+        });
     } else {
-        parts.story.tell(LedgerEvent::AttemptEnded(Box::new(end(parts, attempt, outcome, decision, &found, took))));
+        parts
+            .story
+            .tell(LedgerEvent::AttemptEnded(Box::new(end(parts, attempt, outcome, decision, found, took))));
     }
-    log(outcome, decision, settled, &found, took);
+    log(outcome, decision, settled, found, took);
 }
 
-fn end(parts: &Parts, attempt: &Attempt, outcome: &Outcome, decision: &Decision, found: &Found, took: Duration) -> AttemptEnd {
+fn end(
+    parts: &Parts,
+    attempt: &Attempt,
+    outcome: &Outcome,
+    decision: &Decision,
+    found: &Found,
+    took: Duration,
+) -> AttemptEnd {
     let (retry_milliseconds, next) = match decision {
         Decision::RetryAfter { delay, next } => (Some(milliseconds(*delay)), Some(*next)),
         Decision::Ack | Decision::DeadLetter(_) | Decision::HandBack | Decision::Drop => (None, None),
@@ -198,7 +232,15 @@ fn log(outcome: &Outcome, decision: &Decision, settled: Settled, found: &Found, 
         Outcome::Failed(failed) => {
             span.record("otel.status_code", "ERROR");
             span.record("error.type", failed.id.id());
-            tracing::warn!(outcome = outcome.word().as_str(), decision = word(decision), ?settled, commit, failure, took_ms = milliseconds(took), "attempt failed: {message}");
+            tracing::warn!(
+                outcome = outcome.word().as_str(),
+                decision = word(decision),
+                ?settled,
+                commit,
+                failure,
+                took_ms = milliseconds(took),
+                "attempt failed: {message}"
+            );
         }
         Outcome::Built(_)
         | Outcome::Partial { .. }
@@ -211,7 +253,15 @@ fn log(outcome: &Outcome, decision: &Decision, settled: Settled, found: &Found, 
         | Outcome::Paused
         | Outcome::Interrupted
         | Outcome::LeaseLost => {
-            tracing::info!(outcome = outcome.word().as_str(), decision = word(decision), ?settled, commit, failure, took_ms = milliseconds(took), "attempt ended");
+            tracing::info!(
+                outcome = outcome.word().as_str(),
+                decision = word(decision),
+                ?settled,
+                commit,
+                failure,
+                took_ms = milliseconds(took),
+                "attempt ended"
+            );
         }
     }
 }

@@ -15,10 +15,9 @@ pub fn instance_name(environment: &Environment) -> String {
 pub fn start_telemetry(settings: &WorkerSettings, instance: &str) -> anyhow::Result<Telemetry> {
     let told = &settings.telemetry;
     let log_format = match told.log_format {
-        LogFormat::Json => telemetry::LogFormat::Json,
         LogFormat::Pretty => telemetry::LogFormat::Pretty,
         LogFormat::Auto if std::io::stderr().is_terminal() => telemetry::LogFormat::Pretty,
-        LogFormat::Auto => telemetry::LogFormat::Json,
+        LogFormat::Json | LogFormat::Auto => telemetry::LogFormat::Json,
     };
     Ok(Telemetry::start(&TelemetrySettings {
         service: ServiceIdentity {

@@ -47,7 +47,12 @@ pub(crate) fn open(by: &str, gather: Duration) -> (Story, Scribe) {
 impl Story {
     /// Tells of something that happened now, in the current trace.
     pub(crate) fn tell(&self, event: LedgerEvent) {
-        let entry = LedgerEntry { at: Utc::now(), by: self.by.clone(), trace_id: telemetry::current_trace_id(), event };
+        let entry = LedgerEntry {
+            at: Utc::now(),
+            by: self.by.clone(),
+            trace_id: telemetry::current_trace_id(),
+            event,
+        };
         self.offer(Told::Entry(Box::new(entry)));
     }
 

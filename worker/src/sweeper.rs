@@ -16,7 +16,14 @@ use crate::lease::{LeasePolicy, Owner, first_seen, fleet_label, is_dead};
 use crate::metrics::Instruments;
 
 /// Looks every so often until the worker leaves.
-pub(crate) async fn run(client: Client, fleet: FleetName, policy: LeasePolicy, every: Duration, metrics: Instruments, leaving: CancellationToken) {
+pub(crate) async fn run(
+    client: Client,
+    fleet: FleetName,
+    policy: LeasePolicy,
+    every: Duration,
+    metrics: Instruments,
+    leaving: CancellationToken,
+) {
     let mut sweeper = Sweeper { client, fleet, policy, metrics, seen: HashMap::new() };
     let mut ticks = tokio::time::interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -57,7 +64,9 @@ impl Sweeper {
 
     fn look(&self, sandbox: &Sandbox) -> Option<LeaseSeen> {
         match Owner::of(sandbox, &self.fleet) {
-            Owner::Ours(holder) => Some(first_seen(sandbox, &holder.sign, self.seen.get(&sandbox.id), Utc::now())),
+            Owner::Ours(holder) => {
+                Some(first_seen(sandbox, &holder.sign, self.seen.get(&sandbox.id), Utc::now()))
+            }
             Owner::Foreign => None,
         }
     }
@@ -80,7 +89,9 @@ impl Sweeper {
                 self.metrics.swept();
                 tracing::info!(sandbox.id = %id, sandbox.name = sandbox.name, "swept a sandbox whose holder stopped beating");
             }
-            Err(error) => tracing::warn!(sandbox.id = %id, error = chain(&error), "dead holder's sandbox not deleted yet"),
+            Err(error) => {
+                tracing::warn!(sandbox.id = %id, error = chain(&error), "dead holder's sandbox not deleted yet");
+            }
         }
     }
 }

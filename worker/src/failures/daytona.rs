@@ -44,13 +44,18 @@ fn meaning(kind: ErrorKind) -> (FailureKind, Scope) {
     }
 }
 
+/// The error with what to do about it, where something can be done.
 fn advice(id: FailureKind, text: &str) -> String {
-    match id {
-        FailureKind::DaytonaUnauthorized => format!("{text}; check DAYTONA_API_KEY and its permissions with `harvestctl doctor`"),
-        FailureKind::DaytonaSuspended => format!("{text}; the organization must be unlocked in Daytona"),
-        FailureKind::ProvisionBaseMissing => format!("{text}; check `base_snapshot` in fleet.toml"),
-        _ => text.to_owned(),
-    }
+    let todo = if id == FailureKind::DaytonaUnauthorized {
+        "; check DAYTONA_API_KEY and its permissions with `harvestctl doctor`"
+    } else if id == FailureKind::DaytonaSuspended {
+        "; the organization must be unlocked in Daytona"
+    } else if id == FailureKind::ProvisionBaseMissing {
+        "; check `base_snapshot` in fleet.toml"
+    } else {
+        ""
+    };
+    format!("{text}{todo}")
 }
 
 /// The end behind a sandbox that did not start.

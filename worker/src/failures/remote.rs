@@ -21,27 +21,32 @@ pub(crate) fn from_head(error: &HeadError, host: &str, token_secret: &str) -> Fa
         ),
         // A host says 401 to a bad token whatever is asked for: every target with that token fails alike.
         HeadError::Unauthorized { status: 401, had_credential: true, .. } => {
-            Failure::new(FailureKind::CloneAuth, format!("{text}; the token in {token_secret} is not valid")).touching(shared())
+            Failure::new(FailureKind::CloneAuth, format!("{text}; the token in {token_secret} is not valid"))
+                .touching(shared())
         }
         HeadError::Unauthorized { had_credential: true, .. } => Failure::new(
             FailureKind::CloneAuth,
             format!("{text}; the token in {token_secret} may not read this repository"),
         ),
-        HeadError::Unauthorized { had_credential: false, .. } => {
-            Failure::new(FailureKind::CloneAuth, format!("{text}; set {token_secret} to a token that may read it"))
-        }
+        HeadError::Unauthorized { had_credential: false, .. } => Failure::new(
+            FailureKind::CloneAuth,
+            format!("{text}; set {token_secret} to a token that may read it"),
+        ),
         HeadError::RateLimited { after, .. } => {
             Failure::new(FailureKind::CloneRateLimited, text).touching(shared()).retry_after(*after)
         }
-        HeadError::HostUnavailable { .. } => Failure::new(FailureKind::CloneHostUnavailable, text).touching(shared()),
+        HeadError::HostUnavailable { .. } => {
+            Failure::new(FailureKind::CloneHostUnavailable, text).touching(shared())
+        }
         HeadError::Refused { .. }
         | HeadError::Undecodable { .. }
         | HeadError::TooLarge { .. }
         | HeadError::Redirected { .. }
         | HeadError::GitMissing { .. }
         | HeadError::GitFailed { .. } => Failure::new(FailureKind::CloneFailed, text),
-        HeadError::UnusableUrl { .. } => {
-            Failure::new(FailureKind::CloneRepositoryMissing, format!("{text}; correct clone_url in fleet.toml"))
-        }
+        HeadError::UnusableUrl { .. } => Failure::new(
+            FailureKind::CloneRepositoryMissing,
+            format!("{text}; correct clone_url in fleet.toml"),
+        ),
     }
 }

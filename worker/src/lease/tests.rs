@@ -1,5 +1,6 @@
 use serde_json::json;
 
+use super::labels::Holder;
 use super::*;
 
 fn labels() -> Labels {
@@ -26,7 +27,9 @@ fn sandbox(labels: &Labels, state: &str) -> Sandbox {
 fn only_name_and_label_together_make_a_sandbox_ours() {
     let labels = labels();
     let ours = sandbox(&labels, "started");
-    assert!(matches!(Owner::of(&ours, &labels.fleet), Owner::Ours(Holder { job: Some(job), .. }) if job == labels.job));
+    assert!(
+        matches!(Owner::of(&ours, &labels.fleet), Owner::Ours(Holder { job: Some(job), .. }) if job == labels.job)
+    );
     assert_eq!(Owner::of(&ours, &"other".parse().unwrap()), Owner::Foreign);
     let unlabelled = Sandbox { labels: std::collections::BTreeMap::default(), ..ours.clone() };
     assert_eq!(Owner::of(&unlabelled, &labels.fleet), Owner::Foreign);

@@ -10,6 +10,8 @@ use std::time::Duration;
 use job::{Failure, FailureKind, Stage, Tail};
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
+use tracing::Instrument;
+use tracing::field::Empty;
 
 use self::look::{Look, State};
 use super::{Environment, Sandbox, faults};
@@ -145,7 +147,25 @@ impl Sandbox {
         .at(command.stage))
     }
 
+    /// One span for the whole wait, with the number of looks.
     async fn watch(&self, command: &LongCommand, folder: &str) -> Result<CommandEnd, Failure> {
+        let span = tracing::info_span!(
+            "wait command",
+            otel.name = format!("wait {}", command.label),
+            poll.count = Empty
+        );
+        let mut looks = 0;
+        let watched = self.watch_counting(command, folder, &mut looks).instrument(span.clone()).await;
+        span.record("poll.count", looks);
+        watched
+    }
+
+    async fn watch_counting(
+        &self,
+        command: &LongCommand,
+        folder: &str,
+        looks: &mut u64,
+    ) -> Result<CommandEnd, Failure> {
         let mut interval = self.watching.first;
         let mut last_answer = Instant::now();
         let mut last_tail = Tail::default();
@@ -153,7 +173,11 @@ impl Sandbox {
         loop {
             tokio::time::sleep(interval).await;
             interval = self.watching.next(interval);
-            let look = match self.look(command, folder).await {
+            *looks += 1;
+            let unexported = tracing::info_span!("look");
+            let kept = telemetry::keep_unexported(&unexported);
+            tracing::trace!(?kept, "looks are counted, not traced");
+            let look = match self.look(command, folder).instrument(unexported).await {
                 Ok(look) => look,
                 Err(error) if error.passing && last_answer.elapsed() < self.watching.lost_after => continue,
                 Err(error) => return Err(error.failure.with_output(None, last_tail)),

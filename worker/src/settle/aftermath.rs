@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use job::{
-    AttemptId, Blame, Decision, Failure, FailureKind, JobId, LastAttempt, OpenDeadLetter, Outcome, OutcomeWord, StandingFailure,
-    Tail, Target, TargetState,
+    AttemptId, Blame, Decision, Failure, FailureKind, JobId, LastAttempt, OpenDeadLetter, Outcome,
+    OutcomeWord, StandingFailure, Tail, Target, TargetState,
 };
 
 use crate::attempt::{Found, milliseconds};
@@ -37,7 +37,9 @@ impl Aftermath<'_> {
     /// Whether another dead letter is needed.
     pub(super) fn dead_letter_use(&self, state: Option<&TargetState>) -> DeadLetterUse {
         match (self.decision, state) {
-            (Decision::DeadLetter(failure), Some(state)) if state.open_dead_letters.contains_key(&failure.id) => {
+            (Decision::DeadLetter(failure), Some(state))
+                if state.open_dead_letters.contains_key(&failure.id) =>
+            {
                 DeadLetterUse::Count
             }
             _ => DeadLetterUse::Queue,
@@ -83,7 +85,9 @@ impl Aftermath<'_> {
     fn keep_standing(&self, state: &mut TargetState, failure: &Failure) {
         let Some(fingerprint) = self.found.fingerprint.clone() else { return };
         let same = state.failing.take().filter(|standing| {
-            standing.failure.id == failure.id && standing.commit == self.found.commit && standing.fingerprint == fingerprint
+            standing.failure.id == failure.id
+                && standing.commit == self.found.commit
+                && standing.fingerprint == fingerprint
         });
         state.failing = Some(StandingFailure {
             failure: short(failure),

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use chrono::Utc;
 use job::{
-    BuildMode, Completeness, Failure, FailureKind, MANIFEST_VERSION, Manifest, PrebuildName, Recipe, Settings, Stage,
+    BuildMode, Completeness, Failure, FailureKind, MANIFEST_VERSION, Manifest, PrebuildName, Recipe,
+    Settings, Stage,
 };
 
 use crate::attempt::{Attempt, Ended, Interrupts};
@@ -34,8 +35,12 @@ pub(crate) async fn run(
     name: &PrebuildName,
     interrupts: Interrupts<'_>,
 ) -> Result<Prepared, Ended> {
-    let toolbox =
-        parts.leases.client.toolbox(lease.sandbox()).await.map_err(|error| from_call(&error, Stage::Checkout))?;
+    let toolbox = parts
+        .leases
+        .client
+        .toolbox(lease.sandbox())
+        .await
+        .map_err(|error| from_call(&error, Stage::Checkout))?;
     let sandbox = parts.open(attempt, toolbox);
     let settings = &attempt.job.settings;
     let environment = environment(parts, settings)?;
@@ -78,7 +83,11 @@ pub(crate) async fn run(
             mode: BuildMode::Cold,
             job: attempt.job.id,
             attempt: attempt.id,
-            completeness: if build_failure.is_some() { Completeness::Partial } else { Completeness::Complete },
+            completeness: if build_failure.is_some() {
+                Completeness::Partial
+            } else {
+                Completeness::Complete
+            },
             build_failure,
             flags: installed.flags,
             recipe,

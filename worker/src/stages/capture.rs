@@ -8,6 +8,11 @@ use crate::failures::from_capture;
 use crate::lease::Lease;
 
 /// Captures the leased sandbox.
-pub(crate) async fn run(client: &daytona::Client, lease: &Lease, name: &PrebuildName, limits: CaptureLimits) -> Result<Snapshot, Ended> {
+pub(crate) async fn run(
+    client: &daytona::Client,
+    lease: &Lease,
+    name: &PrebuildName,
+    limits: CaptureLimits,
+) -> Result<Snapshot, Ended> {
     client.capture(&lease.sandbox().id, &name.to_string(), limits).await.map_err(|error| from_capture(&error))
 }

@@ -5,27 +5,43 @@ use std::collections::BTreeSet;
 use broker::Register;
 use chrono::{DateTime, Duration, Utc};
 use daytona::{Client, Snapshot};
-use job::{Completeness, Failure, FailureKind, PrebuildName, PrebuildRecord, RegisterEntry, SandboxName, Stage, TargetState};
+use job::{
+    Completeness, Failure, FailureKind, PrebuildName, PrebuildRecord, RegisterEntry, SandboxName, Stage,
+    TargetState,
+};
 
 use crate::attempt::{Attempt, Ended};
 use crate::failures::chain;
 
 /// Points the register at `prebuild`; the one before it is kept.
-pub(crate) async fn run(attempt: &Attempt, register: &Register, prebuild: &PrebuildRecord, keep: u32) -> Result<TargetState, Ended> {
+pub(crate) async fn run(
+    attempt: &Attempt,
+    register: &Register,
+    prebuild: &PrebuildRecord,
+    keep: u32,
+) -> Result<TargetState, Ended> {
     let now = Utc::now();
     let target = &attempt.job.target;
-    let state = register.get(target).map_or_else(|| TargetState::new(target.clone(), now), std::sync::Arc::unwrap_or_clone);
+    let state = register
+        .get(target)
+        .map_or_else(|| TargetState::new(target.clone(), now), std::sync::Arc::unwrap_or_clone);
     let state = promoted(state, prebuild.clone(), keep, now);
     register.put(&RegisterEntry::Target(Box::new(state.clone()))).await.map_err(|error| {
-        Failure::new(FailureKind::Internal, format!("the register could not be written: {}", chain(&error))).at(Stage::Promote)
+        Failure::new(FailureKind::Internal, format!("the register could not be written: {}", chain(&error)))
+            .at(Stage::Promote)
     })?;
     Ok(state)
 }
 
 /// The state after a promotion: the newest `keep` prebuilds, and the last complete one whatever its age.
 fn promoted(mut state: TargetState, prebuild: PrebuildRecord, keep: u32, now: DateTime<Utc>) -> TargetState {
-    let before: Vec<PrebuildRecord> =
-        state.promoted.take().into_iter().chain(state.kept.drain(..)).filter(|kept| kept.name != prebuild.name).collect();
+    let before: Vec<PrebuildRecord> = state
+        .promoted
+        .take()
+        .into_iter()
+        .chain(state.kept.drain(..))
+        .filter(|kept| kept.name != prebuild.name)
+        .collect();
     let room = usize::try_from(keep.max(1)).unwrap_or(usize::MAX) - 1;
     let has_complete = prebuild.completeness == Completeness::Complete
         || before.iter().take(room).any(|kept| kept.completeness == Completeness::Complete);
@@ -45,14 +61,19 @@ pub(crate) async fn collect(client: &Client, name: &SandboxName, state: &TargetS
     let snapshots = match client.list_snapshots(&name.prebuild_prefix()).await {
         Ok(snapshots) => snapshots,
         Err(error) => {
-            tracing::warn!(error = chain(&error), "old prebuilds not collected; the next promotion tries again");
+            tracing::warn!(
+                error = chain(&error),
+                "old prebuilds not collected; the next promotion tries again"
+            );
             return;
         }
     };
     for snapshot in superfluous(&snapshots, name, state, in_use_for, Utc::now()) {
         match client.delete_snapshot(&snapshot.id).await {
             Ok(_) => tracing::info!(prebuild = snapshot.name, "old prebuild collected"),
-            Err(error) => tracing::warn!(prebuild = snapshot.name, error = chain(&error), "old prebuild not collected"),
+            Err(error) => {
+                tracing::warn!(prebuild = snapshot.name, error = chain(&error), "old prebuild not collected");
+            }
         }
     }
 }

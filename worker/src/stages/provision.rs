@@ -19,7 +19,13 @@ pub(crate) struct RoomPolicy {
 }
 
 /// Takes the lease of the attempt's target, or ends the attempt as busy.
-pub(crate) async fn run(attempt: &Attempt, leases: &Leases, room: RoomPolicy, wish: &NewSandbox, labels: &Labels) -> Result<Lease, Ended> {
+pub(crate) async fn run(
+    attempt: &Attempt,
+    leases: &Leases,
+    room: RoomPolicy,
+    wish: &NewSandbox,
+    labels: &Labels,
+) -> Result<Lease, Ended> {
     make_sure_of_room(&leases.client, &attempt.job.fleet, room).await?;
     match leases.acquire(wish, labels, attempt.envelope.lease_seen.as_ref()).await? {
         Acquired::Held(lease) => Ok(*lease),
@@ -68,5 +74,6 @@ async fn make_sure_of_room(client: &Client, fleet: &FleetName, room: RoomPolicy)
 }
 
 fn no_room(why: &str) -> Failure {
-    Failure::new(FailureKind::ProvisionNoCapacity, format!("no room for another sandbox: {why}")).touching(Scope::Daytona)
+    Failure::new(FailureKind::ProvisionNoCapacity, format!("no room for another sandbox: {why}"))
+        .touching(Scope::Daytona)
 }

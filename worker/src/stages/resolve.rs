@@ -2,8 +2,8 @@
 
 use daytona::{Client, SnapshotState};
 use job::{
-    Commit, Failure, FailureKind, Fingerprint, FingerprintInputs, Outcome, PrebuildName, PrebuildRecord, SandboxName, Stage,
-    TargetState,
+    Commit, Failure, FailureKind, Fingerprint, FingerprintInputs, Outcome, PrebuildName, PrebuildRecord,
+    SandboxName, Stage, TargetState,
 };
 use remote::{Credential, HeadError, Remote};
 use tokio::time::Instant;
@@ -45,26 +45,44 @@ pub(crate) async fn wanted(
     let fingerprint = FingerprintInputs::new(settings, &base_snapshot).fingerprint();
     attempt.note_fingerprint(&fingerprint);
     let url = Url::parse(&settings.clone.url).map_err(|error| {
-        Failure::new(FailureKind::CloneRepositoryMissing, format!("clone_url is not a URL: {error}; correct fleet.toml"))
+        Failure::new(
+            FailureKind::CloneRepositoryMissing,
+            format!("clone_url is not a URL: {error}; correct fleet.toml"),
+        )
     })?;
     let head = match remote.head(&url, attempt.job.target.branch(), credential).await {
         Ok(head) => head,
         Err(error) => return Err(refused(attempt, &error, &url, &fingerprint, state)),
     };
-    let commit: Commit = head.commit.as_str().parse().map_err(|error| Failure::new(FailureKind::CloneFailed, chain(&error)))?;
+    let commit: Commit = head
+        .commit
+        .as_str()
+        .parse()
+        .map_err(|error| Failure::new(FailureKind::CloneFailed, chain(&error)))?;
     attempt.note_commit(&commit);
-    if let Some(standing) = state.and_then(|state| still_failing(state, Some(&commit), &fingerprint)).filter(|_| !attempt.job.forced) {
+    if let Some(standing) = state
+        .and_then(|state| still_failing(state, Some(&commit), &fingerprint))
+        .filter(|_| !attempt.job.forced)
+    {
         return Err(Outcome::StillFailing(standing).into());
     }
     Ok(Wanted { commit, fingerprint, base_snapshot })
 }
 
-fn refused(attempt: &Attempt, error: &HeadError, url: &Url, fingerprint: &Fingerprint, state: Option<&TargetState>) -> Ended {
+fn refused(
+    attempt: &Attempt,
+    error: &HeadError,
+    url: &Url,
+    fingerprint: &Fingerprint,
+    state: Option<&TargetState>,
+) -> Ended {
     let host = url.host_str().unwrap_or("localhost");
     let failure = from_head(error, host, &attempt.job.settings.clone.token_secret);
     let standing = state.and_then(|state| still_failing(state, None, fingerprint));
     match standing {
-        Some(standing) if standing.id == failure.id && !attempt.job.forced => Outcome::StillFailing(standing).into(),
+        Some(standing) if standing.id == failure.id && !attempt.job.forced => {
+            Outcome::StillFailing(standing).into()
+        }
         Some(_) | None => failure.into(),
     }
 }
@@ -72,23 +90,36 @@ fn refused(attempt: &Attempt, error: &HeadError, url: &Url, fingerprint: &Finger
 /// The failure that stands for this commit (or for there being none) and these inputs.
 fn still_failing(state: &TargetState, commit: Option<&Commit>, fingerprint: &Fingerprint) -> Option<Failure> {
     let standing = state.failing.as_ref()?;
-    (standing.commit.as_ref() == commit && standing.fingerprint == *fingerprint).then(|| standing.failure.clone())
+    (standing.commit.as_ref() == commit && standing.fingerprint == *fingerprint)
+        .then(|| standing.failure.clone())
 }
 
 /// What the register knows of it, confirmed by Daytona.
-pub(crate) async fn registered(client: &Client, state: Option<&TargetState>, wanted: &Wanted) -> Result<Present, Ended> {
+pub(crate) async fn registered(
+    client: &Client,
+    state: Option<&TargetState>,
+    wanted: &Wanted,
+) -> Result<Present, Ended> {
     let Some(state) = state else { return Ok(Present::Nothing) };
     for prebuild in state.prebuilds().filter(|prebuild| prebuild.is_of(&wanted.commit, &wanted.fingerprint)) {
         if usable(client, prebuild).await? {
             let promoted = state.promoted.as_ref().is_some_and(|promoted| promoted.name == prebuild.name);
-            return Ok(if promoted { Present::Promoted(prebuild.clone()) } else { Present::Kept(prebuild.clone()) });
+            return Ok(if promoted {
+                Present::Promoted(prebuild.clone())
+            } else {
+                Present::Kept(prebuild.clone())
+            });
         }
     }
     Ok(Present::Nothing)
 }
 
 /// What Daytona has of it that the register does not know: captured, then its worker died.
-pub(crate) async fn unregistered(client: &Client, name: &SandboxName, wanted: &Wanted) -> Result<Present, Ended> {
+pub(crate) async fn unregistered(
+    client: &Client,
+    name: &SandboxName,
+    wanted: &Wanted,
+) -> Result<Present, Ended> {
     let snapshots = client
         .list_snapshots(&name.prebuild_prefix())
         .await
@@ -105,7 +136,8 @@ pub(crate) async fn unregistered(client: &Client, name: &SandboxName, wanted: &W
 /// Whether sessions can start from it: there, and awake (Daytona puts to sleep what nobody uses for two weeks).
 async fn usable(client: &Client, prebuild: &PrebuildRecord) -> Result<bool, Ended> {
     let refused = |error: &daytona::Error| from_call(error, Stage::Resolve);
-    let Some(snapshot) = client.get_snapshot(&prebuild.snapshot_id).await.map_err(|error| refused(&error))? else {
+    let Some(snapshot) = client.get_snapshot(&prebuild.snapshot_id).await.map_err(|error| refused(&error))?
+    else {
         return Ok(false);
     };
     match snapshot.state {

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use daytona::{Client, NewSandbox, Snapshot};
-use job::{Blame, CommandStep, Failure, FailureKind, MANIFEST_PATH, Manifest, Outcome, PrebuildName, Stage, Toolchain};
+use job::{
+    Blame, CommandStep, Failure, FailureKind, MANIFEST_PATH, Manifest, Outcome, PrebuildName, Stage,
+    Toolchain,
+};
 
 use crate::attempt::{Attempt, Ended};
 use crate::failures::{chain, from_call};
@@ -27,7 +30,11 @@ printf 'login=%s\n' "$(bash -lc 'node --version' 2>/dev/null </dev/null)"
 "#;
 
 /// Starts a sandbox from the snapshot under the target's own name, and says how long that took.
-pub(crate) async fn start(leases: &Leases, wish: &NewSandbox, labels: &Labels) -> Result<(Lease, Duration), Ended> {
+pub(crate) async fn start(
+    leases: &Leases,
+    wish: &NewSandbox,
+    labels: &Labels,
+) -> Result<(Lease, Duration), Ended> {
     leases.start_measured(wish, labels).await
 }
 
@@ -46,9 +53,12 @@ pub(crate) async fn run(
         .await
         .map_err(|error| from_call(&error, Stage::Verify))?
         .ok_or_else(|| mismatch(&format!("{MANIFEST_PATH} is missing")))?;
-    let manifest: Manifest =
-        serde_json::from_slice(&bytes).map_err(|error| mismatch(&format!("{MANIFEST_PATH} cannot be read: {}", chain(&error))))?;
-    if manifest.commit != wanted.commit || manifest.fingerprint != wanted.fingerprint || manifest.prebuild != *name {
+    let manifest: Manifest = serde_json::from_slice(&bytes)
+        .map_err(|error| mismatch(&format!("{MANIFEST_PATH} cannot be read: {}", chain(&error))))?;
+    if manifest.commit != wanted.commit
+        || manifest.fingerprint != wanted.fingerprint
+        || manifest.prebuild != *name
+    {
         return Err(mismatch("the manifest is of another build").into());
     }
     let sandbox = parts.open(attempt, toolbox);
@@ -67,7 +77,11 @@ async fn compare(sandbox: &Sandbox, attempt: &Attempt, manifest: &Manifest) -> R
     };
     let expect = |fact: &str, expected: &str| {
         let found = says(fact);
-        if found == expected { Ok(()) } else { Err(mismatch(&format!("{fact} is `{found}`, not `{expected}`"))) }
+        if found == expected {
+            Ok(())
+        } else {
+            Err(mismatch(&format!("{fact} is `{found}`, not `{expected}`")))
+        }
     };
     expect("commit", manifest.commit.as_str())?;
     expect("branch", attempt.job.target.branch())?;
@@ -104,9 +118,15 @@ async fn verify_command(
         Exit::Code(0) => Ok(()),
         Exit::Code(code) | Exit::OutOfMemory(code) => {
             let message = format!("the verify command exited with {code}");
-            Err(Failure::new(FailureKind::VerifyCommandFailed, message).with_output(Some(code), end.tail).into())
+            Err(Failure::new(FailureKind::VerifyCommandFailed, message)
+                .with_output(Some(code), end.tail)
+                .into())
         }
-        Exit::DeadlinePassed => Err(Failure::new(FailureKind::StageDeadline, "the verify command took too long").at(Stage::Verify).into()),
+        Exit::DeadlinePassed => {
+            Err(Failure::new(FailureKind::StageDeadline, "the verify command took too long")
+                .at(Stage::Verify)
+                .into())
+        }
     }
 }
 
@@ -118,7 +138,8 @@ fn mismatch(what: &str) -> Failure {
 pub(crate) fn condemns(outcome: &Outcome) -> bool {
     match outcome {
         Outcome::Failed(failure) => {
-            failure.stage == Stage::Verify && matches!(failure.blame(), Blame::Ours | Blame::Repository | Blame::Resources)
+            failure.stage == Stage::Verify
+                && matches!(failure.blame(), Blame::Ours | Blame::Repository | Blame::Resources)
         }
         Outcome::Built(_)
         | Outcome::Partial { .. }
@@ -138,6 +159,10 @@ pub(crate) fn condemns(outcome: &Outcome) -> bool {
 pub(crate) async fn discard(client: &Client, snapshot: &Snapshot) {
     match client.delete_snapshot(&snapshot.id).await {
         Ok(_) => tracing::info!(prebuild = snapshot.name, "prebuild that failed its verification deleted"),
-        Err(error) => tracing::warn!(prebuild = snapshot.name, error = chain(&error), "bad prebuild not deleted; the next promotion collects it"),
+        Err(error) => tracing::warn!(
+            prebuild = snapshot.name,
+            error = chain(&error),
+            "bad prebuild not deleted; the next promotion collects it"
+        ),
     }
 }

@@ -72,12 +72,22 @@ fn another_failure_of_the_same_target_is_a_dead_letter_of_its_own() {
     assert_eq!(used, DeadLetterUse::Queue);
     let state = state.unwrap();
     assert_eq!(state.open_dead_letters.len(), 2);
-    assert_eq!(state.failing.unwrap().failure.id, FailureKind::InstallPackageMissing, "only a repository's failure stands");
+    assert_eq!(
+        state.failing.unwrap().failure.id,
+        FailureKind::InstallPackageMissing,
+        "only a repository's failure stands"
+    );
 }
 
 #[test]
 fn what_changed_nothing_writes_nothing() {
-    for outcome in [Outcome::Superseded, Outcome::Busy { holder_job: None }, Outcome::Interrupted, Outcome::LeaseLost, Outcome::Paused] {
+    for outcome in [
+        Outcome::Superseded,
+        Outcome::Busy { holder_job: None },
+        Outcome::Interrupted,
+        Outcome::LeaseLost,
+        Outcome::Paused,
+    ] {
         let case = Case::of(outcome);
         assert_eq!(case.after(None).1, None, "{:?}", case.outcome);
     }

@@ -77,7 +77,8 @@ fn only_older_unused_ones_of_exactly_this_target_are_collected() {
         snapshot(&in_the_making, None),
         foreign,
     ];
-    let collected: Vec<&str> = superfluous(&all, &name(), &state, hour, now).iter().map(|s| s.name.as_str()).collect();
+    let collected: Vec<&str> =
+        superfluous(&all, &name(), &state, hour, now).iter().map(|s| s.name.as_str()).collect();
     assert_eq!(collected, [old.name.to_string()]);
     let nothing_promoted = TargetState::new("o/n@main".parse().unwrap(), now);
     assert!(superfluous(&all, &name(), &nothing_promoted, hour, now).is_empty());
