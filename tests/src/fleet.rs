@@ -85,7 +85,8 @@ pub struct Answer {
 impl Answer {
     /// The answer as JSON.
     pub fn json(&self) -> anyhow::Result<serde_json::Value> {
-        serde_json::from_str(&self.stdout).with_context(|| format!("harvestctl said {}\n{}", self.stdout, self.stderr))
+        serde_json::from_str(&self.stdout)
+            .with_context(|| format!("harvestctl said {}\n{}", self.stdout, self.stderr))
     }
 }
 
@@ -137,7 +138,8 @@ impl Fleet {
 
     /// Names these repositories of this server in the fleet file, with more lines for each.
     pub fn write_fleet_file(&self, clone_url: &str, repositories: &[(&str, &str)]) -> anyhow::Result<()> {
-        let mut text = format!("[defaults]\nevery = \"30m\"\nbranch = \"main\"\nclone_url = \"{clone_url}\"\n");
+        let mut text =
+            format!("[defaults]\nevery = \"30m\"\nbranch = \"main\"\nclone_url = \"{clone_url}\"\n");
         for (name, lines) in repositories {
             write!(text, "\n[[repository]]\nname = \"{name}\"\n{lines}\n")?;
         }
@@ -164,7 +166,11 @@ impl Fleet {
     pub fn producer(&self, arguments: &[&str]) -> anyhow::Result<FleetProcess> {
         let config = self.plan.directory.join("producer.toml");
         let given = [OsString::from("--config"), config.into()];
-        FleetProcess::spawn(Program::Producer, given.into_iter().chain(arguments.iter().map(Into::into)), self.variables())
+        FleetProcess::spawn(
+            Program::Producer,
+            given.into_iter().chain(arguments.iter().map(Into::into)),
+            self.variables(),
+        )
     }
 
     /// harvestctl, started.
@@ -186,7 +192,12 @@ impl Fleet {
     /// harvestctl, to a successful end.
     pub async fn ask_json(&self, arguments: &[&str]) -> anyhow::Result<serde_json::Value> {
         let answer = self.ask(arguments, READY).await?;
-        ensure!(answer.code == Some(0), "harvestctl {arguments:?} exited with {:?}: {}", answer.code, answer.stderr);
+        ensure!(
+            answer.code == Some(0),
+            "harvestctl {arguments:?} exited with {:?}: {}",
+            answer.code,
+            answer.stderr
+        );
         answer.json()
     }
 

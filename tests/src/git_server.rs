@@ -107,7 +107,9 @@ impl GitServer {
         if self.bare_path(name).exists() {
             // Kept from an earlier run.
             self.hosted.lock().insert(name.to_owned(), Repository::default());
-            return git::head(&self.work_path(name)).await.with_context(|| format!("reading repository {name}"));
+            return git::head(&self.work_path(name))
+                .await
+                .with_context(|| format!("reading repository {name}"));
         }
         let commit = git::create(&self.bare_path(name), &self.work_path(name), files).await;
         self.hosted.lock().insert(name.to_owned(), Repository::default());

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use job::{JobId, Target};
 use serde::Serialize;
 
-use super::waiting::{Next, Progress, Report, Step};
+use super::waiting::{Next, Progress, Report, Step, TargetEnd};
 use crate::console::View;
 use crate::time::length;
 
@@ -101,7 +101,12 @@ impl View for Notice {
 
 fn summary(report: &Report) -> String {
     let list = |targets: &[Target]| targets.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let mut lines = vec![format!("Success: {}/{}", report.succeeded.len(), report.total)];
+    let ended = |end: &TargetEnd| match end.outcome {
+        Some(outcome) => format!("{}  {outcome}", end.target),
+        None => format!("{}  still running", end.target),
+    };
+    let mut lines: Vec<String> = report.targets.iter().map(ended).collect();
+    lines.push(format!("Success: {}/{}", report.succeeded.len(), report.total));
     if !report.failed.is_empty() {
         lines.push(format!("Failed: {}", list(&report.failed)));
     }
@@ -113,18 +118,33 @@ fn summary(report: &Report) -> String {
 
 #[cfg(test)]
 mod tests {
+    use job::OutcomeWord;
+
     use super::*;
     use crate::examples::target;
 
     #[test]
     fn the_summary_names_what_failed_and_what_goes_on() {
+        let ended = |name: &str, outcome| TargetEnd { target: target(name), outcome };
         let report = Report {
             total: 3,
+            targets: vec![
+                ended("o/a@main", Some(OutcomeWord::Built)),
+                ended("o/b@main", Some(OutcomeWord::Failed)),
+                ended("o/c@main", None),
+            ],
             succeeded: vec![target("o/a@main")],
             failed: vec![target("o/b@main")],
             unknown: vec![target("o/c@main")],
         };
         assert!(!report.is_success());
-        assert_eq!(summary(&report), "Success: 1/3\nFailed: o/b@main\nStill running: o/c@main\n");
+        insta::assert_snapshot!(summary(&report), @r"
+        o/a@main  built
+        o/b@main  failed
+        o/c@main  still running
+        Success: 1/3
+        Failed: o/b@main
+        Still running: o/c@main
+        ");
     }
 }

@@ -85,10 +85,19 @@ pub(super) enum Next {
 #[derive(Debug, PartialEq, Serialize)]
 pub(super) struct Report {
     pub(super) total: usize,
+    /// Each target and how its job ended; none when it had not when the waiting did.
+    pub(super) targets: Vec<TargetEnd>,
     pub(super) succeeded: Vec<Target>,
     pub(super) failed: Vec<Target>,
     /// Not ended when the waiting did.
     pub(super) unknown: Vec<Target>,
+}
+
+/// How one target's job ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct TargetEnd {
+    pub(super) target: Target,
+    pub(super) outcome: Option<OutcomeWord>,
 }
 
 impl Waiting {
@@ -186,8 +195,13 @@ impl Waiting {
     }
 
     pub(super) fn report(&self) -> Report {
-        let mut report =
-            Report { total: self.jobs.len(), succeeded: Vec::new(), failed: Vec::new(), unknown: Vec::new() };
+        let mut report = Report {
+            total: self.jobs.len(),
+            targets: Vec::new(),
+            succeeded: Vec::new(),
+            failed: Vec::new(),
+            unknown: Vec::new(),
+        };
         for watched in self.jobs.values() {
             let list = match watched.end {
                 Some(outcome) if outcome.is_success() => &mut report.succeeded,
@@ -195,7 +209,9 @@ impl Waiting {
                 None => &mut report.unknown,
             };
             list.push(watched.target.clone());
+            report.targets.push(TargetEnd { target: watched.target.clone(), outcome: watched.end });
         }
+        report.targets.sort_by(|a, b| a.target.cmp(&b.target));
         report.succeeded.sort();
         report.failed.sort();
         report.unknown.sort();

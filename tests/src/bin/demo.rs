@@ -25,8 +25,16 @@ const SAMPLES: [(&str, Sample, &str); 5] = [
     ("acme/npm-service", Sample::NpmService, "npm, a build script"),
     ("acme/pnpm-workspace", Sample::PnpmWorkspace, "a pnpm workspace, pinned pnpm"),
     ("acme/pinned-node", Sample::PinnedNode, "another Node than the host's"),
-    ("acme/broken-build", Sample::BrokenBuild, "the build script fails: promoted all the same, flagged partial"),
-    ("acme/broken-lockfile", Sample::BrokenLockfile, "cannot be installed: dead-lettered at its first attempt"),
+    (
+        "acme/broken-build",
+        Sample::BrokenBuild,
+        "the build script fails: promoted all the same, flagged partial",
+    ),
+    (
+        "acme/broken-lockfile",
+        Sample::BrokenLockfile,
+        "cannot be installed: dead-lettered at its first attempt",
+    ),
 ];
 
 /// Starts a private RabbitMQ, sandboxd, a git host, a producer and two workers, and prebuilds sample repositories.
@@ -82,16 +90,22 @@ async fn demo(arguments: &Arguments) -> anyhow::Result<()> {
 
     say("\n$ harvestctl submit --all --wait");
     let started_before = sandboxes_started(&fleet).await?;
-    submit(&fleet).await?;
+    let told = submit(&fleet).await?;
     let started = sandboxes_started(&fleet).await? - started_before;
 
     step("\na producer: from now on every half hour, by itself");
     let mut producer = fleet.producer(&[])?;
 
-    summary(&fleet).await?;
-    say(&format!("\nSandboxes started: {started}{}.", if started == 0 { " (nothing had changed)" } else { "" }));
+    summary(&fleet, &told).await?;
+    say(&format!(
+        "\nSandboxes started: {started}{}.",
+        if started == 0 { " (nothing had changed)" } else { "" }
+    ));
     dead_letters(&fleet).await?;
-    say(&format!("\nDone in {} s. Run it again: nothing has changed, so no sandbox is started.", began.elapsed().as_secs()));
+    say(&format!(
+        "\nDone in {} s. Run it again: nothing has changed, so no sandbox is started.",
+        began.elapsed().as_secs()
+    ));
     if arguments.keep {
         keep(&fleet, &node).await?;
     }
@@ -102,7 +116,7 @@ async fn demo(arguments: &Arguments) -> anyhow::Result<()> {
 }
 
 /// Submits every target and shows what harvestctl says while it says it. Its exit code is 1: one target is broken.
-async fn submit(fleet: &Fleet) -> anyhow::Result<()> {
+async fn submit(fleet: &Fleet) -> anyhow::Result<String> {
     let mut process = fleet.operator(&["submit", "--all", "--wait"])?;
     let began = Instant::now();
     let mut shown = 0;
@@ -121,24 +135,28 @@ async fn submit(fleet: &Fleet) -> anyhow::Result<()> {
     }
     let status = process.ended(LEAVE).await?;
     ensure!(status.code() == Some(1), "harvestctl submit exited with {status}: {}", process.stderr());
-    Ok(())
+    Ok(process.stdout())
 }
 
-async fn summary(fleet: &Fleet) -> anyhow::Result<()> {
+/// What harvestctl knows of each target now, beside how its job has just ended (its last line in `told`).
+async fn summary(fleet: &Fleet, told: &str) -> anyhow::Result<()> {
     let status = fleet.ask_json(&["status", "--json"]).await?;
     let mut table = Table::new();
     table.load_style(presets::UTF8_HORIZONTAL_ONLY);
-    table.set_header(["target", "outcome", "commit", "took", "snapshot"]);
+    table.set_header(["target", "outcome", "commit", "last build took", "snapshot"]);
     let targets = status["targets"].as_array().context("harvestctl status lists targets")?;
     for target in targets {
         let text = |pointer: &str| target.pointer(pointer).and_then(Value::as_str).unwrap_or("-").to_owned();
+        let name = text("/target");
+        let ended = told.lines().rev().find_map(|line| line.strip_prefix(&name)?.strip_prefix("  "));
+        let ended = ended.with_context(|| format!("harvestctl submit did not say how {name} ended"))?;
         let outcome = match target.pointer("/last/failure/id").and_then(Value::as_str) {
-            Some(failure) => format!("{}: {failure}", text("/last/outcome")),
-            None => text("/last/outcome"),
+            Some(failure) => format!("{ended}: {failure}"),
+            None => ended.to_owned(),
         };
         let took = target.pointer("/last/milliseconds").and_then(Value::as_f64);
         table.add_row([
-            text("/target"),
+            name,
             outcome,
             text("/last/commit").chars().take(12).collect(),
             took.map_or_else(|| "-".to_owned(), |milliseconds| format!("{:.1} s", milliseconds / 1000.0)),
@@ -159,7 +177,9 @@ async fn dead_letters(fleet: &Fleet) -> anyhow::Result<()> {
     }
     let json = fleet.ask_json(&["dead-letters", "list", "--json"]).await?;
     let letters = json["dead_letters"].as_array().context("harvestctl lists dead letters")?;
-    let [letter] = letters.as_slice() else { bail!("one dead letter was to be expected, {} are there", letters.len()) };
+    let [letter] = letters.as_slice() else {
+        bail!("one dead letter was to be expected, {} are there", letters.len())
+    };
     let id = letter["id"].as_str().context("a dead letter has an id")?;
     say(&format!("Look at it while the fleet runs (make up): harvestctl dead-letters show {id}"));
     Ok(())

@@ -47,6 +47,12 @@ impl PlantedSecret {
         Self { name: name.to_owned(), forms }
     }
 
+    /// Its forms as text, for a search by another program; there is no line break in any. Never an argument: arguments are
+    /// in process lists.
+    pub fn patterns(&self) -> impl Iterator<Item = String> {
+        self.forms.iter().map(|(_form, bytes)| String::from_utf8_lossy(bytes).into_owned())
+    }
+
     /// The first form of this secret in `bytes`.
     pub fn form_in(&self, bytes: &[u8]) -> Option<Form> {
         self.forms.iter().find(|(_form, needle)| contains(bytes, needle)).map(|&(form, _)| form)

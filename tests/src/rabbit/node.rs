@@ -76,7 +76,11 @@ impl RabbitNode {
         Self::start_at(installation, settings, Home::Temporary(directory)).await
     }
 
-    async fn start_at(installation: Installation, settings: &[&str], directory: Home) -> anyhow::Result<Self> {
+    async fn start_at(
+        installation: Installation,
+        settings: &[&str],
+        directory: Home,
+    ) -> anyhow::Result<Self> {
         let ports = Ports::free()?;
         let port_mapper = start_port_mapper(&installation, ports).await?;
         let settings = settings.iter().map(|&line| line.to_owned()).collect();
