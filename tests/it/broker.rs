@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use ::broker::{Broker, BrokerSettings, Delivery, PublishError, Publisher, Settled, Slot, Topology, WorkQueue};
+use ::broker::{
+    Broker, BrokerSettings, Delivery, PublishError, Publisher, Settled, Slot, Topology, WorkQueue,
+};
 use chrono::Utc;
 use fleet_tests::eventually;
 use fleet_tests::rabbit::{RabbitNode, shared_node};
@@ -18,7 +20,8 @@ mod streams;
 mod topology;
 
 const SOON: Duration = Duration::from_secs(30);
-const DELAYS: [Duration; 3] = [Duration::from_millis(200), Duration::from_millis(600), Duration::from_secs(2)];
+const DELAYS: [Duration; 3] =
+    [Duration::from_millis(200), Duration::from_millis(600), Duration::from_secs(2)];
 
 /// A fleet that nobody else has.
 fn fleet() -> FleetName {

@@ -62,7 +62,7 @@ impl Broker {
         };
         let [publish, consume, stream] = Purpose::ALL.map(keep);
         let publisher = Publisher::over(publish, topology.clone(), settings.publish_timeout);
-        let doorbell = Doorbell::new(consume.clone(), topology.clone(), stop.clone(), tasks.clone());
+        let doorbell = Doorbell::new(consume.clone(), topology.clone(), stop.clone(), &tasks);
         let inner =
             Inner { settings, topology, connector, consume, stream, publisher, doorbell, stop, tasks, board };
         let broker = Self { inner: Arc::new(inner) };

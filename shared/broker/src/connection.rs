@@ -13,6 +13,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{BrokerError, ClientError, ConnectError, reply_code};
+use crate::topology::Extent;
 use crate::{BrokerSettings, Topology};
 
 /// One try to connect, the declaration included.
@@ -54,14 +55,14 @@ impl Connector {
     }
 
     /// Opens a connection and declares the topology over it.
-    pub(crate) async fn open(&self, purpose: &str) -> Result<Arc<Live>, ConnectError> {
-        match timeout(OPEN_TIMEOUT, self.open_unbounded(purpose)).await {
+    pub(crate) async fn open(&self, purpose: &str, extent: Extent) -> Result<Arc<Live>, ConnectError> {
+        match timeout(OPEN_TIMEOUT, self.open_unbounded(purpose, extent)).await {
             Ok(result) => result,
             Err(_elapsed) => Err(self.unreachable(OPEN_TIMEOUT, None)),
         }
     }
 
-    async fn open_unbounded(&self, purpose: &str) -> Result<Arc<Live>, ConnectError> {
+    async fn open_unbounded(&self, purpose: &str, extent: Extent) -> Result<Arc<Live>, ConnectError> {
         let name = format!("{} {purpose}", self.name);
         let properties = ConnectionProperties::default().with_connection_name(name.into());
         let connection = Connection::connect_uri(self.uri.clone(), properties)
@@ -70,7 +71,7 @@ impl Connector {
         let live = Live::watch(connection);
         let declared = {
             let _turn = self.declaring.lock().await;
-            self.topology.declare(&live.connection).await
+            self.topology.declare(&live.connection, extent).await
         };
         if let Err(error) = declared {
             live.close().await;

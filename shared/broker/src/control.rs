@@ -83,7 +83,7 @@ async fn listen(link: Link, exchange: String, sender: mpsc::Sender<Vec<u8>>) {
                 }
             }
             Err(error) => {
-                tracing::debug!(error = %chain(&error), "cannot listen to control messages, trying on")
+                tracing::debug!(error = %chain(&error), "cannot listen to control messages, trying on");
             }
         }
         sleep(jittered(ERROR_PAUSE)).await;

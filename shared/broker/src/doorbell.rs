@@ -44,7 +44,7 @@ impl Doorbell {
         link: Link,
         topology: Arc<Topology>,
         stop: CancellationToken,
-        tasks: TaskTracker,
+        tasks: &TaskTracker,
     ) -> Self {
         let waiting = Arc::new(Waiting::default());
         let ringer = Ringer { link, topology, waiting: waiting.clone(), channel: None };

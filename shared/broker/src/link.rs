@@ -1,6 +1,7 @@
 //! A connection that is always being kept: opened, watched, and opened anew 100 ms to 2 s after it was lost, for ever,
 //! until shutdown. Users see the live connection of the moment and are told when it is gone.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use crate::status::{BrokerStatus, Purpose, StatusBoard};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+const LAST_TRY: Duration = Duration::from_secs(1);
 
 /// The live connection of the moment, if there is one.
 #[derive(Clone)]
@@ -92,10 +94,10 @@ impl Supervisor {
         let mut pause = FIRST_PAUSE;
         let mut tries: u64 = 0;
         loop {
-            let opened = tokio::select! {
-                () = self.stop.cancelled() => return None,
-                opened = self.connector.open(self.purpose.as_str()) => opened,
-            };
+            if self.stop.is_cancelled() {
+                return None;
+            }
+            let opened = self.open().await?;
             let error = match opened {
                 Ok(live) => {
                     tracing::info!(connection = self.purpose.as_str(), address = %self.connector.address, "connected to RabbitMQ");
@@ -119,6 +121,19 @@ impl Supervisor {
             }
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
+    }
+
+    /// One try. At shutdown it may still end by itself: the client's thread panics when its runtime ends in mid-connect.
+    async fn open(&self) -> Option<Result<Arc<Live>, ConnectError>> {
+        let mut opening = pin!(self.connector.open(self.purpose.as_str(), self.purpose.declares()));
+        tokio::select! {
+            opened = &mut opening => return Some(opened),
+            () = self.stop.cancelled() => {}
+        }
+        if let Ok(Ok(live)) = timeout(LAST_TRY, opening).await {
+            live.close().await;
+        }
+        None
     }
 
     /// Until the connection is lost or no longer wanted, saying meanwhile whether the broker blocks it.

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::connection::Live;
 use crate::error::{BrokerError, ConnectError, reply_code};
 use crate::link::Link;
+use crate::topology::Extent;
 use crate::{Broker, LockName, Publisher};
 
 const RESOURCE_LOCKED: u16 = 405;
@@ -50,7 +51,7 @@ impl Broker {
     /// Takes the lock if nobody holds it; asks once and never waits for it.
     pub async fn try_lock(&self, name: LockName) -> Result<Lock, LockError> {
         let queue = self.topology().lock_queue(name);
-        let live = self.inner.connector.open(&queue).await?;
+        let live = self.inner.connector.open(&queue, Extent::Jobs).await?;
         match self.declare_lock(&live, &queue).await {
             Ok(channel) => Ok(self.lock_over(live, channel)),
             Err(error) => {

@@ -32,6 +32,7 @@ pub(crate) const MARK_TYPE: &str = "harvest.mark";
 /// Publishes messages. Clones share the channels and the connection.
 #[derive(Clone)]
 pub struct Publisher {
+    link: Link,
     pub(crate) pool: ChannelPool,
     pub(crate) topology: Arc<Topology>,
     pub(crate) timeout: Duration,
@@ -135,7 +136,7 @@ pub(crate) fn within(bytes: usize, limit: usize) -> Result<(), PublishError> {
 
 impl Publisher {
     pub(crate) fn over(link: Link, topology: Arc<Topology>, timeout: Duration) -> Self {
-        Self { pool: confirm_channels(link, timeout), topology, timeout }
+        Self { pool: confirm_channels(link.clone(), timeout), link, topology, timeout }
     }
 
     /// Publishes one job.
@@ -164,7 +165,6 @@ impl Publisher {
         let deadline = Instant::now() + self.timeout;
         let checkout = self.checkout(deadline).await?;
         let ConfirmChannel { channel, live } = checkout.get();
-        wait_unblocked(live, deadline).await?;
         let answer = timeout_at(deadline, async { send(channel, message).await?.await }).await;
         match answer {
             Err(_elapsed) => {
@@ -177,12 +177,16 @@ impl Publisher {
             Ok(Err(error)) => Err(PublishError::Unknown(Some(error.into()))),
             Ok(Ok(confirmation)) => {
                 checkout.give_back();
-                judge(confirmation, message)
+                judge(&confirmation, message)
             }
         }
     }
 
+    /// A channel to publish on now. On a blocked connection even opening one hangs, so that is asked first.
     pub(crate) async fn checkout(&self, deadline: Instant) -> Result<Checkout, PublishError> {
+        let patience = deadline.saturating_duration_since(Instant::now());
+        let live = self.link.live(patience).await.map_err(|_| PublishError::Disconnected)?;
+        wait_unblocked(&live, deadline).await?;
         match timeout_at(deadline, self.pool.get()).await {
             Ok(Ok(object)) => Ok(Checkout::new(object)),
             Ok(Err(error)) => {
@@ -208,7 +212,7 @@ pub(crate) async fn send(channel: &lapin::Channel, message: &Outgoing) -> lapin:
 }
 
 /// What a confirmation means. A message nobody took is confirmed too: it comes back inside the acknowledgement.
-pub(crate) fn judge(confirmation: Confirmation, message: &Outgoing) -> Result<(), PublishError> {
+pub(crate) fn judge(confirmation: &Confirmation, message: &Outgoing) -> Result<(), PublishError> {
     match confirmation {
         Confirmation::Ack(None) => Ok(()),
         Confirmation::Ack(Some(_)) | Confirmation::Nack(Some(_)) => {

@@ -8,6 +8,7 @@ use job::{Envelope, Job};
 use lapin::PublisherConfirm;
 use tokio::time::{Instant, timeout_at};
 
+use crate::pool::ConfirmChannel;
 use crate::publish::{Outgoing, judge, send, wait_unblocked};
 use crate::{PublishError, Publisher, WorkQueue};
 
@@ -69,46 +70,56 @@ impl Publisher {
         let channel = checkout.get();
         loop {
             let step = (Instant::now() + self.timeout).min(deadline);
-            while batch.in_flight.len() < WINDOW {
-                let Some(mut pending) = batch.next(self) else { break };
-                if wait_unblocked(&channel.live, step).await.is_err() {
-                    batch.again.push_front(pending);
-                    return Flight::Interrupted;
-                }
-                match timeout_at(step, send(&channel.channel, &pending.message)).await {
-                    Ok(Ok(confirm)) => {
-                        pending.sent_before = true;
-                        batch.in_flight.push_back((pending, confirm));
-                    }
-                    Ok(Err(_)) | Err(_) => {
-                        pending.sent_before = true;
-                        batch.again.push_front(pending);
-                        return Flight::Interrupted;
-                    }
-                }
+            if self.fill(batch, channel, step).await == Flight::Interrupted {
+                return Flight::Interrupted;
             }
             let Some((pending, confirm)) = batch.in_flight.pop_front() else {
                 checkout.give_back();
                 return Flight::Done;
             };
-            match timeout_at(step, confirm).await {
+            let interrupted = match timeout_at(step, confirm).await {
                 Ok(Ok(confirmation)) => {
-                    batch.results[pending.index] = Some(judge(confirmation, &pending.message))
+                    batch.results[pending.index] = Some(judge(&confirmation, &pending.message));
+                    continue;
                 }
-                Ok(Err(error)) => {
-                    tracing::debug!(%error, "publishing interrupted, the unconfirmed will be published again");
-                    batch.again.push_back(pending);
-                    return Flight::Interrupted;
-                }
+                Ok(Err(error)) => error.to_string(),
                 Err(_elapsed) => {
                     if channel.live.blocked().borrow().is_none() {
                         channel.live.give_up();
                     }
-                    batch.again.push_back(pending);
-                    return Flight::Interrupted;
+                    "no answer".to_owned()
                 }
-            }
+            };
+            tracing::debug!(
+                error = interrupted,
+                "publishing interrupted, the unconfirmed will be published again"
+            );
+            batch.again.push_back(pending);
+            return Flight::Interrupted;
         }
+    }
+
+    /// Publishes until the window is full or there are no more.
+    async fn fill<I: Iterator<Item = JobMessage>>(
+        &self,
+        batch: &mut Batch<I>,
+        channel: &ConfirmChannel,
+        step: Instant,
+    ) -> Flight {
+        while batch.in_flight.len() < WINDOW {
+            let Some(mut pending) = batch.next(self) else { break };
+            if wait_unblocked(&channel.live, step).await.is_err() {
+                batch.again.push_front(pending);
+                return Flight::Interrupted;
+            }
+            pending.sent_before = true;
+            let Ok(Ok(confirm)) = timeout_at(step, send(&channel.channel, &pending.message)).await else {
+                batch.again.push_front(pending);
+                return Flight::Interrupted;
+            };
+            batch.in_flight.push_back((pending, confirm));
+        }
+        Flight::Done
     }
 }
 

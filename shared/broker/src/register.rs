@@ -176,10 +176,10 @@ impl State {
     }
 
     fn see(&mut self, id: Uuid) {
-        if let Some(mark) = self.marks.remove(&id) {
-            if mark.send(()).is_err() {
-                tracing::trace!("nobody waits for this mark any more");
-            }
+        if let Some(mark) = self.marks.remove(&id)
+            && mark.send(()).is_err()
+        {
+            tracing::trace!("nobody waits for this mark any more");
         }
     }
 

@@ -5,6 +5,8 @@ use std::sync::{Mutex, PoisonError};
 use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 
+use crate::topology::Extent;
+
 /// Whether the broker can be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BrokerStatus {
@@ -49,6 +51,14 @@ pub(crate) enum Purpose {
 
 impl Purpose {
     pub(crate) const ALL: [Self; 3] = [Self::Publish, Self::Consume, Self::Stream];
+
+    /// Only who reads streams waits for them.
+    pub(crate) fn declares(self) -> Extent {
+        match self {
+            Self::Publish | Self::Consume => Extent::Jobs,
+            Self::Stream => Extent::Everything,
+        }
+    }
 
     pub(crate) fn as_str(self) -> &'static str {
         match self {

@@ -212,13 +212,12 @@ impl Reader {
             return AMQPValue::LongLongInt(offset);
         }
         match (self.from, self.not_before) {
-            (ReadFrom::First, _) => AMQPValue::LongString("first".into()),
             (ReadFrom::Next, _) => AMQPValue::LongString("next".into()),
             (ReadFrom::Time(time), _) | (ReadFrom::Last(_), Some(time)) => {
                 AMQPValue::Timestamp(u64::try_from(time.timestamp()).unwrap_or_default())
             }
-            // An age beyond the calendar.
-            (ReadFrom::Last(_), None) => AMQPValue::LongString("first".into()),
+            // The latter is an age beyond the calendar.
+            (ReadFrom::First, _) | (ReadFrom::Last(_), None) => AMQPValue::LongString("first".into()),
         }
     }
 }

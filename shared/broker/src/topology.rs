@@ -10,6 +10,7 @@ use job::FleetName;
 mod declare;
 mod markdown;
 
+pub(crate) use declare::Extent;
 pub use declare::TopologyError;
 
 const MAX_LENGTH: i64 = 1_000_000;
@@ -96,6 +97,13 @@ pub struct QueueObject {
     pub arguments: Vec<(&'static str, Argument)>,
     /// What it is for.
     pub purpose: &'static str,
+}
+
+impl QueueObject {
+    /// Whether it is a stream.
+    pub fn is_stream(&self) -> bool {
+        self.arguments.contains(&("x-queue-type", text("stream")))
+    }
 }
 
 /// A queue bound to an exchange.

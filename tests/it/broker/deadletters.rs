@@ -1,8 +1,10 @@
 //! Dead letters: the bytes, the story, the desk.
 
+use std::fmt::Write as _;
+use std::sync::Arc;
+
 use ::broker::{DeadLetter, DeadLetterId, DeskError, LockError, Replay};
 use job::{DeadLetterReason, DeadLetterStory, Failure, FailureKind, Tail};
-use std::sync::Arc;
 
 use super::*;
 
@@ -37,7 +39,10 @@ async fn a_dead_letter_keeps_its_bytes_and_the_end_of_its_log() {
     let stranger = Stranger::at(shared_node().await).await;
     let garbage: Vec<u8> = (0..=255).cycle().take(1000).collect();
     let huge = vec![0xff; 300 * 1024];
-    let log: String = (0..5000).map(|line| format!("line {line} \"quoted\"\n")).collect();
+    let mut log = String::new();
+    for line in 0..5000 {
+        writeln!(log, "line {line} of a \"quoted\" and rather long log").unwrap();
+    }
     let mut slot = broker.slot();
     for body in [&garbage, &huge, &Vec::new()] {
         stranger.publish(broker.topology(), WorkQueue::Refresh, body, BasicProperties::default()).await;
@@ -52,7 +57,7 @@ async fn a_dead_letter_keeps_its_bytes_and_the_end_of_its_log() {
     assert!(bodies == [garbage, huge, Vec::new()], "bytes or order changed");
     for letter in &letters {
         let failure = letter.story.as_ref().unwrap().failure.as_ref().unwrap();
-        assert!(failure.log_tail.as_str().ends_with("line 4999 \"quoted\"\n"));
+        assert!(failure.log_tail.as_str().ends_with("line 4999 of a \"quoted\" and rather long log\n"));
         assert!(failure.log_tail.as_str().len() > 4096);
     }
     desk.close().await;
@@ -73,7 +78,11 @@ async fn one_operator_at_a_time_replays_and_nothing_else_leaves_the_queue() {
 
     let letters = desk.list().await.unwrap();
     assert_eq!(letters.len(), 5);
-    assert_eq!(ids(&desk.list().await.unwrap()), ids(&letters), "a second look sees the same, in the same order");
+    assert_eq!(
+        ids(&desk.list().await.unwrap()),
+        ids(&letters),
+        "a second look sees the same, in the same order"
+    );
     let fleet = fleet_of(&broker);
     let chosen = ids(&letters[..2]);
     let results = desk
@@ -125,13 +134,20 @@ async fn what_the_broker_gave_up_on_lies_among_the_dead_letters_with_its_reason(
     let letters = desk.list().await.unwrap();
     assert_eq!(letters[0].id.as_str(), id);
     let death = letters[0].broker_death.as_ref().unwrap();
-    assert_eq!((death.reason.as_str(), death.queue.as_str()), ("delivery_limit", broker.topology().work_queue(WorkQueue::OnDemand).as_str()));
+    assert_eq!(
+        (death.reason.as_str(), death.queue.as_str()),
+        ("delivery_limit", broker.topology().work_queue(WorkQueue::OnDemand).as_str())
+    );
     assert_eq!((letters[0].story.as_ref(), letters[0].home), (None, WorkQueue::OnDemand));
     let results = desk.replay(&ids(&letters), |_| Replay::AsRecorded).await;
     assert!(results[0].1.is_ok(), "{results:?}");
     desk.close().await;
     let delivery = take(&mut slot).await;
-    assert_eq!((delivery.message().delivery_count, delivery.message().redelivered), (0, false), "counts do not travel");
+    assert_eq!(
+        (delivery.message().delivery_count, delivery.message().redelivered),
+        (0, false),
+        "counts do not travel"
+    );
     ack(delivery).await;
     broker.close().await;
 }

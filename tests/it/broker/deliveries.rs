@@ -74,7 +74,10 @@ async fn retries_come_back_to_their_own_queue_after_growing_delays() {
         let delivery = take(&mut slot).await;
         assert!(started.elapsed() >= delay, "{:?} is earlier than {delay:?}", started.elapsed());
         let message = delivery.message();
-        assert_eq!((id_of(&delivery), message.queue, message.envelope.attempt), (id.clone(), WorkQueue::OnDemand, attempt));
+        assert_eq!(
+            (id_of(&delivery), message.queue, message.envelope.attempt),
+            (id.clone(), WorkQueue::OnDemand, attempt)
+        );
         assert_eq!((message.delivery_count, message.redelivered), (0, false));
         assert!(message.envelope.last_error.as_ref().is_some_and(|error| error.len() <= 1024));
         let envelope = message.envelope.clone();

@@ -61,7 +61,11 @@ async fn a_register_whose_stream_was_lost_is_empty_and_goes_on() {
     register.sync(SOON).await.unwrap();
     let stranger = Stranger::at(&node).await;
     let stream = broker.topology().register_stream();
-    stranger.channel.queue_delete(stream.into(), lapin::options::QueueDeleteOptions::default()).await.unwrap();
+    stranger
+        .channel
+        .queue_delete(stream.into(), lapin::options::QueueDeleteOptions::default())
+        .await
+        .unwrap();
     // Every connection declares the topology, so the stream is there again, and empty.
     node.control(&["close_all_connections", "test"]).await.unwrap();
     eventually(SOON, "the stream is there again", async || {
@@ -102,7 +106,8 @@ async fn the_ledger_is_read_to_now_or_followed_and_skips_what_it_cannot_read() {
     }
     let stranger = Stranger::at(&node).await;
     let (stream, options) = (broker.topology().ledger_stream(), BasicPublishOptions::default());
-    let confirm = stranger.channel.basic_publish("".into(), stream.into(), options, b"?", BasicProperties::default());
+    let confirm =
+        stranger.channel.basic_publish("".into(), stream.into(), options, b"?", BasicProperties::default());
     assert!(confirm.await.unwrap().await.unwrap().is_ack());
     for number in 300..600 {
         publisher.publish_ledger(&entry(number)).await.unwrap();

@@ -45,8 +45,17 @@ impl TopologyError {
     }
 }
 
+/// How much of the topology a connection declares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// All but the streams: a stream that is unwell must not stop jobs from being published and taken.
+    Jobs,
+    /// All.
+    Everything,
+}
+
 impl Topology {
-    pub(crate) async fn declare(&self, connection: &Connection) -> Result<(), TopologyError> {
+    pub(crate) async fn declare(&self, connection: &Connection, extent: Extent) -> Result<(), TopologyError> {
         let channel =
             connection.create_channel().await.map_err(|error| TopologyError::of("a channel", error))?;
         for exchange in self.exchanges() {
@@ -60,7 +69,8 @@ impl Topology {
                 .await
                 .map_err(|error| TopologyError::of(&exchange.name, error))?;
         }
-        for queue in self.queues() {
+        let wanted = |queue: &&QueueObject| extent == Extent::Everything || !queue.is_stream();
+        for queue in self.queues().iter().filter(wanted) {
             channel
                 .queue_declare(queue.name.as_str().into(), QueueDeclareOptions::durable(), arguments(queue))
                 .await
