@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a step of a test that fails ends it, with the place")]
 
+mod broker;
 mod contract;
 mod e2e;
 mod harness;

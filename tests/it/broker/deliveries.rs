@@ -152,7 +152,7 @@ async fn a_take_that_is_dropped_half_way_keeps_nothing() {
         tokio::select! {
             biased;
             delivery = slot.take(&cancel) => { ack(delivery.unwrap()).await; seen += 1; }
-            () = async { for _ in 0..seen + 1 { tokio::task::yield_now().await } } => {}
+            () = async { for _ in 0..=seen { tokio::task::yield_now().await } } => {}
         }
     }
     let mut patient = broker.slot();

@@ -30,7 +30,7 @@ async fn the_register_answers_with_the_newest_entry_and_survives_a_restart() {
         put(&register, 1, &format!("2026-11-{day}T00:00:00Z")).await;
     }
     put(&register, 2, "2026-11-01T00:00:00Z").await;
-    let tick = Tick::at_or_before(Utc::now(), Duration::from_secs(1800));
+    let tick = Tick::at_or_before(Utc::now(), Duration::from_mins(30));
     register.put(&RegisterEntry::Fleet(FleetState { last_tick: Some(tick) })).await.unwrap();
     register.sync(SOON).await.unwrap();
     assert_eq!(time(&register, 1).unwrap(), "2026-11-19T00:00:00+00:00");
@@ -112,7 +112,7 @@ async fn the_ledger_is_read_to_now_or_followed_and_skips_what_it_cannot_read() {
     for number in 300..600 {
         publisher.publish_ledger(&entry(number)).await.unwrap();
     }
-    for from in [ReadFrom::First, ReadFrom::Last(Duration::from_secs(3600))] {
+    for from in [ReadFrom::First, ReadFrom::Last(Duration::from_hours(1))] {
         let mut ledger = Ledger::until_now(&broker, from).await.unwrap();
         let mut read = Vec::new();
         while let Some(entry) = tokio::time::timeout(SOON, ledger.next()).await.unwrap() {
