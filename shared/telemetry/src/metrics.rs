@@ -4,11 +4,11 @@
 use opentelemetry::metrics::{Meter, MeterProvider};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkError;
-use opentelemetry_sdk::metrics::{Aggregation, Instrument, InstrumentKind, SdkMeterProvider, Stream};
+use opentelemetry_sdk::metrics::SdkMeterProvider;
 use prometheus::{Registry, TextEncoder};
 
-/// Upper bounds in seconds for every histogram whose unit is `s`: from one HTTP call to the longest build. The
-/// SDK's own are shaped for milliseconds.
+/// Upper bounds in seconds for a histogram of durations, from one HTTP call to the longest build: give them to
+/// `with_boundaries`, since the SDK's own are shaped for milliseconds. (A view would overrule what an instrument asks for.)
 pub const DURATION_BUCKETS: [f64; 15] =
     [0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0];
 
@@ -33,15 +33,12 @@ impl Metrics {
             .scope_info_enabled(false)
             .build()
             .map_err(MetricsError)?;
-        let provider = SdkMeterProvider::builder()
-            .with_resource(resource)
-            .with_reader(exporter)
-            .with_view(durations_in_seconds)
-            .build();
+        let provider = SdkMeterProvider::builder().with_resource(resource).with_reader(exporter).build();
         Ok(Self { registry, provider })
     }
 
-    /// Where instruments are made. A histogram of durations has the unit `s`.
+    /// Where instruments are made. A histogram of durations has the unit `s` and its own boundaries, such as
+    /// [`DURATION_BUCKETS`].
     pub fn meter(&self) -> Meter {
         self.provider.meter("harvest")
     }
@@ -53,15 +50,6 @@ impl Metrics {
             String::new()
         })
     }
-}
-
-fn durations_in_seconds(instrument: &Instrument) -> Option<Stream> {
-    if instrument.kind() != InstrumentKind::Histogram || instrument.unit() != "s" {
-        return None;
-    }
-    let buckets =
-        Aggregation::ExplicitBucketHistogram { boundaries: DURATION_BUCKETS.to_vec(), record_min_max: false };
-    Stream::builder().with_aggregation(buckets).build().ok()
 }
 
 #[cfg(test)]

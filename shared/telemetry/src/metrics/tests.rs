@@ -10,7 +10,8 @@ fn metrics() -> Metrics {
 #[test]
 fn durations_are_counted_in_buckets_of_seconds() {
     let metrics = metrics();
-    let stage = metrics.meter().f64_histogram("harvest.stage.duration").with_unit("s").build();
+    let durations = metrics.meter().f64_histogram("harvest.stage.duration").with_unit("s");
+    let stage = durations.with_boundaries(DURATION_BUCKETS.to_vec()).build();
     stage.record(70.0, &[KeyValue::new("stage", "install")]);
     let text = metrics.render();
     for line in [
@@ -24,12 +25,17 @@ fn durations_are_counted_in_buckets_of_seconds() {
 }
 
 #[test]
-fn a_histogram_in_another_unit_keeps_its_own_buckets() {
+fn every_histogram_keeps_its_own_buckets() {
     let metrics = metrics();
     let meter = metrics.meter();
     let sizes = meter.u64_histogram("harvest.body").with_unit("By").with_boundaries(vec![1024.0]).build();
     sizes.record(10, &[]);
-    assert!(metrics.render().contains(r#"harvest_body_bytes_bucket{le="1024"} 1"#), "{}", metrics.render());
+    let starts = meter.f64_histogram("harvest.start").with_unit("s").with_boundaries(vec![0.3]).build();
+    starts.record(0.2, &[]);
+    let text = metrics.render();
+    for line in [r#"harvest_body_bytes_bucket{le="1024"} 1"#, r#"harvest_start_seconds_bucket{le="0.3"} 1"#] {
+        assert!(text.lines().any(|got| got == line), "no {line} in\n{text}");
+    }
 }
 
 #[test]
