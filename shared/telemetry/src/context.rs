@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use opentelemetry::Context;
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
-use opentelemetry::trace::{TraceContextExt, TraceId};
+use opentelemetry::trace::{SpanContext, TraceContextExt, TraceId};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use tracing::Span;
 use tracing_opentelemetry::{OpenTelemetrySpanExt, SetParentError};
@@ -75,11 +75,7 @@ pub fn set_parent(span: &Span, carrier: &Carrier) -> Adoption {
     if !context.span().span_context().is_valid() {
         return Adoption::NoContext;
     }
-    match span.set_parent(context) {
-        Ok(()) => Adoption::Adopted,
-        Err(SetParentError::AlreadyStarted) => Adoption::AlreadyStarted,
-        Err(_) => Adoption::NotTraced,
-    }
+    adopt(span, context)
 }
 
 /// Links `span` to the carried context; without a valid one nothing happens.
@@ -87,6 +83,29 @@ pub fn add_link(span: &Span, carrier: &Carrier) {
     let linked = extract(carrier).span().span_context().clone();
     if linked.is_valid() {
         span.add_link(linked);
+    }
+}
+
+/// Has `span`, and everything below it, exported nowhere, though log lines within keep the id of the current trace: for what
+/// is repeated for as long as something else lasts. Call it right after the span is made.
+pub fn keep_unexported(span: &Span) -> Adoption {
+    let context = Context::current();
+    let around = context.span().span_context().clone();
+    if !around.is_valid() {
+        return Adoption::NoContext;
+    }
+    // Whoever samples by the parent leaves out what is below one that is not sampled.
+    let flags = around.trace_flags().with_sampled(false);
+    let unsampled =
+        SpanContext::new(around.trace_id(), around.span_id(), flags, true, around.trace_state().clone());
+    adopt(span, Context::new().with_remote_span_context(unsampled))
+}
+
+fn adopt(span: &Span, parent: Context) -> Adoption {
+    match span.set_parent(parent) {
+        Ok(()) => Adoption::Adopted,
+        Err(SetParentError::AlreadyStarted) => Adoption::AlreadyStarted,
+        Err(_) => Adoption::NotTraced,
     }
 }
 

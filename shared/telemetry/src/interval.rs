@@ -1,12 +1,12 @@
-//! Spans for what happened while nobody was looking: the time a message waited in a queue. They are made after
-//! the fact, with their own start and end, as children of the context that the message carried.
+//! Spans for what is over by the time it is known whether it is worth telling: the time a message waited in a queue. They are
+//! made after the fact, with their own start and end, as children of a context that was kept.
 
 use std::borrow::Cow;
 use std::time::SystemTime;
 
 use chrono::{DateTime, Utc};
 use opentelemetry::KeyValue;
-use opentelemetry::trace::{Span, SpanBuilder, SpanKind, TraceContextExt, Tracer};
+use opentelemetry::trace::{Span, SpanBuilder, SpanKind, Status, TraceContextExt, Tracer};
 use opentelemetry_sdk::trace::SdkTracer;
 use tracing::{Subscriber, dispatcher};
 use tracing_subscriber::layer::Layer;
@@ -22,8 +22,19 @@ pub struct Interval {
     pub start: DateTime<Utc>,
     /// When it ended, by ours. Clocks differ: an end before the start becomes the start.
     pub end: DateTime<Utc>,
+    /// How it ended.
+    pub ended: IntervalEnd,
     /// What else is to be known of it.
     pub attributes: Vec<KeyValue>,
+}
+
+/// How an interval ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IntervalEnd {
+    /// As it should, or nobody knows.
+    Passed,
+    /// Badly: the span's status is an error.
+    Failed,
 }
 
 /// Records `interval` as a child of the carried context, through the current subscriber. Without telemetry, or
@@ -40,7 +51,12 @@ pub fn record_interval(parent: &Carrier, interval: Interval) {
         .with_attributes(interval.attributes);
     dispatcher::get_default(|dispatch| {
         if let Some(IntervalTracer(tracer)) = dispatch.downcast_ref::<IntervalTracer>() {
-            tracer.build_with_context(builder.clone(), &context).end_with_timestamp(end.into());
+            let mut span = tracer.build_with_context(builder.clone(), &context);
+            match interval.ended {
+                IntervalEnd::Passed => {}
+                IntervalEnd::Failed => span.set_status(Status::error("")),
+            }
+            span.end_with_timestamp(end.into());
         }
     });
 }

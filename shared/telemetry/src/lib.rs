@@ -19,10 +19,10 @@ pub mod testing;
 mod traces;
 
 pub use context::{
-    Adoption, Carrier, add_link, carrier_of, current_trace_id, extract, inject, set_parent, trace_id_of,
-    traceparent_of,
+    Adoption, Carrier, add_link, carrier_of, current_trace_id, extract, inject, keep_unexported, set_parent,
+    trace_id_of, traceparent_of,
 };
-pub use interval::{Interval, record_interval};
+pub use interval::{Interval, IntervalEnd, record_interval};
 pub use metrics::{DURATION_BUCKETS, Metrics, MetricsError};
 pub use resource::ServiceIdentity;
 pub use settings::{LogFormat, Otlp, OtlpProtocol, SettingsError, TelemetrySettings, TracesExport};

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use chrono::{TimeDelta, Utc};
 use telemetry::testing::{CapturedLogs, CollectedSpan, Collector, Outcome, SpanKind};
 use telemetry::{
-    Adoption, Carrier, Flush, Interval, LogFormat, Otlp, OtlpProtocol, ServiceIdentity, Telemetry,
-    TelemetryError, TelemetrySettings, TracesExport, add_link, carrier_of, current_trace_id, record_interval,
-    set_parent, traceparent_of,
+    Adoption, Carrier, Flush, Interval, IntervalEnd, LogFormat, Otlp, OtlpProtocol, ServiceIdentity,
+    Telemetry, TelemetryError, TelemetrySettings, TracesExport, add_link, carrier_of, current_trace_id,
+    record_interval, set_parent, traceparent_of,
 };
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -50,6 +50,7 @@ async fn one_job() {
         name: "queue wait".into(),
         start: now - TimeDelta::seconds(30),
         end: now,
+        ended: IntervalEnd::Passed,
         attributes: vec![telemetry::opentelemetry::KeyValue::new("attempt", 1)],
     };
     let skewed =
