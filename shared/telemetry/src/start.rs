@@ -28,8 +28,8 @@ const FLUSH_PATIENCE: Duration = Duration::from_secs(5);
 /// The name of our tracer: the instrumentation scope on every span.
 const SCOPE: &str = "harvest";
 /// Crates that speak of their own plumbing, the exporter's among them: following the export of spans with
-/// spans would never end.
-const PLUMBING: [&str; 7] = ["h2", "hyper", "tonic", "tower", "reqwest", "rustls", "opentelemetry"];
+/// spans would never end. (lapin calls a connection that was closed on purpose an error.)
+const PLUMBING: [&str; 8] = ["h2", "hyper", "tonic", "tower", "reqwest", "rustls", "lapin", "opentelemetry"];
 
 /// Running telemetry. Keep it until the end of main and call [`shutdown`](Self::shutdown).
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! One flat JSON object per line. The names of the line itself come first and are never overwritten: a field
+//! One flat JSON object per line, its names in alphabetical order. Those of the line itself are never overwritten: a field
 //! that has one of them is written as `field.<name>`.
 
 use chrono::SecondsFormat;
