@@ -2,3 +2,4 @@
 
 mod outcomes;
 mod scene;
+mod secrets;

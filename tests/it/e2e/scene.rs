@@ -232,6 +232,15 @@ impl Session<'_> {
         executed.result.trim().to_owned()
     }
 
+    /// The same, to a command that is given an environment.
+    pub(crate) async fn says_given<const N: usize>(&self, command: &str, given: [(&str, String); N]) -> String {
+        let envs = given.map(|(name, value)| (name.to_owned(), SecretString::from(value))).into();
+        let execute = daytona::Execute { envs, ..daytona::Execute::new(command, SOON) };
+        let executed = self.toolbox.execute(&execute).await.unwrap();
+        assert_eq!(executed.exit_code, 0, "{command}: {}", executed.result);
+        executed.result.trim().to_owned()
+    }
+
     pub(crate) async fn end(self) {
         let deadline = tokio::time::Instant::now() + SOON;
         self.client.delete_and_confirm(&self.sandbox.id, deadline).await.unwrap();
