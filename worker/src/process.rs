@@ -3,9 +3,10 @@
 //! While a sandbox exists its lease is held, and on every way out it is released: nothing here returns past a lease.
 
 use chrono::{DateTime, Utc};
-use daytona::{CaptureLimits, Snapshot};
+use daytona::Snapshot;
 use job::{
     BuildMode, Completeness, Failure, FailureKind, Manifest, Outcome, PrebuildName, PrebuildRecord, Stage,
+    TargetState,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -146,9 +147,9 @@ async fn captured(
         return Ok(Captured::CommitGone);
     }
     lease.confirm(Stage::Capture).await?;
-    let limits = CaptureLimits { total: attempt.job.settings.timeouts.capture, ..CaptureLimits::default() };
+    let within = attempt.job.settings.timeouts.capture;
     let snapshot =
-        attempt.stage(Stage::Capture, interrupts, capture::run(client, lease, &name, limits)).await?;
+        attempt.stage(Stage::Capture, interrupts, capture::run(client, lease, &name, within)).await?;
     Ok(Captured::Snapshot { name, snapshot: Box::new(snapshot) })
 }
 
@@ -173,12 +174,15 @@ async fn verified_and_promoted(
     let inside = lease.lost().clone();
     let interrupts = Interrupts { leaving, lease_lost: &inside };
     let promoted = async {
+        if let Some(prebuild) = promoted_by_another(parts, attempt, name).await? {
+            return Ok(Promoted::ByAnother(prebuild));
+        }
         let checked = verify::run(parts, attempt, &lease, wanted, name);
         let manifest = attempt.stage(Stage::Verify, interrupts, checked).await?;
         let prebuild = record(&manifest, snapshot, cold_start);
         let promoted = promote::run(attempt, &parts.register, &prebuild, attempt.job.settings.keep);
         let state = attempt.stage(Stage::Promote, interrupts, promoted).await?;
-        Ok::<_, Ended>((manifest, prebuild, state))
+        Ok::<_, Ended>(Promoted::Here(Box::new((manifest, prebuild, state))))
     }
     .await;
     lease.release().await;
@@ -187,12 +191,35 @@ async fn verified_and_promoted(
     {
         verify::discard(&parts.leases.client, snapshot).await;
     }
-    let (manifest, prebuild, state) = promoted?;
+    let (manifest, prebuild, state) = match promoted? {
+        Promoted::Here(promoted) => *promoted,
+        Promoted::ByAnother(prebuild) => return Ok(Outcome::Unchanged(prebuild)),
+    };
     promote::collect(&parts.leases.client, &attempt.sandbox_name(), &state, parts.limits.in_use_for).await;
     Ok(match manifest.build_failure {
         Some(failure) => Outcome::Partial { prebuild, failure },
         None => Outcome::Built(prebuild),
     })
+}
+
+/// Who promoted a captured snapshot.
+enum Promoted {
+    /// This attempt.
+    Here(Box<(Manifest, PrebuildRecord, TargetState)>),
+    /// Another one.
+    ByAnother(PrebuildRecord),
+}
+
+/// Between the build's lease and the verification's the name is free, and who takes it then goes on with this very
+/// snapshot. What sessions are given already is not judged again: a failure would delete it.
+async fn promoted_by_another(
+    parts: &Parts,
+    attempt: &Attempt,
+    name: &PrebuildName,
+) -> Result<Option<PrebuildRecord>, Ended> {
+    parts.caught_up().await?;
+    let state = parts.register.get(&attempt.job.target);
+    Ok(state.and_then(|state| state.prebuilds().find(|prebuild| prebuild.name == *name).cloned()))
 }
 
 fn record(manifest: &Manifest, snapshot: &Snapshot, cold_start: std::time::Duration) -> PrebuildRecord {
