@@ -1,5 +1,10 @@
 //! Whole fleets of real programs on a real RabbitMQ, a real git host and sandboxd. Each test has a fleet of its own.
 
+mod crashes;
+mod leases;
+mod messages;
 mod outcomes;
+mod retries;
 mod scene;
 mod secrets;
+mod steps;

@@ -13,8 +13,9 @@ use fleet_tests::git_server::GitServer;
 use fleet_tests::guard;
 use fleet_tests::rabbit::shared_node;
 use job::{
-    AttemptEnd, CheckoutSettings, CloneSettings, Commands, Envelope, FleetName, JOB_VERSION, Job, JobId, LedgerEntry, LedgerEvent,
-    PrebuildRecord, Reason, Settings, Target, TargetState, Timeouts, ToolchainSettings,
+    AttemptEnd, CheckoutSettings, CloneSettings, Commands, Envelope, FleetName, JOB_VERSION, Job, JobId,
+    LedgerEntry, LedgerEvent, PrebuildRecord, Reason, Settings, Target, TargetState, Timeouts,
+    ToolchainSettings,
 };
 use secrecy::SecretString;
 use tempfile::TempDir;
@@ -55,9 +56,11 @@ impl Scene {
         let mut plan = FleetPlan::new(&name, amqp_url, directory.path());
         plan.sandboxd_flags.push("--faults".into());
         change(&mut plan);
-        let delays = plan.retry_delays.iter().map(|delay| humantime::parse_duration(delay).unwrap()).collect();
+        let delays =
+            plan.retry_delays.iter().map(|delay| humantime::parse_duration(delay).unwrap()).collect();
         let fleet = Fleet::start(plan).await.unwrap();
-        let settings = broker::BrokerSettings::new(SecretString::from(amqp_url), name.parse().unwrap(), delays);
+        let settings =
+            broker::BrokerSettings::new(SecretString::from(amqp_url), name.parse().unwrap(), delays);
         let broker = Broker::connect(settings).await.unwrap();
         let told: Arc<Mutex<Vec<LedgerEntry>>> = Arc::default();
         let mut ledger = Ledger::follow(&broker, ReadFrom::First);
@@ -145,7 +148,9 @@ impl Scene {
             let ends = self.ends_of(job.id);
             match ends.last() {
                 Some(end) if end.is_last() => Ok(end.clone()),
-                Some(end) => Err(format!("{} attempts, the last {} -> {}", ends.len(), end.outcome, end.decision)),
+                Some(end) => {
+                    Err(format!("{} attempts, the last {} -> {}", ends.len(), end.outcome, end.decision))
+                }
                 None => Err(format!("no attempt ended; the ledger: {}", self.story())),
             }
         })
@@ -164,7 +169,8 @@ impl Scene {
         self.told.lock().unwrap().clone()
     }
 
-    fn story(&self) -> String {
+    /// The last things the ledger tells, for messages about failures.
+    pub(crate) fn story(&self) -> String {
         let told = self.told.lock().unwrap();
         told.iter().rev().take(5).map(|entry| format!("{:?}", entry.event)).collect::<Vec<_>>().join("; ")
     }
@@ -191,7 +197,13 @@ impl Scene {
     /// Prebuilds that exist now.
     pub(crate) async fn prebuilds(&self) -> Vec<String> {
         let prefix = format!("hv.{}.", self.fleet.name());
-        self.daytona.list_snapshots(&prefix).await.unwrap().into_iter().map(|snapshot| snapshot.name).collect()
+        self.daytona
+            .list_snapshots(&prefix)
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|snapshot| snapshot.name)
+            .collect()
     }
 
     /// Fails if a sandbox stays.
@@ -207,7 +219,8 @@ impl Scene {
     pub(crate) async fn session(&self, prebuild: &PrebuildRecord) -> Session<'_> {
         let name = format!("session-{}", uuid::Uuid::new_v4().simple());
         let wish = NewSandbox::new(name, &prebuild.snapshot_id);
-        let daytona::CreateOutcome::Created(sandbox) = self.daytona.create_sandbox(&wish).await.unwrap() else {
+        let daytona::CreateOutcome::Created(sandbox) = self.daytona.create_sandbox(&wish).await.unwrap()
+        else {
             panic!("no session from {}", prebuild.name);
         };
         let deadline = tokio::time::Instant::now() + SOON;
