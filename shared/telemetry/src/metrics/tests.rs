@@ -10,7 +10,8 @@ fn metrics() -> Metrics {
 #[test]
 fn durations_are_counted_in_buckets_of_seconds() {
     let metrics = metrics();
-    let durations = metrics.meter().f64_histogram("harvest.stage.duration").with_unit("s");
+    let meter = metrics.meter();
+    let durations = meter.f64_histogram("harvest.stage.duration").with_unit("s");
     let stage = durations.with_boundaries(DURATION_BUCKETS.to_vec()).build();
     stage.record(70.0, &[KeyValue::new("stage", "install")]);
     let text = metrics.render();
