@@ -60,7 +60,6 @@ async fn handle(parts: &Parts, slot: usize, delivery: Delivery, leaving: &Cancel
     .await;
 }
 
-/// A panic of ours fails the attempt, not the worker.
 async fn run_attempt(
     parts: &Parts,
     delivery: &Delivery,
@@ -80,7 +79,12 @@ async fn run_attempt(
             ),
         ));
     }
-    let processed = AssertUnwindSafe(Box::pin(process(parts, attempt, leaving))).catch_unwind().await;
+    guarded(process(parts, attempt, leaving)).await
+}
+
+/// A panic of ours fails the attempt, not the worker.
+async fn guarded(processing: impl Future<Output = Outcome>) -> Outcome {
+    let processed = AssertUnwindSafe(Box::pin(processing)).catch_unwind().await;
     processed.unwrap_or_else(|_panic| {
         tracing::error!("an attempt panicked; the panic's own line stands above");
         Outcome::Failed(Failure::new(
@@ -155,4 +159,16 @@ fn waited(parts: &Parts, envelope: &job::Envelope) -> Interval {
     let name = if envelope.history.is_empty() { "queue wait" } else { "retry wait" };
     let attributes = vec![KeyValue::new("attempt", i64::from(envelope.attempt))];
     Interval { name: name.into(), start: envelope.enqueued, end: now, ended: IntervalEnd::Passed, attributes }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_fails_the_attempt_and_not_the_worker() {
+        let outcome = guarded(async { panic!("a bug, on purpose") }).await;
+        assert_eq!(outcome.failure().map(|failure| failure.id), Some(FailureKind::Internal));
+        assert_eq!(guarded(async { Outcome::Paused }).await, Outcome::Paused);
+    }
 }
