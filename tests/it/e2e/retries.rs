@@ -240,6 +240,29 @@ async fn a_sandbox_that_does_not_start_is_removed_and_the_job_tried_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_two_attempts_cannot_start_is_built_anew() {
+    let scene = Scene::with(|plan| plan.worker_lines = "[prebuilds]\nin_use = \"0s\"\n".into()).await;
+    let _worker = scene.fleet.worker().await.unwrap();
+    // Of each attempt's two sandboxes the second is the one from the new snapshot. A rule does not see what one before
+    // it has answered.
+    let error = json!({ "kind": "start_error", "reason": "Timeout while starting" });
+    let fault = |skip| json!({ "match": { "method": "POST", "path_pattern": CREATE }, "skip": skip, "action": error });
+    scene.fleet.plant_fault(&fault(1)).await.unwrap();
+    let ends = attempts_under(&scene, "acme/unstartable", &fault(2)).await;
+    let told: Vec<_> = ends.iter().map(|end| (end.number, end.outcome, failure_of(end))).collect();
+    let not_started = Some(FailureKind::VerifyStart);
+    let expected = [
+        (1, OutcomeWord::Failed, not_started),
+        (2, OutcomeWord::Failed, not_started),
+        (3, OutcomeWord::Built, None),
+    ];
+    assert_eq!(told, expected);
+    assert_eq!(scene.captures().await, 2, "the second attempt takes up what the first has captured");
+    let target = "acme/unstartable@main".parse().unwrap();
+    assert_eq!(scene.prebuilds().await, [scene.promoted(&target).await.name.to_string()]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_replayed_dead_letter_is_tried_again_and_closed_once_the_repository_is_mended() {
     let scene = Scene::start().await;
     let (target, _) = scene.small("acme/mended").await;
