@@ -3,8 +3,10 @@
 mod crashes;
 mod leases;
 mod messages;
+mod invariants;
 mod outcomes;
 mod retries;
 mod scene;
 mod secrets;
 mod steps;
+mod traces;
