@@ -176,7 +176,7 @@ async fn verified_and_promoted(
     let interrupts = Interrupts { leaving, lease_lost: &inside };
     let promoted = async {
         if let Some(prebuild) = promoted_by_another(parts, attempt, name).await? {
-            return Ok(Promoted::ByAnother(prebuild));
+            return Ok(Promoted::ByAnother(Box::new(prebuild)));
         }
         let checked = verify::run(parts, attempt, &lease, wanted, name);
         let manifest = attempt.stage(Stage::Verify, interrupts, checked).await?;
@@ -194,7 +194,7 @@ async fn verified_and_promoted(
     }
     let (manifest, prebuild, state) = match promoted? {
         Promoted::Here(promoted) => *promoted,
-        Promoted::ByAnother(prebuild) => return Ok(Outcome::Unchanged(prebuild)),
+        Promoted::ByAnother(prebuild) => return Ok(Outcome::Unchanged(*prebuild)),
     };
     promote::collect(&parts.leases.client, &attempt.sandbox_name(), &state, parts.limits.in_use_for).await;
     Ok(match manifest.build_failure {
@@ -208,7 +208,7 @@ enum Promoted {
     /// This attempt.
     Here(Box<(Manifest, PrebuildRecord, TargetState)>),
     /// Another one.
-    ByAnother(PrebuildRecord),
+    ByAnother(Box<PrebuildRecord>),
 }
 
 /// Between the build's lease and the verification's the name is free, and who takes it then goes on with this very
