@@ -100,13 +100,13 @@ impl Run {
         let recorder =
             Recorder { http: reqwest::Client::new(), server: server.clone(), answered: Arc::default() };
         let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let recorded = format!("http://{}/api", listener.local_addr()?);
+        let proxied = format!("http://{}/api", listener.local_addr()?);
         let proxy = axum::Router::new().fallback(record).with_state(recorder.clone());
         let stop = shutdown.clone();
         tokio::spawn(
             axum::serve(listener, proxy).with_graceful_shutdown(stop.cancelled_owned()).into_future(),
         );
-        Ok(Self { server, recorded, recorder, repository, shutdown, serving, _folder: folder })
+        Ok(Self { server, recorded: proxied, recorder, repository, shutdown, serving, _folder: folder })
     }
 
     /// Runs an SDK script against the recording proxy.

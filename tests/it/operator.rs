@@ -27,7 +27,7 @@ use settings::{Environment, OperatorSettings};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 const RETRY: Duration = Duration::from_millis(200);
 
 #[derive(Clone, Default)]
@@ -104,7 +104,7 @@ impl Scene {
     fn repositories(&self, clone_url: &str, names: &[&str]) {
         let mut text = format!("[defaults]\nclone_url = \"{clone_url}\"\n");
         for name in names {
-            text += &format!("[[repository]]\nname = \"{name}\"\n");
+            text.extend(["[[repository]]\nname = \"", name, "\"\n"]);
         }
         std::fs::write(self.folder.path().join("fleet.toml"), text).unwrap();
     }

@@ -46,9 +46,9 @@ impl Fleet {
     }
 
     fn repositories(&self, names: &[&str]) {
-        self.write(
-            &names.iter().map(|name| format!("[[repository]]\nname = \"{name}\"\n")).collect::<String>(),
-        );
+        let entries: Vec<String> =
+            names.iter().map(|name| format!("[[repository]]\nname = \"{name}\"\n")).collect();
+        self.write(&entries.concat());
     }
 
     fn start(&self, arguments: &[&str]) -> FleetProcess {

@@ -14,7 +14,7 @@ use crate::git_server::GitServer;
 use crate::processes::{FleetProcess, Program};
 
 /// How long a program may take to say that it is ready.
-const READY: Duration = Duration::from_secs(60);
+const READY: Duration = Duration::from_mins(1);
 
 /// What a fleet is started with.
 #[derive(Debug, Clone)]

@@ -100,7 +100,11 @@ async fn two_workers_in_one_process_share_the_work_and_leave_alone() {
     let (shutdown, running) = workers.remove(0);
     shutdown.drain();
     tokio::time::timeout(SOON, running).await.unwrap().unwrap().unwrap();
-    assert_eq!(scene.bring_up_to_date(&targets[0]).await.outcome, OutcomeWord::Unchanged, "the other goes on");
+    assert_eq!(
+        scene.bring_up_to_date(&targets[0]).await.outcome,
+        OutcomeWord::Unchanged,
+        "the other goes on"
+    );
     let (shutdown, running) = workers.remove(0);
     shutdown.drain();
     tokio::time::timeout(SOON, running).await.unwrap().unwrap().unwrap();

@@ -40,10 +40,10 @@ impl Scene {
         let labels: BTreeMap<String, String> =
             labels.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
         let wish = NewSandbox { labels, ..NewSandbox::new(name, "harvest-snapshot") };
-        match self.daytona.create_sandbox(&wish).await.unwrap() {
-            CreateOutcome::Created(sandbox) => *sandbox,
-            other => panic!("{name}: {other:?}"),
-        }
+        let CreateOutcome::Created(sandbox) = self.daytona.create_sandbox(&wish).await.unwrap() else {
+            panic!("{name} was not created");
+        };
+        *sandbox
     }
 
     async fn is_there(&self, sandbox: &Sandbox) -> bool {
@@ -170,10 +170,8 @@ async fn a_sandbox_deleted_under_its_worker_is_built_anew() {
     scene.let_go(&again).await;
     let end = scene.end_where(&job, "built", |end| end.outcome == OutcomeWord::Built).await;
     let ends = scene.ends_of(job.id);
-    let lost = match ends[0].outcome {
-        OutcomeWord::LeaseLost => true,
-        _ => ends[0].failure.as_ref().is_some_and(|failure| failure.id == FailureKind::SandboxLost),
-    };
+    let lost = ends[0].outcome == OutcomeWord::LeaseLost
+        || ends[0].failure.as_ref().is_some_and(|failure| failure.id == FailureKind::SandboxLost);
     assert!(lost && end.decision == "ack", "{}", shortly(&ends));
     assert_eq!(scene.captures().await, 1);
     scene.queues_are_empty().await;

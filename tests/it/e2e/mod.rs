@@ -1,9 +1,9 @@
 //! Whole fleets of real programs on a real RabbitMQ, a real git host and sandboxd. Each test has a fleet of its own.
 
 mod crashes;
+mod invariants;
 mod leases;
 mod messages;
-mod invariants;
 mod outcomes;
 mod retries;
 mod scene;

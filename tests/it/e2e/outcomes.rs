@@ -57,7 +57,8 @@ async fn sessions_get_the_pinned_node_in_plain_and_login_shells() {
     let session = scene.session(&scene.promoted(&target).await).await;
     assert_eq!(session.says("node --version").await, "v18.20.8");
     assert_eq!(session.says("bash -lc 'node --version' </dev/null").await, "v18.20.8");
-    let (plain, login) = (session.says("npm --version").await, session.says("bash -lc 'npm --version' </dev/null").await);
+    let (plain, login) =
+        (session.says("npm --version").await, session.says("bash -lc 'npm --version' </dev/null").await);
     assert_eq!(plain, login);
     session.end().await;
 }
@@ -97,7 +98,11 @@ async fn what_is_broken_for_good_is_dead_lettered_at_its_first_attempt_and_not_t
     let (target, _) = scene.repository("acme/broken", Sample::BrokenLockfile).await;
     let _worker = scene.fleet.worker().await.unwrap();
     let end = scene.bring_up_to_date(&target).await;
-    assert_eq!((end.outcome, end.number, end.decision.as_str()), (OutcomeWord::Failed, 1, "dead_letter"), "{end:?}");
+    assert_eq!(
+        (end.outcome, end.number, end.decision.as_str()),
+        (OutcomeWord::Failed, 1, "dead_letter"),
+        "{end:?}"
+    );
     let depths = scene.broker.queue_depths().await.unwrap();
     assert_eq!(depths.dead, 1);
 
@@ -109,6 +114,9 @@ async fn what_is_broken_for_good_is_dead_lettered_at_its_first_attempt_and_not_t
     scene.publish(&forced).await;
     assert_eq!(scene.last_end(&forced).await.outcome, OutcomeWord::Failed);
     assert_eq!(scene.broker.queue_depths().await.unwrap().dead, 1, "one open dead letter for one failure");
-    assert_eq!(scene.state(&target).await.open_dead_letters.values().map(|open| open.count).collect::<Vec<_>>(), [2]);
+    assert_eq!(
+        scene.state(&target).await.open_dead_letters.values().map(|open| open.count).collect::<Vec<_>>(),
+        [2]
+    );
     scene.nothing_leaks().await;
 }

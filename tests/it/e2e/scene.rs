@@ -24,7 +24,7 @@ use tokio_util::task::AbortOnDropHandle;
 /// How long a build of a sample may take on a busy machine.
 pub(crate) const BUILD: Duration = Duration::from_mins(4);
 /// How long anything else may take.
-pub(crate) const SOON: Duration = Duration::from_secs(60);
+pub(crate) const SOON: Duration = Duration::from_mins(1);
 
 pub(crate) struct Scene {
     pub(crate) fleet: Fleet,
@@ -246,7 +246,11 @@ impl Session<'_> {
     }
 
     /// The same, to a command that is given an environment.
-    pub(crate) async fn says_given<const N: usize>(&self, command: &str, given: [(&str, String); N]) -> String {
+    pub(crate) async fn says_given<const N: usize>(
+        &self,
+        command: &str,
+        given: [(&str, String); N],
+    ) -> String {
         let envs = given.map(|(name, value)| (name.to_owned(), SecretString::from(value))).into();
         let execute = daytona::Execute { envs, ..daytona::Execute::new(command, SOON) };
         let executed = self.toolbox.execute(&execute).await.unwrap();

@@ -178,12 +178,12 @@ async fn told_by_harvestctl(scene: &Scene, letter: &str) -> String {
         &["dead-letters", "show", letter],
         &["dead-letters", "show", letter, "--json"],
     ];
-    let mut told = String::new();
+    let mut told = Vec::new();
     for arguments in asked {
         let answer = scene.fleet.ask(arguments, SOON).await.unwrap();
-        told += &format!("{arguments:?}: {}{}", answer.stdout, answer.stderr);
+        told.extend([answer.stdout, answer.stderr]);
     }
-    told
+    told.concat()
 }
 
 fn nothing_in(secrets: &[PlantedSecret], what: &str, text: &str) {

@@ -141,9 +141,9 @@ impl Scene {
     pub(crate) async fn no_op(&self, job: &Job) -> NoOp {
         eventually(SOON, &format!("job {} changes nothing", job.id), async || {
             let told = self.told();
-            let mut no_ops = told.iter().filter_map(|entry| match &entry.event {
-                LedgerEvent::NoOps { jobs } => jobs.iter().find(|no_op| no_op.job == job.id),
-                _ => None,
+            let mut no_ops = told.iter().filter_map(|entry| {
+                let LedgerEvent::NoOps { jobs } = &entry.event else { return None };
+                jobs.iter().find(|no_op| no_op.job == job.id)
             });
             no_ops.next().cloned().ok_or_else(|| self.story())
         })
