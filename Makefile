@@ -13,7 +13,7 @@ demo: prerequisites ## Start a whole fleet, prebuild sample repositories, show w
 	cargo run --quiet --locked --package fleet-tests --bin demo
 
 .PHONY: up
-up: prerequisites ## The demo's fleet, kept running, with the console
+up: prerequisites ## The demo's fleet, kept running until Ctrl-C
 	cargo build --workspace --bins --locked
 	cargo run --quiet --locked --package fleet-tests --bin demo -- --keep
 
@@ -33,10 +33,6 @@ lint: prerequisites $(CARGO_DENY) ## Formatting, lints, docs, licences, architec
 	$(CARGO_DENY) --all-features --locked check bans licenses sources
 	scripts/check-architecture
 	scripts/check-scripts
-
-.PHONY: bench
-bench: prerequisites ## Measure against the aims, as ratios within one run
-	cargo run --release --locked --package fleet-tests --bin bench
 
 .PHONY: fmt
 fmt: ## Format the sources
