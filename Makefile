@@ -42,5 +42,6 @@ fmt: ## Format the sources
 prerequisites:
 	@scripts/install-prerequisites
 
+# Unoptimised: it is built more often than its seconds of work are worth.
 $(CARGO_DENY):
-	cargo install --locked --quiet --root .tools --version $(CARGO_DENY_VERSION) cargo-deny
+	cargo install --locked --quiet --debug --root .tools --version $(CARGO_DENY_VERSION) cargo-deny
