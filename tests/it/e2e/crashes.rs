@@ -6,7 +6,6 @@ use std::time::Duration;
 use fleet_tests::eventually;
 use fleet_tests::rabbit::RabbitNode;
 use job::{AttemptEnd, LedgerEvent, OutcomeWord, Stage};
-use serde_json::json;
 
 use super::scene::{BUILD, SOON, Scene};
 use super::steps::{HELD, shortly};
@@ -53,26 +52,11 @@ async fn a_worker_killed_in_mid_build_is_replaced_once_its_lease_is_stale() {
 async fn what_a_killed_worker_captured_is_verified_and_promoted_and_not_built_again() {
     let scene = Scene::start().await;
     let (target, commit) = scene.small("acme/captured").await;
-    // The second sandbox of an attempt is the one that verifies: its create does not come through while the worker lives.
-    let delay = json!({ "kind": "delay", "milliseconds": 600_000 });
-    let fault =
-        json!({ "match": { "method": "POST", "path_pattern": "/api/sandbox" }, "skip": 1, "action": delay });
-    scene.fleet.plant_fault(&fault).await.unwrap();
+    scene.delay_verification(Duration::from_mins(10)).await;
     let mut first = scene.fleet.worker().await.unwrap();
     let job = scene.job_building(&target, "true");
     scene.publish(&job).await;
-    eventually(BUILD, "captured, the build's sandbox gone, the verification's asked for", async || {
-        let told = scene.fleet.requests().await.map_err(|error| error.to_string())?;
-        let asked = told["requests"]["POST /api/sandbox"].as_u64().unwrap_or(0);
-        let left = scene.sandboxes().await.len();
-        if asked == 2 && left == 0 {
-            Ok(())
-        } else {
-            Err(format!("{asked} creates, {left} sandboxes; {}", scene.story()))
-        }
-    })
-    .await;
-    assert_eq!(scene.captures().await, 1);
+    scene.until_verification_waits().await;
     first.kill9().unwrap();
 
     let _second = scene.fleet.worker().await.unwrap();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use chrono::Utc;
 use daytona::{CreateOutcome, NewSandbox, Sandbox};
@@ -14,12 +15,10 @@ use job::{
     RegisterEntry, SandboxName, Target, Tick,
 };
 
-use serde_json::json;
-
 use super::scene::{BUILD, SOON, Scene};
 use super::steps::{HELD, shortly};
 
-const EVERY: std::time::Duration = std::time::Duration::from_mins(30);
+const EVERY: Duration = Duration::from_mins(30);
 const FLEET_LABEL: &str = "harvest.fleet";
 const ATTEMPT_LABEL: &str = "harvest.attempt";
 const JOB_LABEL: &str = "harvest.job";
@@ -313,24 +312,13 @@ async fn a_prebuild_that_another_attempt_promoted_is_not_judged_again() {
             .await;
     let (target, _) = scene.small("acme/judged").await;
     // The first attempt's verification starts late: in between another one takes up what the first has captured.
-    let delay = json!({ "kind": "delay", "milliseconds": 20_000 });
-    let fault =
-        json!({ "match": { "method": "POST", "path_pattern": "/api/sandbox" }, "skip": 1, "action": delay });
-    scene.fleet.plant_fault(&fault).await.unwrap();
+    scene.delay_verification(Duration::from_secs(20)).await;
     let _workers = scene.two_workers().await;
     let verify = Some(CommandSetting::Run(format!("test -e {}", good.display())));
     let job = || scene.job_with(&target, |settings| settings.commands.verify.clone_from(&verify));
     let (first, second) = (job(), job());
     scene.publish(&first).await;
-    eventually(BUILD, "captured, and the build's sandbox gone", async || {
-        let (captures, left) = (scene.captures().await, scene.sandboxes().await.len());
-        if captures == 1 && left == 0 {
-            Ok(())
-        } else {
-            Err(format!("{captures} captures, {left} sandboxes"))
-        }
-    })
-    .await;
+    scene.until_verification_waits().await;
     scene.publish(&second).await;
     assert_eq!(scene.last_end(&second).await.outcome, OutcomeWord::Built);
     assert_eq!(scene.ends_of(first.id), []);

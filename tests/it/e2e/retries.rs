@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use fleet_tests::fixtures::Sample;
 use fleet_tests::git_server::Fault;
-use job::{AttemptEnd, CommandSetting, Commands, FailureKind, Job, NextAttempt, OutcomeWord};
+use job::{AttemptEnd, CommandSetting, Commands, FailureKind, Job, NextAttempt, OutcomeWord, Scope};
 use serde_json::json;
 
 use super::scene::{SOON, Scene};
@@ -68,6 +69,28 @@ async fn a_git_host_that_comes_back_in_time_costs_an_attempt_and_no_more() {
     assert_eq!((end.outcome, end.number), (OutcomeWord::Built, 2), "{end:?}");
     scene.queues_are_empty().await;
     scene.nothing_leaks().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_cannot_be_reached_is_tried_again_and_named() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let scene =
+        Scene::with(|plan| plan.worker_lines = format!("[toolchain]\nnpm_registry = \"http://{closed}/\"\n"))
+            .await;
+    let (target, _) = scene.repository("acme/unreachable", Sample::PinnedNode).await;
+    let _worker = scene.fleet.worker().await.unwrap();
+    let job = scene.job(&target);
+    scene.publish(&job).await;
+    // npm asks several times by itself, so the first attempt is enough to wait for.
+    let end = scene.ends(job.id, 1).await.remove(0);
+    assert_eq!(
+        (end.number, end.decision.as_str(), end.next),
+        (1, "retry", Some(NextAttempt::Counted)),
+        "{end:?}"
+    );
+    let failure = end.failure.unwrap();
+    assert_eq!((failure.id, failure.scope), (FailureKind::ToolchainUnavailable, Scope::Registry));
+    assert!(failure.message.contains("toolchain.npm_registry"), "{}", failure.message);
 }
 
 /// Plants the fault, runs a job to its end, and answers its attempts.

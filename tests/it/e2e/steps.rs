@@ -2,6 +2,7 @@
 //! dead letters and counts.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use broker::DeadLetter;
 use daytona::{Execute, Sandbox, SandboxId};
@@ -10,6 +11,7 @@ use job::{
     AttemptEnd, CommandSetting, Commands, Job, JobId, LedgerEntry, LedgerEvent, NoOp, SandboxName, Settings,
     Target, TargetState,
 };
+use serde_json::json;
 
 use super::scene::{BUILD, SOON, Scene};
 
@@ -88,6 +90,29 @@ impl Scene {
     /// How many snapshots were captured so far, collected ones included: the number of builds that got to their end.
     pub(crate) async fn captures(&self) -> u64 {
         self.fleet.requests().await.unwrap()["events"]["snapshot captured"].as_u64().unwrap_or(0)
+    }
+
+    /// Makes the next attempt's verification wait: an attempt's second sandbox is the one it verifies in.
+    pub(crate) async fn delay_verification(&self, delay: Duration) {
+        let delay = json!({ "kind": "delay", "milliseconds": delay.as_millis() });
+        let create = json!({ "method": "POST", "path_pattern": "/api/sandbox" });
+        self.fleet.plant_fault(&json!({ "match": create, "skip": 1, "action": delay })).await.unwrap();
+    }
+
+    /// Waits until the fleet's first attempt has captured, has deleted its sandbox, and asks for the one to verify in.
+    pub(crate) async fn until_verification_waits(&self) {
+        eventually(BUILD, "captured, and the verification's sandbox asked for", async || {
+            let told = self.fleet.requests().await.map_err(|error| error.to_string())?;
+            let asked = told["requests"]["POST /api/sandbox"].as_u64().unwrap_or(0);
+            let left = self.sandboxes().await.len();
+            if asked == 2 && left == 0 {
+                Ok(())
+            } else {
+                Err(format!("{asked} creates, {left} sandboxes; {}", self.story()))
+            }
+        })
+        .await;
+        assert_eq!(self.captures().await, 1);
     }
 
     /// Waits until an attempt of the job has ended so.
