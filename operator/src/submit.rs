@@ -78,9 +78,8 @@ async fn publish(
     chosen: Vec<&Listed>,
     wanted: &Submit,
 ) -> Vec<SubmittedView> {
-    let queue = broker.topology().work_queue(WorkQueue::OnDemand);
     let messages: Vec<(JobMessage, Span)> =
-        chosen.into_iter().map(|listed| message(parts, &queue, listed, wanted)).collect();
+        chosen.into_iter().map(|listed| message(parts, listed, wanted)).collect();
     let publisher = broker.publisher();
     let results = publisher.publish_jobs(messages.iter().map(|(message, _)| message.clone()), PATIENCE).await;
     let mut submitted = Vec::with_capacity(messages.len());
@@ -113,9 +112,9 @@ async fn publish(
 }
 
 /// The job and the root span of its trace, which ends once it is confirmed.
-fn message(parts: &Parts, queue: &str, (target, settings): &Listed, wanted: &Submit) -> (JobMessage, Span) {
+fn message(parts: &Parts, (target, settings): &Listed, wanted: &Submit) -> (JobMessage, Span) {
     let id = JobId::on_demand();
-    let span = publish_span(queue, id, target);
+    let span = publish_span(id, target);
     let job = Job {
         version: JOB_VERSION,
         id,
@@ -130,8 +129,9 @@ fn message(parts: &Parts, queue: &str, (target, settings): &Listed, wanted: &Sub
 }
 
 /// The PRODUCER span that a job's trace begins with.
-pub(crate) fn publish_span(queue: &str, job: JobId, target: &Target) -> Span {
+pub(crate) fn publish_span(job: JobId, target: &Target) -> Span {
     use tracing::field::Empty;
+    let queue = WorkQueue::OnDemand.as_str();
     tracing::info_span!(
         parent: None,
         "publish",

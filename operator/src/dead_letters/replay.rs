@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use broker::{Broker, DeadLetter, DeadLetterDesk, Register, Replay, WorkQueue};
+use broker::{Broker, DeadLetter, DeadLetterDesk, Register, Replay};
 use chrono::Utc;
 use job::{Job, JobId, LedgerEntry, LedgerEvent, RegisterEntry, Target, TargetState};
 use lifecycle::Shutdown;
@@ -132,8 +132,7 @@ impl Replayer<'_> {
     async fn send(&mut self, letter: &DeadLetter, job: Job) -> anyhow::Result<String> {
         self.close_in_register(&job).await.context("the register could not be told")?;
         let (id, target) = (job.id, job.target.clone());
-        let queue = self.broker.topology().work_queue(WorkQueue::OnDemand);
-        let span = publish_span(&queue, id, &target);
+        let span = publish_span(id, &target);
         let parent = telemetry::set_parent(&span, &letter.envelope.trace);
         tracing::trace!(?parent, "the replay joins the trace of its job");
         let ids = [letter.id.clone()];

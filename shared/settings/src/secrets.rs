@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret, SecretString};
 use thiserror::Error;
 
@@ -116,14 +117,19 @@ impl Secrets {
             .filter(|name| is_secret(name) && !is_public(name))
             .filter_map(|name| Some((name.to_owned(), self.0.secret(name)?)))
             .collect();
-        found.extend(self.broker_password().map(|password| ("AMQP_URL".to_owned(), password)));
+        found.extend(self.broker_passwords().map(|password| ("AMQP_URL".to_owned(), password)));
         found.retain(|(_, value)| value.expose_secret().len() >= SHORTEST_SEARCHED);
         found
     }
 
-    fn broker_password(&self) -> Option<SecretString> {
-        let url = url::Url::parse(self.0.get("AMQP_URL")?).ok()?;
-        url.password().map(SecretString::from)
+    /// The password as the URL spells it, and as it is.
+    fn broker_passwords(&self) -> impl Iterator<Item = SecretString> {
+        let url = self.0.get("AMQP_URL").and_then(|url| url::Url::parse(url).ok());
+        let spelled = url.as_ref().and_then(|url| url.password()).map(ToOwned::to_owned);
+        let decoded =
+            spelled.as_deref().map(|text| percent_decode_str(text).decode_utf8_lossy().into_owned());
+        let decoded = decoded.filter(|decoded| Some(decoded) != spelled.as_ref());
+        spelled.into_iter().chain(decoded).map(SecretString::from)
     }
 }
 
@@ -135,7 +141,7 @@ mod tests {
         Secrets::new(Environment::from_pairs([
             ("GITHUB_TOKEN", "ghp_0123456789"),
             ("PRIVATE_REGISTRY", "registry-password"),
-            ("AMQP_URL", "amqp://harvest:broker-password@rabbit/"),
+            ("AMQP_URL", "amqp://harvest:broker%2Dpassword@rabbit/"),
             ("DAYTONA_API_KEY", "dtn_0123456789"),
             ("GIT_USER_NAME", "Somebody Else"),
             ("SHORT_TOKEN", "abc"),
@@ -157,7 +163,9 @@ mod tests {
     fn everything_secret_is_searched_for() {
         let found = secrets().to_search_for(["PRIVATE_REGISTRY"]);
         let values: Vec<&str> = found.iter().map(|(_, value)| value.expose_secret()).collect();
-        for value in ["ghp_0123456789", "registry-password", "broker-password", "dtn_0123456789"] {
+        for value in
+            ["ghp_0123456789", "registry-password", "broker%2Dpassword", "broker-password", "dtn_0123456789"]
+        {
             assert!(values.contains(&value), "{value}");
         }
         assert!(
