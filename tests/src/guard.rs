@@ -21,6 +21,9 @@ use crate::eventually::{NeverHappened, within};
 const WARDEN: &str = r#"
 while IFS= read -r directory; do set -- "$@" "$directory"; done
 for directory in "$@"; do
+  # A sandboxd that was killed leaves the views of its sandboxes mounted.
+  awk -v under="$directory/" 'index($2, under) == 1 { print $2 }' /proc/self/mounts | sort -r |
+    while IFS= read -r point; do umount -l -- "$point"; done
   tries=0
   until rm -rf -- "$directory" 2>/dev/null || [ "$tries" -ge 50 ]; do
     tries=$((tries + 1)); chmod -R u+rwX -- "$directory" 2>/dev/null; sleep 0.1

@@ -4,6 +4,7 @@
 //! learn of it: a worker that dies in between causes a repetition, never a loss.
 
 mod aftermath;
+mod telling;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,14 +12,24 @@ use std::time::Duration;
 use broker::{Delivery, Settled};
 use chrono::Utc;
 use job::{
-    AttemptEnd, AttemptNote, DeadLetterReason, DeadLetterStory, Decision, DeliveryFacts, Envelope, Failure,
-    LedgerEvent, NextAttempt, NoOp, Outcome, Reason, RegisterEntry, Tail, decide,
+    AttemptNote, DeadLetterReason, DeadLetterStory, Decision, DeliveryFacts, Envelope, Failure, NextAttempt,
+    Outcome, RegisterEntry, Tail, decide,
 };
 use tracing::Span;
 
-use crate::attempt::{Attempt, Found, milliseconds};
+use crate::attempt::{Attempt, Found};
 use crate::parts::Parts;
 use aftermath::{Aftermath, DeadLetterUse};
+use telling::tell;
+
+/// An attempt that has ended, and what follows from how it did.
+struct Ending<'a> {
+    attempt: &'a Attempt,
+    outcome: &'a Outcome,
+    decision: &'a Decision,
+    found: &'a Found,
+    took: Duration,
+}
 
 /// Ends the delivery of this attempt.
 pub(crate) async fn settle(
@@ -37,6 +48,7 @@ pub(crate) async fn settle(
     };
     let decision = decide(outcome, &facts, &parts.policy);
     let found = Found { failure: outcome.failure().cloned(), ..attempt.found() };
+    let ending = Ending { attempt, outcome, decision: &decision, found: &found, took };
     let aftermath = Aftermath {
         target: &attempt.job.target,
         job: attempt.job.id,
@@ -51,11 +63,11 @@ pub(crate) async fn settle(
     };
     let state = parts.register.get(&attempt.job.target);
     let dead_letter_use = aftermath.dead_letter_use(state.as_deref());
-    let settled = perform(parts, delivery, attempt, outcome, &decision, dead_letter_use, &found).await;
+    let settled = perform(parts, delivery, &ending, dead_letter_use).await;
     if settled == Settled::Done {
         remember(parts, &aftermath).await;
     }
-    tell(parts, attempt, outcome, &decision, settled, &found, took);
+    tell(parts, &ending, settled);
 }
 
 /// Writes the target's new state. The register is read anew first: this attempt's own promotion must not be undone.
@@ -82,39 +94,24 @@ async fn remember(parts: &Parts, aftermath: &Aftermath<'_>) {
 async fn perform(
     parts: &Parts,
     delivery: Delivery,
-    attempt: &Attempt,
-    outcome: &Outcome,
-    decision: &Decision,
+    ending: &Ending<'_>,
     dead_letter_use: DeadLetterUse,
-    found: &Found,
 ) -> Settled {
+    let sent = &ending.attempt.envelope;
     let now = Utc::now();
-    match decision {
+    match ending.decision {
         Decision::Ack => delivery.ack().await,
         Decision::RetryAfter { delay, next } => {
-            let envelope = next_envelope(attempt, outcome, *next, found);
+            let envelope = next_envelope(ending, *next);
             delivery.retry_after(*delay, Envelope { enqueued: now, ..envelope }).await
         }
         Decision::HandBack => {
-            let handed_back = attempt.envelope.handed_back + 1;
-            delivery.hand_back(Envelope { handed_back, enqueued: now, ..attempt.envelope.clone() }).await
+            let handed_back = sent.handed_back + 1;
+            delivery.hand_back(Envelope { handed_back, enqueued: now, ..sent.clone() }).await
         }
         Decision::DeadLetter(failure) => match dead_letter_use {
             DeadLetterUse::Queue => {
-                let story = DeadLetterStory {
-                    reason: DeadLetterReason::Failed,
-                    at: now,
-                    worker: parts.worker.clone(),
-                    job: Some(attempt.job.id),
-                    target: Some(attempt.job.target.clone()),
-                    failure: Some(Failure {
-                        log_tail: failure.log_tail.last_bytes(Tail::HEADER_BYTES),
-                        ..failure.clone()
-                    }),
-                    decode_error: None,
-                    queue: delivery.message().queue.as_str().to_owned(),
-                    trace_id: telemetry::current_trace_id(),
-                };
+                let story = story(parts, &delivery, ending.attempt, failure);
                 delivery.dead_letter(story).await
             }
             DeadLetterUse::Count => delivery.ack().await,
@@ -126,8 +123,27 @@ async fn perform(
     }
 }
 
+/// What an operator asks first of a dead letter.
+fn story(parts: &Parts, delivery: &Delivery, attempt: &Attempt, failure: &Failure) -> DeadLetterStory {
+    DeadLetterStory {
+        reason: DeadLetterReason::Failed,
+        at: Utc::now(),
+        worker: parts.worker.clone(),
+        job: Some(attempt.job.id),
+        target: Some(attempt.job.target.clone()),
+        failure: Some(Failure {
+            log_tail: failure.log_tail.last_bytes(Tail::HEADER_BYTES),
+            ..failure.clone()
+        }),
+        decode_error: None,
+        queue: delivery.message().queue.as_str().to_owned(),
+        trace_id: telemetry::current_trace_id(),
+    }
+}
+
 /// The envelope of the next try. The job's own trace stays, so that attempts are siblings in it.
-fn next_envelope(attempt: &Attempt, outcome: &Outcome, next: NextAttempt, found: &Found) -> Envelope {
+fn next_envelope(ending: &Ending<'_>, next: NextAttempt) -> Envelope {
+    let Ending { attempt, outcome, found, .. } = ending;
     let envelope = attempt.envelope.clone();
     let failure = found.failure.as_ref();
     let note = AttemptNote {
@@ -149,136 +165,5 @@ fn next_envelope(attempt: &Attempt, outcome: &Outcome, next: NextAttempt, found:
         lease_seen: found.lease_seen.clone(),
         previous_attempt_trace: telemetry::traceparent_of(&Span::current()),
         ..envelope.remember(note)
-    }
-}
-
-fn tell(
-    parts: &Parts,
-    attempt: &Attempt,
-    outcome: &Outcome,
-    decision: &Decision,
-    settled: Settled,
-    found: &Found,
-    took: Duration,
-) {
-    parts.metrics.ended(outcome, decision, took);
-    for report in &found.stages {
-        parts.metrics.stage(report.stage, report.milliseconds, &report.result);
-    }
-    let scheduled = matches!(attempt.job.reason, Reason::Scheduled { .. });
-    if outcome.word().is_no_op() && scheduled && *decision == Decision::Ack {
-        parts.story.tell_no_op(NoOp {
-            job: attempt.job.id,
-            target: attempt.job.target.clone(),
-            outcome: outcome.word(),
-        });
-    } else {
-        parts
-            .story
-            .tell(LedgerEvent::AttemptEnded(Box::new(end(parts, attempt, outcome, decision, found, took))));
-    }
-    log(outcome, decision, settled, found, took);
-}
-
-fn end(
-    parts: &Parts,
-    attempt: &Attempt,
-    outcome: &Outcome,
-    decision: &Decision,
-    found: &Found,
-    took: Duration,
-) -> AttemptEnd {
-    let (retry_milliseconds, next) = match decision {
-        Decision::RetryAfter { delay, next } => (Some(milliseconds(*delay)), Some(*next)),
-        Decision::Ack | Decision::DeadLetter(_) | Decision::HandBack | Decision::Drop => (None, None),
-    };
-    AttemptEnd {
-        job: attempt.job.id,
-        target: attempt.job.target.clone(),
-        attempt: attempt.id,
-        number: attempt.number,
-        max_attempts: parts.policy.max_attempts,
-        outcome: outcome.word(),
-        decision: word(decision).to_owned(),
-        retry_milliseconds,
-        next,
-        failure: found.failure.clone(),
-        commit: found.commit.clone(),
-        prebuild: outcome.prebuild().map(|prebuild| prebuild.name.clone()),
-        stages: found.stages.clone(),
-        milliseconds: milliseconds(took),
-    }
-}
-
-fn word(decision: &Decision) -> &'static str {
-    match decision {
-        Decision::Ack => "ack",
-        Decision::RetryAfter { .. } => "retry",
-        Decision::DeadLetter(_) => "dead_letter",
-        Decision::HandBack => "hand_back",
-        Decision::Drop => "drop",
-    }
-}
-
-/// The one summary line of an attempt.
-fn log(outcome: &Outcome, decision: &Decision, settled: Settled, found: &Found, took: Duration) {
-    let commit = found.commit.as_ref().map_or("", job::Commit::short);
-    let failure = found.failure.as_ref().map_or("", |failure| failure.id.id());
-    let message = found.failure.as_ref().map_or("", |failure| failure.message.as_str());
-    let span = Span::current();
-    span.record("outcome", outcome.word().as_str());
-    span.record("cicd.pipeline.result", pipeline_result(outcome));
-    match outcome {
-        Outcome::Failed(failed) => {
-            span.record("otel.status_code", "ERROR");
-            span.record("error.type", failed.id.id());
-            tracing::warn!(
-                outcome = outcome.word().as_str(),
-                decision = word(decision),
-                ?settled,
-                commit,
-                failure,
-                took_ms = milliseconds(took),
-                "attempt failed: {message}"
-            );
-        }
-        Outcome::Built(_)
-        | Outcome::Partial { .. }
-        | Outcome::Unchanged(_)
-        | Outcome::OverQuota
-        | Outcome::StillFailing(_)
-        | Outcome::Superseded
-        | Outcome::Busy { .. }
-        | Outcome::Cancelled
-        | Outcome::Paused
-        | Outcome::Interrupted
-        | Outcome::LeaseLost => {
-            tracing::info!(
-                outcome = outcome.word().as_str(),
-                decision = word(decision),
-                ?settled,
-                commit,
-                failure,
-                took_ms = milliseconds(took),
-                "attempt ended"
-            );
-        }
-    }
-}
-
-/// OpenTelemetry's word: `failure` is the build's fault, `error` is the system's.
-fn pipeline_result(outcome: &Outcome) -> &'static str {
-    match outcome {
-        Outcome::Built(_) | Outcome::Partial { .. } | Outcome::Unchanged(_) => "success",
-        Outcome::Failed(failure) | Outcome::StillFailing(failure) => match failure.blame() {
-            job::Blame::Repository => "failure",
-            job::Blame::Upstream
-            | job::Blame::Capacity
-            | job::Blame::Resources
-            | job::Blame::Configuration
-            | job::Blame::Ours => "error",
-        },
-        Outcome::Cancelled | Outcome::Interrupted | Outcome::LeaseLost => "cancellation",
-        Outcome::OverQuota | Outcome::Superseded | Outcome::Busy { .. } | Outcome::Paused => "skip",
     }
 }

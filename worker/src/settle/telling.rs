@@ -1,0 +1,127 @@
+//! What is told of an attempt once its delivery has ended: metrics, one ledger entry, one log line.
+
+use broker::Settled;
+use job::{AttemptEnd, Decision, LedgerEvent, NoOp, Outcome, Reason};
+use tracing::Span;
+
+use super::Ending;
+use crate::attempt::milliseconds;
+use crate::parts::Parts;
+
+/// Counts, writes the ledger entry, logs the one line.
+pub(super) fn tell(parts: &Parts, ending: &Ending<'_>, settled: Settled) {
+    let Ending { attempt, outcome, decision, found, took } = ending;
+    parts.metrics.ended(outcome, decision, *took);
+    for report in &found.stages {
+        parts.metrics.stage(report.stage, report.milliseconds, &report.result);
+    }
+    let scheduled = matches!(attempt.job.reason, Reason::Scheduled { .. });
+    if outcome.word().is_no_op() && scheduled && **decision == Decision::Ack {
+        parts.story.tell_no_op(NoOp {
+            job: attempt.job.id,
+            target: attempt.job.target.clone(),
+            outcome: outcome.word(),
+        });
+    } else {
+        parts.story.tell(LedgerEvent::AttemptEnded(Box::new(end(parts, ending))));
+    }
+    log(ending, settled);
+}
+
+fn end(parts: &Parts, ending: &Ending<'_>) -> AttemptEnd {
+    let Ending { attempt, outcome, decision, found, took } = ending;
+    let (retry_milliseconds, next) = match decision {
+        Decision::RetryAfter { delay, next } => (Some(milliseconds(*delay)), Some(*next)),
+        Decision::Ack | Decision::DeadLetter(_) | Decision::HandBack | Decision::Drop => (None, None),
+    };
+    AttemptEnd {
+        job: attempt.job.id,
+        target: attempt.job.target.clone(),
+        attempt: attempt.id,
+        number: attempt.number,
+        max_attempts: parts.policy.max_attempts,
+        outcome: outcome.word(),
+        decision: word(decision).to_owned(),
+        retry_milliseconds,
+        next,
+        failure: found.failure.clone(),
+        commit: found.commit.clone(),
+        prebuild: outcome.prebuild().map(|prebuild| prebuild.name.clone()),
+        stages: found.stages.clone(),
+        milliseconds: milliseconds(*took),
+    }
+}
+
+fn word(decision: &Decision) -> &'static str {
+    match decision {
+        Decision::Ack => "ack",
+        Decision::RetryAfter { .. } => "retry",
+        Decision::DeadLetter(_) => "dead_letter",
+        Decision::HandBack => "hand_back",
+        Decision::Drop => "drop",
+    }
+}
+
+/// The one summary line of an attempt.
+fn log(ending: &Ending<'_>, settled: Settled) {
+    let Ending { outcome, decision, found, took, .. } = ending;
+    let commit = found.commit.as_ref().map_or("", job::Commit::short);
+    let failure = found.failure.as_ref().map_or("", |failure| failure.id.id());
+    let message = found.failure.as_ref().map_or("", |failure| failure.message.as_str());
+    let span = Span::current();
+    span.record("outcome", outcome.word().as_str());
+    span.record("cicd.pipeline.result", pipeline_result(outcome));
+    match outcome {
+        Outcome::Failed(failed) => {
+            span.record("otel.status_code", "ERROR");
+            span.record("error.type", failed.id.id());
+            tracing::warn!(
+                outcome = outcome.word().as_str(),
+                decision = word(decision),
+                ?settled,
+                commit,
+                failure,
+                took_ms = milliseconds(*took),
+                "attempt failed: {message}"
+            );
+        }
+        Outcome::Built(_)
+        | Outcome::Partial { .. }
+        | Outcome::Unchanged(_)
+        | Outcome::OverQuota
+        | Outcome::StillFailing(_)
+        | Outcome::Superseded
+        | Outcome::Busy { .. }
+        | Outcome::Cancelled
+        | Outcome::Paused
+        | Outcome::Interrupted
+        | Outcome::LeaseLost => {
+            tracing::info!(
+                outcome = outcome.word().as_str(),
+                decision = word(decision),
+                ?settled,
+                commit,
+                failure,
+                took_ms = milliseconds(*took),
+                "attempt ended"
+            );
+        }
+    }
+}
+
+/// OpenTelemetry's word: `failure` is the build's fault, `error` is the system's.
+fn pipeline_result(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Built(_) | Outcome::Partial { .. } | Outcome::Unchanged(_) => "success",
+        Outcome::Failed(failure) | Outcome::StillFailing(failure) => match failure.blame() {
+            job::Blame::Repository => "failure",
+            job::Blame::Upstream
+            | job::Blame::Capacity
+            | job::Blame::Resources
+            | job::Blame::Configuration
+            | job::Blame::Ours => "error",
+        },
+        Outcome::Cancelled | Outcome::Interrupted | Outcome::LeaseLost => "cancellation",
+        Outcome::OverQuota | Outcome::Superseded | Outcome::Busy { .. } | Outcome::Paused => "skip",
+    }
+}
