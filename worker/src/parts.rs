@@ -90,9 +90,8 @@ impl Parts {
     /// Waits until the register shows everything written before now.
     pub(crate) async fn caught_up(&self) -> Result<(), Ended> {
         self.register.sync(CATCH_UP).await.map_err(|error| {
-            Failure::new(FailureKind::Internal, format!("the register could not be read: {}", chain(&error)))
-                .touching(Scope::Target)
-                .into()
+            let text = format!("the register in RabbitMQ could not be read: {}", chain(&error));
+            Failure::new(FailureKind::RegisterUnavailable, text).touching(Scope::Broker).into()
         })
     }
 }

@@ -92,7 +92,7 @@ fn failed(failure: &Failure, facts: &DeliveryFacts, policy: &RetryPolicy) -> Dec
     match failure.blame() {
         Blame::Repository => dead(),
         // The platform's own faults never use up a repository's attempts.
-        Blame::Upstream if failure.scope == Scope::Daytona => {
+        Blame::Upstream if matches!(failure.scope, Scope::Daytona | Scope::Broker) => {
             wait(policy.delay_after(1, facts.jitter), facts, policy, || failure.clone())
         }
         Blame::Upstream | Blame::Ours => counted(failure, facts, policy, policy.max_attempts),
@@ -107,7 +107,7 @@ fn failed(failure: &Failure, facts: &DeliveryFacts, policy: &RetryPolicy) -> Dec
         Blame::Configuration => match failure.scope {
             Scope::Target => dead(),
             // Never dead-lettered: one wrong key would otherwise empty the whole fleet into the dead-letter queue.
-            Scope::Daytona | Scope::GitHost(_) | Scope::Registry => {
+            Scope::Daytona | Scope::Broker | Scope::GitHost(_) | Scope::Registry => {
                 Decision::RetryAfter { delay: policy.delay_after(2, facts.jitter), next: NextAttempt::Free }
             }
         },

@@ -37,6 +37,8 @@ pub enum Scope {
     Target,
     /// Everything that uses Daytona.
     Daytona,
+    /// Everything that uses RabbitMQ.
+    Broker,
     /// Everything on this git host with this credential.
     GitHost(String),
     /// Everything that uses this registry.
@@ -91,6 +93,8 @@ failure_kinds! {
     CloneTimeout = "clone.timeout", Checkout, Resources;
     /// A submodule or LFS object could not be had.
     CloneIncomplete = "clone.incomplete", Checkout, Repository;
+    /// The register in RabbitMQ could not be read or written.
+    RegisterUnavailable = "register.unavailable", Resolve, Upstream;
     /// The sandbox name is taken by something that is not this fleet's.
     ProvisionNameTaken = "provision.name_taken", Provision, Configuration;
     /// Daytona has no room just now.

@@ -84,9 +84,17 @@ async fn a_broker_killed_in_mid_build_ends_the_job_once() {
     .await;
 }
 
-async fn broker_outage(outage: impl AsyncFnOnce(&mut RabbitNode)) {
+/// A scene on a broker that has had its queues for a while. RabbitMQ 3.10 loses for good what it declared in the second
+/// before it is killed; a restart has it all on disk.
+async fn seasoned() -> (RabbitNode, Scene) {
     let mut node = RabbitNode::start().await.unwrap();
     let scene = Scene::at(&node.amqp_url("/"), |_| {}).await;
+    node.restart().await.unwrap();
+    (node, scene)
+}
+
+async fn broker_outage(outage: impl AsyncFnOnce(&mut RabbitNode)) {
+    let (mut node, scene) = seasoned().await;
     let (target, commit) = scene.small("acme/outage").await;
     let mut worker = scene.fleet.worker().await.unwrap();
     let job = scene.job_building(&target, HELD);
@@ -106,8 +114,7 @@ async fn broker_outage(outage: impl AsyncFnOnce(&mut RabbitNode)) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_build_that_ends_while_the_broker_is_away_is_not_lost() {
-    let mut node = RabbitNode::start().await.unwrap();
-    let scene = Scene::at(&node.amqp_url("/"), |_| {}).await;
+    let (mut node, scene) = seasoned().await;
     let (target, commit) = scene.small("acme/away").await;
     let _worker = scene.fleet.worker().await.unwrap();
     let job = scene.job_building(&target, HELD);

@@ -6,8 +6,8 @@ use broker::Register;
 use chrono::{DateTime, Duration, Utc};
 use daytona::{Client, Snapshot};
 use job::{
-    Completeness, Failure, FailureKind, PrebuildName, PrebuildRecord, RegisterEntry, SandboxName, Stage,
-    TargetState,
+    Completeness, Failure, FailureKind, PrebuildName, PrebuildRecord, RegisterEntry, SandboxName, Scope,
+    Stage, TargetState,
 };
 
 use crate::attempt::{Attempt, Ended};
@@ -27,8 +27,8 @@ pub(crate) async fn run(
         .map_or_else(|| TargetState::new(target.clone(), now), std::sync::Arc::unwrap_or_clone);
     let state = promoted(state, prebuild.clone(), keep, now);
     register.put(&RegisterEntry::Target(Box::new(state.clone()))).await.map_err(|error| {
-        Failure::new(FailureKind::Internal, format!("the register could not be written: {}", chain(&error)))
-            .at(Stage::Promote)
+        let text = format!("the register in RabbitMQ could not be written: {}", chain(&error));
+        Failure::new(FailureKind::RegisterUnavailable, text).touching(Scope::Broker).at(Stage::Promote)
     })?;
     Ok(state)
 }

@@ -79,6 +79,15 @@ fn the_table_of_failures() {
 }
 
 #[test]
+fn rabbitmqs_own_faults_use_up_no_attempts() {
+    let policy = RetryPolicy::default();
+    let failed = Outcome::Failed(Failure::new(FailureKind::RegisterUnavailable, "x").touching(Scope::Broker));
+    for attempt in 1..=9 {
+        assert_eq!(word(&decide(&failed, &facts(scheduled(), attempt), &policy)), "retry after 30s, Free");
+    }
+}
+
+#[test]
 fn what_a_service_says_about_coming_back_is_rounded_up_to_a_queue() {
     let policy = RetryPolicy::default();
     let limited = |after| {
