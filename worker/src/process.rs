@@ -96,6 +96,8 @@ async fn promote_again(
     prebuild: PrebuildRecord,
 ) -> Result<Outcome, Ended> {
     attempt.announce();
+    // Another worker may have promoted since our copy of the register was read: never put its state back.
+    parts.caught_up().await?;
     let keep = attempt.job.settings.keep;
     let promoted = promote::run(attempt, &parts.register, &prebuild, keep);
     attempt.stage(Stage::Promote, outside, promoted).await?;

@@ -119,6 +119,8 @@ async fn drain(
     deadline: Duration,
 ) {
     tokio::select! {
+        // First, since slots that are asked to end may all have ended by the time this is looked at.
+        biased;
         () = shutdown.draining().cancelled() => {}
         () = join_all(tasks) => {
             tracing::error!("every slot ended although nobody asked for it; leaving");
