@@ -156,7 +156,8 @@ async fn python() -> anyhow::Result<PathBuf> {
             .await
             .context("python3 -m venv (package python3-venv)")?;
         run(Command::new(venv.join("bin/pip"))
-            .args(["install", "-q", "-r"])
+            // Nothing outside the build directory is written.
+            .args(["install", "-q", "--no-cache-dir", "-r"])
             .arg(contract().join("requirements.txt")))
         .await?;
         std::fs::write(marker, "")?;
@@ -173,7 +174,8 @@ async fn node_modules() -> anyhow::Result<PathBuf> {
             std::fs::copy(contract().join(file), folder.join(file))?;
         }
         run(Command::new("npm")
-            .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
+            .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--cache"])
+            .arg(folder.join("cache"))
             .current_dir(&folder))
         .await?;
         std::fs::write(marker, "")?;
