@@ -27,6 +27,8 @@ use crate::{consume, story, sweeper};
 
 /// How long attempts that were told to leave may take to release their sandboxes.
 const RELEASE: Duration = Duration::from_secs(20);
+/// How long the ledger's last entries and a sweep under way may hold a leaving worker up.
+const LAST_WORDS: Duration = Duration::from_secs(15);
 /// How long a sandbox may take to go.
 const DELETE_DEADLINE: Duration = Duration::from_mins(35);
 /// How long the register may take to be read whole at the start.
@@ -100,9 +102,16 @@ pub async fn run(
 
     drain(&mut tasks, &shutdown, &leaving, drain_deadline).await;
     told.cancel();
-    for task in [scribe, sweeping, watching] {
-        if let Err(error) = task.await {
-            tracing::error!(%error, "a task of the worker ended badly");
+    for mut task in [scribe, sweeping, watching] {
+        match tokio::time::timeout(LAST_WORDS, &mut task).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "a task of the worker ended badly"),
+            Err(_elapsed) => {
+                task.abort();
+                tracing::warn!(
+                    "a ledger without a broker, or a sweep, is left unfinished: the worker leaves"
+                );
+            }
         }
     }
     drop(parts);
