@@ -27,8 +27,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use settings::{
-    ApiKey, DEFAULT_ORGANIZATION, FaultInjection, KeyError, PASSED_ENVIRONMENT, Permission, Quotas,
-    Retention, Settings, passed_environment,
+    ApiKey, DEFAULT_ORGANIZATION, ExposeError, Exposed, FaultInjection, KeyError, PASSED_ENVIRONMENT,
+    Permission, Quotas, Retention, Settings, passed_environment,
 };
 
 use disk::{Disk, DiskError};

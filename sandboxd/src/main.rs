@@ -10,7 +10,8 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Parser, ValueEnum};
 use sandboxd::{
-    ApiKey, FaultInjection, PASSED_ENVIRONMENT, Quotas, Retention, Settings, passed_environment, serve,
+    ApiKey, Exposed, FaultInjection, PASSED_ENVIRONMENT, Quotas, Retention, Settings, passed_environment,
+    serve,
 };
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
@@ -37,9 +38,10 @@ struct Flags {
     api_key_file: Vec<PathBuf>,
     #[arg(long, env = "SANDBOXD_API_KEYS", hide = true, hide_env_values = true)]
     api_keys: Option<SecretString>,
-    /// A directory or file every sandbox sees, read-only, at the same path (for file:// git remotes). Repeatable.
-    #[arg(long, value_name = "PATH")]
-    expose_read_only: Vec<PathBuf>,
+    /// A directory or file every sandbox sees, read-only, at DST or, without one, where it is (for file:// git remotes).
+    /// DST is an absolute path; directories missing above it are made. Repeatable.
+    #[arg(long, value_name = "SRC[:DST]")]
+    expose_read_only: Vec<String>,
     /// A variable of this process's environment that sandbox processes get; `NAME*` for all that start so. Repeatable,
     /// in addition to the registry, proxy and certificate variables that are passed anyway (npm_config_*, PIP_*,
     /// HTTPS_PROXY, NODE_EXTRA_CA_CERTS...). Never captured in a snapshot.
@@ -101,7 +103,7 @@ impl Flags {
         settings.expose_read_only = self
             .expose_read_only
             .iter()
-            .map(|path| path.canonicalize().with_context(|| format!("--expose-read-only {}", path.display())))
+            .map(|text| Exposed::parse(text).with_context(|| format!("--expose-read-only {text}")))
             .collect::<Result<_, _>>()?;
         settings.base_snapshot = self.base_snapshot;
         settings.quotas = Quotas {

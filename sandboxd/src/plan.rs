@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::jail::HOME;
-use crate::settings::Settings;
+use crate::settings::{Exposed, Settings};
 
 const PROFILE: &str = include_str!("plan/profile");
 const PROFILE_HARVEST: &str = include_str!("plan/harvest.sh");
@@ -31,8 +31,8 @@ const SYSTEM: &[&str] = &["/usr", "/bin", "/sbin", "/lib", "/lib64", "/lib32"];
 
 pub(crate) struct Plan {
     arguments: Vec<OsString>,
-    /// Bound last: such a path may lie under /tmp.
-    exposed: Vec<PathBuf>,
+    /// Bound last: such a path may lie under /tmp. bwrap makes what is missing above it.
+    exposed: Vec<Exposed>,
     pub(crate) environment: BTreeMap<String, String>,
 }
 
@@ -76,7 +76,8 @@ impl Plan {
             environment.retain(|name, _| !name.eq_ignore_ascii_case("npm_config_userconfig"));
             environment.insert("NPM_CONFIG_USERCONFIG".to_owned(), NPMRC.to_owned());
         }
-        let exposed = named_files(settings).into_iter().chain(settings.expose_read_only.clone()).collect();
+        let named = named_files(settings).into_iter().map(Exposed::from);
+        let exposed = named.chain(settings.expose_read_only.clone()).collect();
         Ok(Self { arguments: arguments.0, exposed, environment })
     }
 
@@ -88,8 +89,8 @@ impl Plan {
         {
             arguments.pair("--bind", root.join(name), target);
         }
-        for path in &self.exposed {
-            arguments.pair("--ro-bind", path, path);
+        for Exposed { source, destination } in &self.exposed {
+            arguments.pair("--ro-bind", source, destination);
         }
         arguments.words(&["--remount-ro", "/", "--chdir", "/"]);
         arguments.0

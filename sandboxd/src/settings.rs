@@ -112,6 +112,47 @@ impl ApiKey {
     }
 }
 
+/// A file or directory of this machine that every sandbox sees, read-only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exposed {
+    /// Where it is here.
+    pub source: PathBuf,
+    /// Where a sandbox sees it.
+    pub destination: PathBuf,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ExposeError {
+    #[error("{0} can't be found")]
+    Source(PathBuf, #[source] std::io::Error),
+    #[error("a sandbox can't see something at `{0}`: name an absolute path below /, without `.` or `..`")]
+    Destination(PathBuf),
+}
+
+impl Exposed {
+    /// `SRC[:DST]`. Without DST it is seen where it is; links in SRC are followed.
+    pub fn parse(text: &str) -> Result<Self, ExposeError> {
+        let (source, destination) =
+            text.rsplit_once(':').map_or((text, None), |(source, destination)| (source, Some(destination)));
+        let source =
+            Path::new(source).canonicalize().map_err(|error| ExposeError::Source(source.into(), error))?;
+        let Some(destination) = destination.map(PathBuf::from) else { return Ok(source.into()) };
+        // Taken apart as text: `components()` would pass over a `.` in the middle.
+        let names = destination.to_str().and_then(|path| path.strip_prefix('/')).unwrap_or_default();
+        if names.split('/').any(|name| matches!(name, "" | "." | "..")) {
+            return Err(ExposeError::Destination(destination));
+        }
+        Ok(Self { source, destination })
+    }
+}
+
+/// Seen where it is.
+impl From<PathBuf> for Exposed {
+    fn from(path: PathBuf) -> Self {
+        Self { source: path.clone(), destination: path }
+    }
+}
+
 /// Limits of an organization; going past one is answered as Daytona does.
 #[derive(Debug, Clone, Copy)]
 pub struct Quotas {
@@ -146,8 +187,8 @@ pub struct Settings {
     pub data_dir: PathBuf,
     pub api_keys: Vec<ApiKey>,
     pub base_snapshot: String,
-    /// Bind-mounted read-only into every sandbox at the same path.
-    pub expose_read_only: Vec<PathBuf>,
+    /// Bind-mounted read-only into every sandbox.
+    pub expose_read_only: Vec<Exposed>,
     pub quotas: Quotas,
     /// Given to every sandbox process, below the sandbox's own env. Never captured.
     pub environment: BTreeMap<String, String>,

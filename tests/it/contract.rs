@@ -92,7 +92,7 @@ impl Run {
         }
         let mut settings = Settings::new(folder.path().join("data"));
         settings.api_keys = vec![ApiKey::full(KEY)];
-        settings.expose_read_only = vec![folder.path().join("exposed")];
+        settings.expose_read_only = vec![folder.path().join("exposed").into()];
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let server = format!("http://{}", listener.local_addr()?);
         let shutdown = CancellationToken::new();

@@ -1,5 +1,6 @@
 //! What a sandbox must not reach: the host, other sandboxes, the server's keys.
 
+use sandboxd::Exposed;
 use serde_json::json;
 
 use crate::support::Server;
@@ -46,12 +47,46 @@ async fn a_link_out_of_the_sandbox_leads_nowhere() {
 
 #[tokio::test]
 async fn exposed_paths_are_seen_and_read_only() {
-    let exposed = tempfile::tempdir().unwrap();
-    std::fs::write(exposed.path().join("file"), "shown").unwrap();
-    let path = exposed.path().to_owned();
-    let server = Server::start_with(|settings| settings.expose_read_only = vec![path.clone()]).await;
+    let here = tempfile::tempdir().unwrap();
+    std::fs::write(here.path().join("file"), "shown").unwrap();
+    let path = here.path().display().to_string();
+    let server = Server::start_with(|settings| {
+        settings.expose_read_only =
+            [path.clone(), format!("{path}:/opt/harvest"), format!("{path}/file:/app/docs/rules.md")]
+                .iter()
+                .map(|text| Exposed::parse(text).unwrap())
+                .collect();
+    })
+    .await;
     let id = server.client.sandbox(&json!({})).await;
-    let read = format!("cat {0}/file; (echo x > {0}/file) 2>/dev/null || echo refused", path.display());
-    assert_eq!(server.client.execute(&id, &read).await.1, "shownrefused\n");
+    for file in [&format!("{path}/file"), "/opt/harvest/file", "/app/docs/rules.md"] {
+        let read = format!("cat {file}; (echo x > {file}) 2>/dev/null || echo refused");
+        assert_eq!(server.client.execute(&id, &read).await.1, "shownrefused\n", "{file}");
+    }
+    let made = "for d in /opt /opt/harvest /app /app/docs; do touch $d/x && echo $d; done 2>/dev/null; true";
+    assert_eq!(server.client.execute(&id, made).await.1, "");
     server.end().await;
+}
+
+#[test]
+fn what_cannot_be_exposed_is_told() {
+    for (text, says) in [
+        ("/nowhere", "/nowhere can't be found"),
+        ("/nowhere:/app", "/nowhere can't be found"),
+        (
+            "/tmp:app",
+            "a sandbox can't see something at `app`: name an absolute path below /, without `.` or `..`",
+        ),
+        ("/tmp:", "a sandbox can't see something at ``: name an absolute path below /, without `.` or `..`"),
+        (
+            "/tmp:/",
+            "a sandbox can't see something at `/`: name an absolute path below /, without `.` or `..`",
+        ),
+        (
+            "/tmp:/app/../etc",
+            "a sandbox can't see something at `/app/../etc`: name an absolute path below /, without `.` or `..`",
+        ),
+    ] {
+        assert_eq!(Exposed::parse(text).unwrap_err().to_string(), says, "{text}");
+    }
 }
