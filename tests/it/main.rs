@@ -8,5 +8,6 @@ mod contract;
 mod e2e;
 mod harness;
 mod operator;
+mod prebuilt;
 mod producer;
 mod stages;
