@@ -20,10 +20,16 @@ up: prerequisites ## The demo's fleet, kept running until Ctrl-C
 .PHONY: test
 test: prerequisites ## Every test, against real, private parts
 	cargo build --workspace --bins --locked
+	node --test snapshot/tests/unit/*.test.mjs
 	cargo test --workspace --locked
+	cd snapshot/example && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && npm test
+
+.PHONY: snapshot-test
+snapshot-test: prerequisites ## Build the sandbox image and test it, in a private Docker engine where none runs
+	scripts/with-docker scripts/snapshot-test
 
 .PHONY: check
-check: lint test ## All that CI checks
+check: lint test ## All that CI checks, but for the sandbox image
 
 .PHONY: lint
 lint: prerequisites $(CARGO_DENY) ## Formatting, lints, docs, licences, architecture: everything but the tests
