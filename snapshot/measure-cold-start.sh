@@ -9,6 +9,7 @@
 set -euo pipefail
 
 AIM_MILLISECONDS=500
+GIVE_UP_MILLISECONDS=120000
 runs=10 image=''
 while [ $# -gt 0 ]; do
   case $1 in
@@ -41,10 +42,15 @@ call() { # <method> <path> [body]; the key stays off the command line
 }
 field() { python3 -c 'import json, sys; print(json.load(sys.stdin).get(sys.argv[1]) or "")' "$1"; }
 clean() {
-  [ -z "$sandbox" ] || call DELETE "/sandbox/$sandbox" >/dev/null || printf 'could not delete the sandbox %s: delete it by hand\n' "$sandbox" >&2
+  # Gone already is as good as deleted.
+  [ -z "$sandbox" ] || call DELETE "/sandbox/$sandbox" >"$work/deleted" 2>/dev/null || grep -qs '"statusCode":404' "$work/deleted" || printf 'could not delete the sandbox %s: delete it by hand\n' "$sandbox" >&2
   rm -rf -- "$work"
 }
 trap clean EXIT
+refused() {
+  printf 'measure-cold-start.sh: the sandbox did not start (state: %s): %s\n' "${state:-none}" "$(cat "$work/created" "$work/complaint")" >&2
+  exit 1
+}
 
 if [ -n "$image" ]; then
   docker run --rm --network none "$image" true # the first start pays for what later ones find
@@ -69,18 +75,19 @@ if sys.argv[2]: wish["snapshot"] = sys.argv[2]
 print(json.dumps(wish))' "cold-start-$$-$index" "${HARVEST_SNAPSHOT:-}")
   began=$(now)
   # Daytona can answer only after the start, so the look beside it is what is timed.
+  sandbox=cold-start-$$-$index
   call POST /sandbox "$wish" >"$work/created" 2>"$work/complaint" &
   creating=$!
   state=''
   while [ "$state" != started ]; do
-    sandbox=cold-start-$$-$index
+    answered=yes
+    if kill -0 "$creating" 2>/dev/null; then answered=no; fi
+    # Looked at after that: a refused create that left a sandbox behind shows here.
     answer=$(call GET "/sandbox/$sandbox" 2>/dev/null || true)
     state=$(field state <<<"${answer:-{\}}")
-    if [ "$state" = error ] || [ $(($(now) - began)) -gt 120000 ]; then
-      cat "$work/created" "$work/complaint" >&2
-      printf 'the sandbox did not start (state: %s)\n' "${state:-none}" >&2
-      exit 1
-    fi
+    if [ "$state" = '' ] && [ $answered = yes ] && ! wait "$creating"; then refused; fi
+    if [ "$state" = error ] || [ $(($(now) - began)) -gt $GIVE_UP_MILLISECONDS ]; then refused; fi
+    sleep 0.02
   done
   took=$(($(now) - began))
   wait "$creating" || true
