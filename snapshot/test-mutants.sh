@@ -44,7 +44,7 @@ mutant servers "they start with a repository's old Node first on PATH" $'RUN sed
 mutant browser 'devtools server opens a page' $'RUN rm /usr/bin/chromium\n'"$user"
 mutant sdk "the SDK's own binary runs" $'RUN rm /opt/harvest/node_modules/@anthropic-ai/claude-agent-sdk-linux-x64/claude\n'"$user"
 mutant rules 'no reference is left unresolved in the request' $'RUN echo "@docs/ai/shared/core-principles.md" >>/app/claude.md\n'"$user"
-mutant rules 'a sentence of an included document is in the request once' $'RUN head -n 5 /app/claude.md >/tmp/c && mv /tmp/c /app/claude.md && chmod 644 /app/claude.md\n'"$user"
+mutant rules 'a line of an included document is in the request once' $'RUN head -n 5 /app/claude.md >/tmp/c && mv /tmp/c /app/claude.md && chmod 644 /app/claude.md\n'"$user"
 mutant rules 'every path that the rules name is there' $'RUN rm /app/docs/mcp/linear.md\n'"$user"
 mutant sync 'harvest-sync brings a checkout to the head of its branch' $'RUN printf "#!/bin/sh\\nexit 0\\n" >/opt/harvest/bin/harvest-sync\n'"$user"
 mutant hygiene 'no tokens in settings and homes' $'RUN echo "//registry.example/:_authToken=x" >/home/harvest/.npmrc\n'"$user"

@@ -44,7 +44,7 @@ for (const { name } of main?.tools ?? []) if (name.startsWith('mcp__')) console.
 const results = requests.flatMap(({ messages }) => messages).flatMap(({ content }) => content)
 const seeded = results.some((part) => part.type === 'tool_result' && JSON.stringify(part.content).includes('HarvestSession'))
 console.log(`memory answered with the seed: ${seeded}`)
-// Sentences that other checks look for: the first of the rules, and the first of an included document.
+// Lines that the caller looks for.
 for (const marker of process.argv.slice(2)) console.log(`marker ${count(system, marker)} ${marker}`)
 await api.close()
 process.exit(0)
