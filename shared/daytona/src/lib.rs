@@ -5,6 +5,7 @@
 //! effect is never repeated blindly, every wait has a deadline, and no secret reaches an error or a span.
 
 mod account;
+mod base;
 mod capture;
 mod client;
 mod errors;
@@ -25,6 +26,7 @@ mod wait;
 mod wire;
 
 pub use account::{ApiKey, OrganizationUsage, Permission, RegionUsage};
+pub use base::BaseError;
 pub use capture::{CaptureError, CaptureLimits};
 pub use client::{Client, ClientSettings, SettingsError, TracePropagation};
 pub use errors::{Error, ErrorKind, Message, Retry, Sent};

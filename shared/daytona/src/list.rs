@@ -19,6 +19,22 @@ const PAGE: usize = 200;
 /// 200,000 entries: far more than any organization holds, far less than for ever.
 const PAGES: usize = 1000;
 
+/// In which order snapshots are read.
+#[derive(Debug, Clone, Copy)]
+enum Order {
+    OldestFirst,
+    NewestFirst,
+}
+
+impl Order {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::OldestFirst => "asc",
+            Self::NewestFirst => "desc",
+        }
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct SandboxPage {
@@ -60,12 +76,31 @@ impl Client {
 
     /// The snapshots whose name contains this text without case, oldest first. Compare exactly afterwards.
     pub async fn list_snapshots(&self, name_contains: &str) -> Result<Vec<Snapshot>, Error> {
+        self.snapshots(name_contains, Order::OldestFirst, |_| false).await
+    }
+
+    /// The same, newest first, and no further than the page with one that is `enough`.
+    pub(crate) async fn newest_snapshots(
+        &self,
+        name_contains: &str,
+        enough: impl Fn(&Snapshot) -> bool,
+    ) -> Result<Vec<Snapshot>, Error> {
+        self.snapshots(name_contains, Order::NewestFirst, enough).await
+    }
+
+    async fn snapshots(
+        &self,
+        name_contains: &str,
+        order: Order,
+        enough: impl Fn(&Snapshot) -> bool,
+    ) -> Result<Vec<Snapshot>, Error> {
         let mut found = vec![];
         let mut seen = BTreeSet::new();
         for number in 1..=PAGES {
-            let page = self.snapshot_page(name_contains, PAGE, number).await?;
+            let page = self.snapshot_page(name_contains, PAGE, number, order).await?;
             let ended = page.items.is_empty()
-                || f64::from(u32::try_from(number).unwrap_or(u32::MAX)) >= page.total_pages;
+                || f64::from(u32::try_from(number).unwrap_or(u32::MAX)) >= page.total_pages
+                || page.items.iter().any(&enough);
             found.extend(page.items.into_iter().filter(|snapshot| seen.insert(snapshot.id.clone())));
             if ended {
                 return Ok(found);
@@ -80,7 +115,7 @@ impl Client {
         if let Some(found) = sandboxes.items.into_iter().find_map(|sandbox| sandbox.organization_id) {
             return Ok(Some(found));
         }
-        let snapshots = self.snapshot_page("", PAGE, 1).await?;
+        let snapshots = self.snapshot_page("", PAGE, 1, Order::OldestFirst).await?;
         let mut own = snapshots.items.into_iter().filter(|snapshot| !snapshot.general);
         Ok(own.find_map(|snapshot| snapshot.organization_id))
     }
@@ -103,9 +138,16 @@ impl Client {
         self.send(&call).await?.read()
     }
 
-    async fn snapshot_page(&self, name: &str, limit: usize, number: usize) -> Result<SnapshotPage, Error> {
+    async fn snapshot_page(
+        &self,
+        name: &str,
+        limit: usize,
+        number: usize,
+        order: Order,
+    ) -> Result<SnapshotPage, Error> {
         let mut call = self.call(LIST_SNAPSHOTS, &[]).query("limit", limit.to_string());
-        call = call.query("page", number.to_string()).query("sort", "createdAt").query("order", "asc");
+        call =
+            call.query("page", number.to_string()).query("sort", "createdAt").query("order", order.as_str());
         if !name.is_empty() {
             call = call.query("name", name);
         }

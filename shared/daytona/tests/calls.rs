@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use daytona::{
-    Client, ClientSettings, CreateOutcome, DeleteOutcome, Error, ErrorKind, Execute, ExecuteError,
+    BaseError, Client, ClientSettings, CreateOutcome, DeleteOutcome, Error, ErrorKind, Execute, ExecuteError,
     NewSandbox, Retry, SandboxId, SandboxState, SettingsError, SnapshotId, Upload,
 };
 use serde_json::json;
@@ -194,6 +194,42 @@ async fn lists_are_read_to_the_end_and_compared_exactly() {
         found.iter().map(|one| (one.name.as_str(), one.state.is_pending())).collect::<Vec<_>>(),
         [("a", false), ("b", true)]
     );
+}
+
+#[tokio::test]
+async fn a_base_is_one_look_up_by_its_name_else_the_newest_of_it() {
+    let fake = Fake::start().await;
+    let at = |day: u32| format!("2026-03-{day:02}T10:00:00Z");
+    let page = |rows: &[serde_json::Value]| {
+        json_reply(200, &json!({ "items": rows, "total": 5, "page": 1, "totalPages": 3 }))
+    };
+    fake.on("GET /snapshots/base", [json_reply(200, &snapshot_json("base", "active", &at(1), None))]);
+    assert_eq!(fake.client().base_snapshot("base").await.unwrap().id.as_str(), "id-base");
+    assert_eq!(fake.requests().len(), 1);
+
+    fake.on("GET /snapshots/base", [refusal(404, "Snapshot base not found")]);
+    fake.on(
+        "GET /snapshots",
+        [
+            page(&[
+                snapshot_json("hv.t.base.0a", "active", &at(5), None),
+                snapshot_json("base.d", "pulling", &at(4), None),
+            ]),
+            page(&[
+                snapshot_json("base.c", "active", &at(3), None),
+                snapshot_json("base.b", "active", &at(2), None),
+            ]),
+            page(&[snapshot_json("base.a", "active", &at(1), None)]),
+        ],
+    );
+    assert_eq!(fake.client().base_snapshot("base").await.unwrap().name, "base.c");
+    assert_eq!(fake.count("GET /snapshots"), 2, "no further than needed");
+    let query = fake.requests().pop().unwrap().query;
+    assert!(query.contains("sort=createdAt&order=desc&name=base."), "{query}");
+
+    fake.on("GET /snapshots/base", [refusal(401, "Invalid credentials")]);
+    let error = fake.client().base_snapshot("base").await.unwrap_err();
+    assert!(matches!(&error, BaseError::Call(error) if error.kind() == ErrorKind::Unauthorized), "{error}");
 }
 
 #[tokio::test]
