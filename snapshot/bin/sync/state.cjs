@@ -1,0 +1,166 @@
+// What harvest-sync keeps under /workspace/.harvest: the lock, the marker, and what earlier runs did.
+//
+// The lock is the kernel's and ends with the process, however that ends. What a run is in the middle of stands in the lock file
+// meanwhile, so the next run knows whether one was killed, what of it may still be running, and what it may have left half done.
+'use strict';
+
+const { spawnSync } = require('node:child_process');
+const fs = require('node:fs');
+const path = require('node:path');
+
+const { signalGroup } = require('./run.cjs');
+
+/** How long a killed process is waited for. */
+const DYING_MILLISECONDS = 5000;
+
+class State {
+  constructor(workspace) {
+    this.folder = path.join(workspace, '.harvest');
+    this.manifest = path.join(this.folder, 'manifest.json');
+    this.log = path.join(this.folder, 'sync-install.log');
+    this.marker = path.join(this.folder, 'ready');
+    this.file = path.join(this.folder, 'sync.json');
+    this.lock = undefined;
+    this.record = {};
+  }
+
+  /** True once the lock is held; false when another run still has it at the deadline. `onWait` is called before waiting. */
+  acquire(deadline, onWait) {
+    // Opened without truncating: it may be another's.
+    this.lock = fs.openSync(path.join(this.folder, 'sync.lock'), fs.constants.O_RDWR | fs.constants.O_CREAT, 0o600);
+    if (this.#flock(['--nonblock'])) return true;
+    onWait();
+    return this.#flock(['--timeout', String(Math.max(0, (deadline - Date.now()) / 1000))]);
+  }
+
+  /** The lock belongs to the open file that this process and flock share, so it is held on after flock has ended. */
+  #flock(how) {
+    const { status, error } = spawnSync('flock', [...how, '3'], { stdio: ['ignore', 'ignore', 'inherit', this.lock] });
+    if (error || (status !== 0 && status !== 1)) throw new Error(`flock does not work: ${error?.code ?? status}`);
+    return status === 0;
+  }
+
+  /** What a run that was killed was in the middle of; undefined when the last one came to its end. */
+  leftBehind() {
+    return parsed(fs.readFileSync(path.join(this.folder, 'sync.lock'), 'utf8'));
+  }
+
+  /** Says what this run is in the middle of, for the run after a kill. */
+  note(change) {
+    Object.assign(this.record, change);
+    const text = Buffer.from(JSON.stringify(this.record));
+    // Padded, so that a shorter record needs no truncation that a kill could separate from the write.
+    fs.writeSync(this.lock, Buffer.concat([text, Buffer.alloc(Math.max(1, 1024 - text.length), '\n')]), 0, undefined, 0);
+  }
+
+  /** This run came to its end. */
+  release() {
+    fs.ftruncateSync(this.lock);
+    fs.closeSync(this.lock);
+  }
+
+  removeMarker() {
+    fs.rmSync(this.marker, { force: true });
+  }
+
+  /** The last thing of a run: edits are safe from here on. */
+  writeMarker(says) {
+    replace(this.marker, `${JSON.stringify(says)}\n`);
+  }
+
+  hasMarker() {
+    return fs.existsSync(this.marker);
+  }
+
+  load() {
+    try {
+      return parsed(fs.readFileSync(this.file, 'utf8')) ?? {};
+    } catch {
+      return {};
+    }
+  }
+
+  save(known) {
+    replace(this.file, `${JSON.stringify(known, null, 2)}\n`);
+  }
+}
+
+/** Whole or not at all. */
+function replace(file, text) {
+  fs.writeFileSync(`${file}.new`, text);
+  fs.renameSync(`${file}.new`, file);
+}
+
+function parsed(text) {
+  try {
+    const value = JSON.parse(text);
+    return typeof value === 'object' && value !== null ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** A process's start, which tells it from a later one with the same number; undefined when it is gone. */
+function startOf(pid) {
+  try {
+    const stat = fs.readFileSync(`/proc/${pid}/stat`, 'utf8');
+    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
+  } catch {
+    return undefined;
+  }
+}
+
+/** Ends what a killed run had started: it must not write into a checkout that is being repaired. */
+function endLeftovers({ group, groupStart } = {}) {
+  if (!Number.isInteger(group) || group < 2) return false;
+  const start = startOf(group);
+  // A leader that is gone can have left others of its group; one that started at another time is a stranger.
+  if (start !== undefined && start !== groupStart) return false;
+  signalGroup(group, 'SIGKILL');
+  const until = Date.now() + DYING_MILLISECONDS;
+  while (start !== undefined && startOf(group) === start && !isDead(group) && Date.now() < until) pause();
+  return start !== undefined;
+}
+
+function pause() {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);
+}
+
+/** Processes of git at work in a folder. */
+function gitProcesses(folder) {
+  return fs.readdirSync('/proc').filter((name) => {
+    if (!/^[0-9]+$/.test(name)) return false;
+    try {
+      const cwd = fs.readlinkSync(`/proc/${name}/cwd`);
+      const within = cwd === folder || cwd.startsWith(`${folder}${path.sep}`);
+      return within && /^git\b/.test(fs.readFileSync(`/proc/${name}/comm`, 'utf8')) && !isDead(name);
+    } catch {
+      return false;
+    }
+  });
+}
+
+function isDead(pid) {
+  try {
+    const stat = fs.readFileSync(`/proc/${pid}/stat`, 'utf8');
+    return ['Z', 'X'].includes(stat.slice(stat.lastIndexOf(')') + 2)[0]);
+  } catch {
+    return true;
+  }
+}
+
+/** Removes the lock files of a killed git, and answers with how many there were. Refs cannot be called `*.lock`. */
+function removeLocks(gitFolder, since) {
+  let removed = 0;
+  for (const entry of fs.readdirSync(gitFolder, { withFileTypes: true })) {
+    const name = path.join(gitFolder, entry.name);
+    if (entry.isDirectory() && !['objects', 'lfs', 'hooks'].includes(entry.name)) removed += removeLocks(name, since);
+    else if (entry.isFile() && entry.name.endsWith('.lock') && fs.statSync(name).mtimeMs >= since) {
+      fs.rmSync(name, { force: true });
+      removed += 1;
+    }
+  }
+  return removed;
+}
+
+module.exports = { State, parsed, startOf, endLeftovers, gitProcesses, removeLocks };
