@@ -5,8 +5,8 @@ mod next_tick;
 mod view;
 
 use chrono::Utc;
-use daytona::Client;
-use job::{Commit, Fingerprint, FingerprintInputs, SandboxName, Settings, Target, TargetState};
+use daytona::{BaseError, Client};
+use job::{Commit, FingerprintInputs, SandboxName, Settings, Target, TargetState};
 use url::Url;
 
 use crate::console::{Console, Format};
@@ -14,7 +14,10 @@ use crate::error::{CommandError, Exit, chain};
 use crate::parts::Parts;
 use crate::resolve::which;
 use next_tick::{Head, next_tick};
-use view::{ATTEMPTS, AttemptView, Known, Lease, view};
+use view::{ATTEMPTS, AttemptView, BaseView, Known, Lease, view};
+
+/// The class whose base snapshot is the target's own, unless worker.toml is changed.
+const DEFAULT_CLASS: &str = "default";
 
 pub(crate) async fn run(
     parts: &Parts,
@@ -27,10 +30,14 @@ pub(crate) async fn run(
     let target = recorded.target;
     let settings = parts.fleet_file().ok().and_then(|load| load.settings_of(&target).cloned());
     let asked = ask(parts, &target, settings.as_ref(), &mut notes).await;
+    let fingerprint = settings
+        .as_ref()
+        .zip(asked.base.as_ref())
+        .map(|(settings, base)| FingerprintInputs::new(settings, &base.id).fingerprint());
     let next_tick = next_tick(&next_tick::Known {
         listed: settings.is_some(),
         head: asked.head.as_ref(),
-        fingerprint: asked.fingerprint.as_ref(),
+        fingerprint: fingerprint.as_ref(),
         state: recorded.state.as_ref(),
     });
     let known = Known {
@@ -40,6 +47,7 @@ pub(crate) async fn run(
         state: recorded.state,
         attempts: recorded.attempts,
         lease: asked.lease,
+        base: asked.base,
         next_tick,
         notes,
     };
@@ -83,7 +91,7 @@ async fn recorded(parts: &Parts, name: &str, notes: &mut Vec<String>) -> Result<
 /// What Daytona and the git host say.
 struct Asked {
     head: Option<Head>,
-    fingerprint: Option<Fingerprint>,
+    base: Option<BaseView>,
     lease: Lease,
 }
 
@@ -92,7 +100,7 @@ async fn ask(parts: &Parts, target: &Target, settings: Option<&Settings>, notes:
         Some(settings) => Some(head(parts, target, settings).await),
         None => None,
     };
-    let mut asked = Asked { head, fingerprint: None, lease: Lease::Unknown };
+    let mut asked = Asked { head, base: None, lease: Lease::Unknown };
     let client = match parts.daytona() {
         Some(Ok(client)) => client,
         Some(Err(error)) => {
@@ -109,15 +117,20 @@ async fn ask(parts: &Parts, target: &Target, settings: Option<&Settings>, notes:
         Err(error) => notes.push(format!("the lease is unknown: {}", chain(&error))),
     }
     if let Some(settings) = settings {
-        match client.get_snapshot(&settings.base_snapshot).await {
-            Ok(Some(base)) => {
-                asked.fingerprint = Some(FingerprintInputs::new(settings, base.id.as_str()).fingerprint());
+        match client.base_snapshot(&settings.base_snapshot).await {
+            Ok(base) => asked.base = Some(BaseView { name: base.name, id: base.id.to_string() }),
+            Err(error @ (BaseError::Missing { .. } | BaseError::NotActive { .. })) => {
+                notes.push(format!("{error}: jobs wait until there is one"));
             }
-            Ok(None) => notes.push(format!(
-                "base snapshot `{}` does not exist: every build fails until it does",
-                settings.base_snapshot
-            )),
-            Err(error) => notes.push(format!("the base snapshot is unknown: {}", chain(&error))),
+            Err(BaseError::Call(error)) => {
+                notes.push(format!("the base snapshot is unknown: {}", chain(&error)));
+            }
+        }
+        if settings.class != DEFAULT_CLASS {
+            notes.push(format!(
+                "where worker.toml gives class `{}` a base_snapshot of its own, that one is used",
+                settings.class
+            ));
         }
     }
     asked

@@ -3,6 +3,7 @@
 //! What is shown is decided by pure functions (`view`) from what is known; the commands around them ask RabbitMQ,
 //! Daytona and git hosts, each bounded. Results go to stdout, everything else to stderr.
 
+mod bases;
 mod cli;
 mod console;
 mod dead_letters;

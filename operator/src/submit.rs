@@ -16,6 +16,7 @@ use lifecycle::Shutdown;
 use tokio::time::Instant;
 use tracing::Span;
 
+use crate::bases::Bases;
 use crate::cli::Submit;
 use crate::console::{Console, Format, Reader};
 use crate::error::{CommandError, Exit, chain};
@@ -55,7 +56,10 @@ pub(crate) async fn run(
     let broker = parts.broker().await?;
     let since = Utc::now() - SKEW;
     let ledger = wanted.wait.then(|| Ledger::follow(&broker, ReadFrom::Time(since)));
-    let submitted = publish(parts, &broker, chosen, wanted).await;
+    let names = chosen.iter().map(|(_, settings)| settings.base_snapshot.as_str());
+    let bases = Bases::look_up(parts, names, console).await?;
+    let messages = chosen.into_iter().map(|listed| message(parts, listed, &bases, wanted)).collect();
+    let submitted = publish(parts, &broker, messages).await;
     let all_published = submitted.iter().all(|job| job.error.is_none());
     let exit = match ledger {
         None => {
@@ -72,14 +76,7 @@ pub(crate) async fn run(
     Ok(exit)
 }
 
-async fn publish(
-    parts: &Parts,
-    broker: &Broker,
-    chosen: Vec<&Listed>,
-    wanted: &Submit,
-) -> Vec<SubmittedView> {
-    let messages: Vec<(JobMessage, Span)> =
-        chosen.into_iter().map(|listed| message(parts, listed, wanted)).collect();
+async fn publish(parts: &Parts, broker: &Broker, messages: Vec<(JobMessage, Span)>) -> Vec<SubmittedView> {
     let publisher = broker.publisher();
     let results = publisher.publish_jobs(messages.iter().map(|(message, _)| message.clone()), PATIENCE).await;
     let mut submitted = Vec::with_capacity(messages.len());
@@ -112,7 +109,7 @@ async fn publish(
 }
 
 /// The job and the root span of its trace, which ends once it is confirmed.
-fn message(parts: &Parts, (target, settings): &Listed, wanted: &Submit) -> (JobMessage, Span) {
+fn message(parts: &Parts, (target, settings): &Listed, bases: &Bases, wanted: &Submit) -> (JobMessage, Span) {
     let id = JobId::on_demand();
     let span = publish_span(id, target);
     let job = Job {
@@ -122,6 +119,7 @@ fn message(parts: &Parts, (target, settings): &Listed, wanted: &Submit) -> (JobM
         target: target.clone(),
         reason: Reason::OnDemand,
         settings: settings.clone(),
+        base_snapshot_id: bases.id_of(&settings.base_snapshot),
         forced: wanted.force,
     };
     let envelope = Envelope::first(Utc::now(), telemetry::carrier_of(&span));

@@ -1,5 +1,6 @@
 //! What a tick would publish, without a broker.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
@@ -20,7 +21,8 @@ pub enum DryRunError {
     Output(#[source] io::Error),
 }
 
-/// Writes the jobs of the current tick, one JSON per line, in the file's order (ages are the register's to know). Returns
+/// Writes the jobs of the current tick, one JSON per line, in the file's order (ages are the register's to know, bases
+/// Daytona's). Returns
 /// what is wrong with entries that have no job.
 pub fn dry_run(
     settings: &PlanSettings,
@@ -30,7 +32,7 @@ pub fn dry_run(
 ) -> Result<Vec<Problem>, DryRunError> {
     let load = FleetFile::load(fleet_file.unwrap_or_else(|| settings.fleet_file.clone()))?;
     let tick = Tick::at_or_before(clock.now(), load.every);
-    for job in plan::jobs(&settings.fleet, tick, &load.targets, |_| None) {
+    for job in plan::jobs(&settings.fleet, tick, &load.targets, &BTreeMap::new(), |_| None) {
         let mut line = job.encode();
         line.push(b'\n');
         output.write_all(&line).map_err(DryRunError::Output)?;

@@ -1,4 +1,4 @@
-//! Firing one tick: is there room, which jobs in which order, publish them all, then record the tick.
+//! Firing one tick: is there room, from which base, which jobs in which order, publish them all, then record the tick.
 //!
 //! The register is written last: a producer that dies before it leaves the tick due, and its successor publishes the same
 //! ids again.
@@ -15,6 +15,7 @@ use broker::{
     Broker, BrokerError, BrokerStatus, JobMessage, PublishError, Publisher, Register, SyncError, WorkQueue,
 };
 
+use crate::base::{BaseIds, Bases};
 use crate::due::Firing;
 use crate::room::{BrokerSeen, Crowding, Flow, Room, room};
 use crate::{Clock, ProducerMetrics, plan};
@@ -65,19 +66,20 @@ pub enum FireError {
     Record(#[source] PublishError),
 }
 
-/// What is confirmed of a tick that is not complete.
+/// What is confirmed of a tick that is not complete, and which bases its jobs name.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
     tick: Option<Tick>,
     confirmed: HashSet<JobId>,
+    bases: Option<BaseIds>,
 }
 
 impl Progress {
-    fn of(&mut self, tick: Tick) -> &mut HashSet<JobId> {
-        if self.tick.replace(tick) != Some(tick) {
-            self.confirmed.clear();
+    fn of(&mut self, tick: Tick) -> &mut Self {
+        if self.tick != Some(tick) {
+            *self = Self { tick: Some(tick), ..Self::default() };
         }
-        &mut self.confirmed
+        self
     }
 }
 
@@ -89,6 +91,7 @@ pub(crate) struct Firer {
     pub(crate) register: Register,
     pub(crate) fleet: FleetName,
     pub(crate) instance: String,
+    pub(crate) bases: Bases,
     pub(crate) queue_depth_factor: u32,
     pub(crate) clock: Clock,
     pub(crate) metrics: ProducerMetrics,
@@ -120,9 +123,9 @@ impl Firer {
         targets: &[(Target, Settings)],
         progress: &mut Progress,
     ) -> Result<TickEnd, FireError> {
-        let confirmed = progress.of(tick);
+        let progress = progress.of(tick);
         // What is published of this tick already fills the queue too, and must not stop the rest.
-        if confirmed.is_empty()
+        if progress.confirmed.is_empty()
             && let Room::None(crowding) = room(self.seen().await?, targets.len(), self.queue_depth_factor)
         {
             tracing::warn!(%tick, "tick skipped: {crowding}");
@@ -133,9 +136,14 @@ impl Firer {
         if let Firing::Missed(ticks) = firing {
             tracing::warn!(%tick, missed = ticks, "ticks were missed; firing the latest once");
         }
-        let jobs = plan::jobs(&self.fleet, tick, targets, |target| self.promoted_at(target));
+        let bases = match &progress.bases {
+            // The rest of a tick builds from what its first jobs do.
+            Some(bases) => bases,
+            None => progress.bases.insert(self.bases.look_up(targets).await),
+        };
+        let jobs = plan::jobs(&self.fleet, tick, targets, bases, |target| self.promoted_at(target));
         span.record("jobs.enqueued", jobs.len());
-        self.publish(span, &jobs, confirmed).await?;
+        self.publish(span, &jobs, &mut progress.confirmed).await?;
 
         let mut state = self.register.fleet();
         state.last_tick = Some(tick);

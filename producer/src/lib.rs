@@ -4,6 +4,7 @@
 //! a tick's jobs are the same whoever makes them, so whatever is published twice is built once. Building, retrying and
 //! operators' acts do not belong here.
 
+mod base;
 pub mod cli;
 mod clock;
 mod dry_run;

@@ -1,24 +1,33 @@
 //! The jobs of a tick: one per target, the target with the oldest prebuild first. Pure.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use job::{FleetName, JOB_VERSION, Job, JobId, Reason, Settings, Target, Tick};
 
-/// The jobs of this tick, in the order in which they are published. `promoted_at` says how old the prebuild of a target
-/// is; a target without one comes first.
+/// The jobs of this tick, in the order in which they are published. `bases` has the id behind each base snapshot's name, as
+/// far as it is known. `promoted_at` says how old the prebuild of a target is; a target without one comes first.
 pub fn jobs(
     fleet: &FleetName,
     tick: Tick,
     targets: &[(Target, Settings)],
+    bases: &BTreeMap<String, String>,
     promoted_at: impl Fn(&Target) -> Option<DateTime<Utc>>,
 ) -> Vec<Job> {
     let mut ordered: Vec<_> =
         targets.iter().map(|(target, settings)| (promoted_at(target), target, settings)).collect();
     // Stable: targets of one age stay in the order of the file.
     ordered.sort_by_key(|(promoted_at, _, _)| *promoted_at);
-    ordered.into_iter().map(|(_, target, settings)| job(fleet, tick, target, settings)).collect()
+    ordered.into_iter().map(|(_, target, settings)| job(fleet, tick, target, settings, bases)).collect()
 }
 
-fn job(fleet: &FleetName, tick: Tick, target: &Target, settings: &Settings) -> Job {
+fn job(
+    fleet: &FleetName,
+    tick: Tick,
+    target: &Target,
+    settings: &Settings,
+    bases: &BTreeMap<String, String>,
+) -> Job {
     Job {
         version: JOB_VERSION,
         id: JobId::scheduled(fleet, tick, target),
@@ -26,6 +35,7 @@ fn job(fleet: &FleetName, tick: Tick, target: &Target, settings: &Settings) -> J
         target: target.clone(),
         reason: Reason::Scheduled { tick },
         settings: settings.clone(),
+        base_snapshot_id: bases.get(&settings.base_snapshot).cloned(),
         forced: false,
     }
 }
@@ -40,12 +50,15 @@ mod tests {
 
     #[test]
     fn the_oldest_prebuild_comes_first_and_ids_do_not_depend_on_the_order() {
-        let text = ["a", "b", "c", "d"].map(|name| format!("[[repository]]\nname = \"o/{name}\"\n")).concat();
+        let mut text =
+            ["a", "b", "c", "d"].map(|name| format!("[[repository]]\nname = \"o/{name}\"\n")).concat();
+        text.push_str("base_snapshot = \"unknown\"\n");
         let targets = FleetFile::new("fleet.toml").understand(&text).unwrap().targets;
         let fleet: FleetName = "demo".parse().unwrap();
         let tick = Tick::at_or_before("2026-11-23T10:00:00Z".parse().unwrap(), Duration::from_mins(30));
         let hour = |hour: u32| Some(format!("2026-11-23T{hour:02}:00:00Z").parse().unwrap());
-        let planned = jobs(&fleet, tick, &targets, |target| match target.name() {
+        let bases = [("harvest-snapshot".to_owned(), "base-1".to_owned())].into();
+        let planned = jobs(&fleet, tick, &targets, &bases, |target| match target.name() {
             "a" => hour(9),
             "c" => hour(7),
             _ => None,
@@ -54,5 +67,7 @@ mod tests {
         assert_eq!(names, ["b", "d", "c", "a"]);
         assert_eq!(planned[3].id, JobId::scheduled(&fleet, tick, &targets[0].0));
         assert_eq!(planned[0].reason, Reason::Scheduled { tick });
+        let ids: Vec<Option<&str>> = planned.iter().map(|job| job.base_snapshot_id.as_deref()).collect();
+        assert_eq!(ids, [Some("base-1"), None, Some("base-1"), Some("base-1")], "d's base is not known");
     }
 }

@@ -15,6 +15,7 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::signal::unix::Signal;
 
+use crate::base::Bases;
 use crate::fire::{FireError, Firer};
 use crate::metrics::Part;
 use crate::roster::Roster;
@@ -244,6 +245,7 @@ pub(crate) fn firer(
         register,
         fleet: settings.fleet.clone(),
         instance: surroundings.instance.clone(),
+        bases: Bases::new(settings.daytona.as_ref()),
         queue_depth_factor: settings.schedule.queue_depth_factor,
         clock: surroundings.clock.clone(),
         metrics,

@@ -1,13 +1,15 @@
-//! Which snapshot cold builds start from: its id by its name, remembered for a minute.
+//! Which snapshot cold builds start from: the one their job names while it is usable, else what the name means now.
+//! Remembered for a minute.
 //!
-//! The id is part of every fingerprint, so a new base snapshot of the same name rebuilds every target.
+//! The id is part of every fingerprint, so a new base rebuilds every target. A base that is removed while jobs wait must
+//! fail none of them.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use daytona::{Client, SnapshotState};
-use job::{Failure, FailureKind, Stage};
+use daytona::{BaseError, Client, SnapshotState};
+use job::{Failure, FailureKind, Scope, Stage};
 use tokio::time::Instant;
 
 use crate::attempt::Ended;
@@ -15,10 +17,20 @@ use crate::failures::from_call;
 
 const REMEMBERED: Duration = Duration::from_mins(1);
 
+/// What an attempt's cold build is to start from.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct WantedBase {
+    /// As settings name it.
+    pub(crate) name: String,
+    /// The snapshot that whoever made the job found behind that name.
+    pub(crate) id: Option<String>,
+}
+
 /// Looks base snapshots up.
 #[derive(Debug)]
 pub(crate) struct BaseSnapshots {
     client: Client,
+    /// Answers, by the name or id that was asked for.
     known: Mutex<HashMap<String, (String, Instant)>>,
 }
 
@@ -27,30 +39,83 @@ impl BaseSnapshots {
         Self { client, known: Mutex::default() }
     }
 
-    /// The id of the snapshot with this name (or id).
-    pub(crate) async fn id_of(&self, name: &str) -> Result<String, Ended> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
-        if let Some((id, _)) = known.filter(|(_, at)| at.elapsed() < REMEMBERED) {
-            return Ok(id);
+    /// The id of the snapshot to start from.
+    pub(crate) async fn id_of(&self, wanted: &WantedBase) -> Result<String, Ended> {
+        let Some(id) = &wanted.id else { return self.named(&wanted.name).await };
+        if let Some(known) = self.remembered(id) {
+            return Ok(known);
         }
-        let snapshot =
-            self.client.get_snapshot(name).await.map_err(|error| from_call(&error, Stage::Resolve))?;
-        let missing = |what: String| {
+        let state = self.state_of(id).await?;
+        if state == Some(SnapshotState::Active) {
+            self.remember(id, id);
+            return Ok(id.clone());
+        }
+        let instead = self.named(&wanted.name).await?;
+        let state = state.map_or_else(|| "gone".to_owned(), |state| state.to_string());
+        tracing::warn!(
+            base = wanted.name,
+            id,
+            state,
+            instead,
+            "the base snapshot that the job names is not used"
+        );
+        self.remember(id, &instead);
+        Ok(instead)
+    }
+
+    /// Whether an attempt ended because the snapshot it was to start from is not usable any more. Then all that is
+    /// remembered of it is forgotten, and another look finds another base.
+    pub(crate) async fn was_taken_away(&self, id: &str, ended: &Ended) -> bool {
+        let missing =
+            ended.outcome().failure().is_some_and(|failure| failure.id == FailureKind::ProvisionBaseMissing);
+        if !missing || matches!(self.state_of(id).await, Err(_) | Ok(Some(SnapshotState::Active))) {
+            return false;
+        }
+        self.known().retain(|_, (known, _)| known != id);
+        true
+    }
+
+    async fn named(&self, name: &str) -> Result<String, Ended> {
+        if let Some(known) = self.remembered(name) {
+            return Ok(known);
+        }
+        let id = self.client.base_snapshot(name).await.map_err(|error| refused(&error))?.id;
+        self.remember(name, id.as_str());
+        Ok(id.to_string())
+    }
+
+    /// None when it is gone.
+    async fn state_of(&self, id: &str) -> Result<Option<SnapshotState>, Ended> {
+        let found = self.client.get_snapshot(id).await.map_err(|error| from_call(&error, Stage::Resolve))?;
+        Ok(found.map(|snapshot| snapshot.state))
+    }
+
+    fn remembered(&self, asked: &str) -> Option<String> {
+        let known = self.known().get(asked).cloned();
+        known.filter(|(_, at)| at.elapsed() < REMEMBERED).map(|(id, _)| id)
+    }
+
+    fn remember(&self, asked: &str, id: &str) {
+        self.known().insert(asked.to_owned(), (id.to_owned(), Instant::now()));
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<String, (String, Instant)>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn refused(error: &BaseError) -> Ended {
+    match error {
+        BaseError::Call(error) => from_call(error, Stage::Resolve),
+        BaseError::Missing { .. } | BaseError::NotActive { .. } => {
             Failure::new(
                 FailureKind::ProvisionBaseMissing,
-                format!("base snapshot `{name}` {what}; check `base_snapshot` in fleet.toml"),
+                format!("{error}; check `base_snapshot` in fleet.toml"),
             )
             .at(Stage::Resolve)
             // One base serves every target: its absence must not empty the fleet into the dead-letter queue.
-            .touching(job::Scope::Daytona)
-        };
-        let snapshot = snapshot.ok_or_else(|| missing("does not exist".to_owned()))?;
-        if snapshot.state != SnapshotState::Active {
-            return Err(missing(format!("is {}", snapshot.state)).into());
+            .touching(Scope::Daytona)
+            .into()
         }
-        let id = snapshot.id.to_string();
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.insert(name.to_owned(), (id.clone(), Instant::now()));
-        Ok(id)
     }
 }

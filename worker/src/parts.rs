@@ -12,7 +12,7 @@ use secrecy::SecretString;
 use settings::{ClassSettings, Secrets};
 
 use crate::attempt::{Attempt, Ended};
-use crate::base::BaseSnapshots;
+use crate::base::{BaseSnapshots, WantedBase};
 use crate::failures::chain;
 use crate::lease::Leases;
 use crate::metrics::Instruments;
@@ -57,8 +57,8 @@ pub(crate) struct Limits {
 }
 
 impl Parts {
-    /// The name of the snapshot this attempt's cold build starts from: its class's, or else its settings'.
-    pub(crate) fn base_of(&self, attempt: &Attempt) -> Result<String, Ended> {
+    /// What this attempt's cold build starts from: its class's base, which the job's maker knows nothing of, or else its job's.
+    pub(crate) fn base_of(&self, attempt: &Attempt) -> Result<WantedBase, Ended> {
         let settings = &attempt.job.settings;
         let class = self.classes.get(&settings.class).ok_or_else(|| {
             Failure::new(
@@ -69,7 +69,12 @@ impl Parts {
                 ),
             )
         })?;
-        Ok(class.base_snapshot.clone().unwrap_or_else(|| settings.base_snapshot.clone()))
+        Ok(match &class.base_snapshot {
+            Some(name) => WantedBase { name: name.clone(), id: None },
+            None => {
+                WantedBase { name: settings.base_snapshot.clone(), id: attempt.job.base_snapshot_id.clone() }
+            }
+        })
     }
 
     /// The toolbox of a sandbox, with everything that must not be said scrubbed from what it says.

@@ -22,19 +22,22 @@ pub(crate) async fn process(parts: &Parts, attempt: &Attempt, leaving: &Cancella
     Box::pin(refresh(parts, attempt, leaving)).await.unwrap_or_else(Ended::into_outcome)
 }
 
-/// How often a branch may be pushed away under an attempt before the attempt gives up on catching it.
+/// How often what is wanted may change under an attempt before the attempt gives up on catching it.
 const ROUNDS: u32 = 4;
 
 async fn refresh(parts: &Parts, attempt: &Attempt, leaving: &CancellationToken) -> Result<Outcome, Ended> {
     for _ in 0..ROUNDS {
-        if let Round::Ended(outcome) = Box::pin(round(parts, attempt, leaving)).await? {
-            return Ok(*outcome);
+        match Box::pin(round(parts, attempt, leaving)).await? {
+            Round::Ended(outcome) => return Ok(*outcome),
+            Round::CommitGone => {
+                tracing::info!("the wanted commit was pushed away meanwhile; looking again");
+            }
+            Round::BaseGone => tracing::info!("the base snapshot was taken away meanwhile; looking again"),
         }
-        tracing::info!("the wanted commit was pushed away meanwhile; looking again");
     }
     Err(Failure::new(
         FailureKind::CloneFailed,
-        "the branch was pushed over again and again while it was fetched",
+        "the branch was pushed over, or its base snapshot taken away, again and again while it was fetched",
     )
     .into())
 }
@@ -42,6 +45,7 @@ async fn refresh(parts: &Parts, attempt: &Attempt, leaving: &CancellationToken) 
 enum Round {
     Ended(Box<Outcome>),
     CommitGone,
+    BaseGone,
 }
 
 async fn round(parts: &Parts, attempt: &Attempt, leaving: &CancellationToken) -> Result<Round, Ended> {
@@ -63,7 +67,13 @@ async fn round(parts: &Parts, attempt: &Attempt, leaving: &CancellationToken) ->
         lease::wish(&attempt.sandbox_name(), &wanted.base_snapshot, parts.limits.idle, parts.limits.ttl);
     let labels = labels(attempt);
     let taken = Box::pin(provision::run(attempt, &parts.leases, parts.room, &wish, &labels));
-    let lease = attempt.stage(Stage::Provision, outside, taken).await?;
+    let lease = match attempt.stage(Stage::Provision, outside, taken).await {
+        Ok(lease) => lease,
+        Err(ended) if parts.base.was_taken_away(&wanted.base_snapshot, &ended).await => {
+            return Ok(Round::BaseGone);
+        }
+        Err(ended) => return Err(ended),
+    };
 
     let inside = lease.lost().clone();
     let captured =

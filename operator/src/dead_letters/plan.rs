@@ -8,12 +8,13 @@ use job::{FleetName, Job, Reason};
 use settings::FleetLoad;
 
 use super::letter::{Content, content};
+use crate::bases::Bases;
 
 /// Where a replayed job's settings come from.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum SettingsFrom<'a> {
-    /// fleet.toml, as it is now.
-    FleetFile(&'a FleetLoad),
+    /// fleet.toml, and the bases it names, as they are now.
+    FleetFile(&'a FleetLoad, &'a Bases),
     /// The job itself.
     Recorded,
 }
@@ -41,12 +42,16 @@ pub(super) fn plan(
         Content::Job(job) => *job,
         Content::NoJob(error) => return Err(NotReplayable::NoJob(error)),
     };
-    let settings = match from {
-        SettingsFrom::Recorded => recorded.settings,
-        SettingsFrom::FleetFile(load) => load
-            .settings_of(&recorded.target)
-            .cloned()
-            .ok_or_else(|| NotReplayable::NotListed(recorded.target.to_string()))?,
+    let (settings, base_snapshot_id) = match from {
+        SettingsFrom::Recorded => (recorded.settings, recorded.base_snapshot_id),
+        SettingsFrom::FleetFile(load, bases) => {
+            let settings = load
+                .settings_of(&recorded.target)
+                .cloned()
+                .ok_or_else(|| NotReplayable::NotListed(recorded.target.to_string()))?;
+            let base = bases.id_of(&settings.base_snapshot);
+            (settings, base)
+        }
     };
-    Ok(Job { forced: true, reason: Reason::Replay, settings, ..recorded })
+    Ok(Job { forced: true, reason: Reason::Replay, settings, base_snapshot_id, ..recorded })
 }

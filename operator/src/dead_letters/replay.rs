@@ -13,6 +13,7 @@ use tracing::Instrument;
 
 use super::letter::{LetterView, find};
 use super::plan::{SettingsFrom, plan};
+use crate::bases::Bases;
 use crate::cli;
 use crate::console::{Answer, Console, Format, View};
 use crate::error::{CommandError, Exit, chain};
@@ -69,7 +70,6 @@ pub(super) async fn run(
 ) -> Result<Exit, CommandError> {
     let chosen = choose(letters, wanted)?;
     let load = if wanted.as_recorded { None } else { Some(parts.fleet_file()?) };
-    let from = load.as_ref().map_or(SettingsFrom::Recorded, SettingsFrom::FleetFile);
     if !chosen.is_empty() && !wanted.yes {
         let question =
             format!("Send {} dead letter(s) of fleet {} again?", chosen.len(), parts.settings.fleet);
@@ -78,6 +78,10 @@ pub(super) async fn run(
             return Ok(Exit::Failed);
         }
     }
+    let names =
+        load.iter().flat_map(|load| &load.targets).map(|(_, settings)| settings.base_snapshot.as_str());
+    let bases = Bases::look_up(parts, names, console).await?;
+    let from = load.as_ref().map_or(SettingsFrom::Recorded, |load| SettingsFrom::FleetFile(load, &bases));
     let mut desk = Replayer { parts, broker, register: parts.register(broker).await?, desk, from };
     let mut results = Vec::with_capacity(chosen.len());
     for letter in chosen {

@@ -12,6 +12,7 @@ use super::letter::{NoSuchLetter, find, short_id};
 use super::list::list_view;
 use super::plan::{NotReplayable, SettingsFrom, plan};
 use super::show::story_view;
+use crate::bases::Bases;
 use crate::console::View;
 use crate::examples::{attempt, failure, job, now, settings, target};
 
@@ -27,6 +28,7 @@ fn recorded(number: u8) -> Job {
         target: target("acme/service@main"),
         reason: Reason::OnDemand,
         settings: settings(),
+        base_snapshot_id: Some("base-1".into()),
         forced: false,
     }
 }
@@ -135,13 +137,19 @@ fn an_id_is_known_by_its_beginning_or_its_end() {
 fn a_replay_is_forced_and_takes_what_fleet_toml_says_now() {
     let text = "[[repository]]\nname = \"acme/service\"\nkeep = 7\n";
     let load = FleetFile::new("fleet.toml").understand(text).unwrap();
-    let anew = plan(&failed(1), &fleet(), SettingsFrom::FleetFile(&load)).unwrap();
+    let now = Bases::of("harvest-snapshot", "base-2");
+    let anew = plan(&failed(1), &fleet(), SettingsFrom::FleetFile(&load, &now)).unwrap();
     assert_eq!((anew.id, anew.reason, anew.forced, anew.settings.keep), (job(1), Reason::Replay, true, 7));
+    assert_eq!(anew.base_snapshot_id.as_deref(), Some("base-2"));
+    let unknown = Bases::default();
+    let left_out = plan(&failed(1), &fleet(), SettingsFrom::FleetFile(&load, &unknown)).unwrap();
+    assert_eq!(left_out.base_snapshot_id, None, "an old base does not come back with new settings");
     let as_recorded = plan(&failed(1), &fleet(), SettingsFrom::Recorded).unwrap();
     assert_eq!((as_recorded.settings, as_recorded.forced), (settings(), true));
+    assert_eq!(as_recorded.base_snapshot_id.as_deref(), Some("base-1"));
 
     let empty = FleetFile::new("fleet.toml").understand("").unwrap();
-    let refused = plan(&failed(1), &fleet(), SettingsFrom::FleetFile(&empty)).unwrap_err();
+    let refused = plan(&failed(1), &fleet(), SettingsFrom::FleetFile(&empty, &now)).unwrap_err();
     assert_eq!(refused, NotReplayable::NotListed("acme/service@main".into()));
 }
 

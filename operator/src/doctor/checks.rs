@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use broker::Broker;
-use daytona::{Client, ErrorKind, OrganizationUsage, Permission, SnapshotState};
+use daytona::{BaseError, Client, ErrorKind, OrganizationUsage, Permission};
 use futures::StreamExt;
 use job::{Settings, Target};
 use remote::{HeadError, Remote};
@@ -130,20 +130,18 @@ fn check_key(key: &daytona::ApiKey) -> Check {
 
 async fn check_base(client: &Client, base: &str) -> Check {
     let check = format!("base snapshot {base}");
-    match client.get_snapshot(base).await {
-        Ok(Some(snapshot)) if snapshot.state == SnapshotState::Active => {
-            Check::ok(check, format!("{} is active", snapshot.id))
+    match client.base_snapshot(base).await {
+        Ok(snapshot) => Check::ok(check, format!("{} ({}) is active", snapshot.name, snapshot.id)),
+        Err(error @ BaseError::NotActive { .. }) => {
+            let remedy = "activate it in Daytona's dashboard; or delete it, and the newest active one named so with a tag \
+                          is taken";
+            Check::failed(check, error.to_string(), remedy)
         }
-        Ok(Some(snapshot)) => {
-            let remedy = "activate it in Daytona's dashboard, or make it anew with snapshot/sync";
-            let why = snapshot.error_reason.map(|why| format!(": {why}")).unwrap_or_default();
-            Check::failed(check, format!("{} is {}{why}", snapshot.id, snapshot.state), remedy)
+        Err(error @ BaseError::Missing { .. }) => {
+            let remedy = "make it with snapshot/build.sh, or correct `base_snapshot` in fleet.toml";
+            Check::failed(check, error.to_string(), remedy)
         }
-        Ok(None) => {
-            let remedy = "make it with snapshot/sync, or correct `base_snapshot` in fleet.toml";
-            Check::failed(check, "does not exist", remedy)
-        }
-        Err(error) => Check::failed(check, chain(&error), "see the Daytona key"),
+        Err(BaseError::Call(error)) => Check::failed(check, chain(&error), "see the Daytona key"),
     }
 }
 

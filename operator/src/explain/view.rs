@@ -27,6 +27,7 @@ pub(super) struct Known {
     pub(super) state: Option<TargetState>,
     pub(super) attempts: Vec<AttemptView>,
     pub(super) lease: Lease,
+    pub(super) base: Option<BaseView>,
     pub(super) next_tick: NextTick,
     pub(super) notes: Vec<String>,
 }
@@ -46,6 +47,8 @@ pub(super) struct ExplainView {
     open_dead_letters: BTreeMap<FailureKind, JobId>,
     attempts: Vec<AttemptView>,
     lease: Lease,
+    /// The one a build would start from now; none where it could not be looked up, or is not there.
+    base_snapshot: Option<BaseView>,
     next_tick: NextTick,
     /// What could not be found out.
     notes: Vec<String>,
@@ -104,6 +107,13 @@ impl AttemptView {
     }
 }
 
+/// The snapshot that `base_snapshot` means now.
+#[derive(Debug, Serialize)]
+pub(super) struct BaseView {
+    pub(super) name: String,
+    pub(super) id: String,
+}
+
 /// Who has the right to build it.
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "lease", rename_all = "snake_case")]
@@ -149,6 +159,7 @@ pub(super) fn view(known: Known, now: DateTime<Utc>) -> ExplainView {
             .unwrap_or_default(),
         attempts: known.attempts,
         lease: known.lease,
+        base_snapshot: known.base,
         next_tick: known.next_tick,
         notes: known.notes,
     }
@@ -182,6 +193,9 @@ impl View for ExplainView {
             ("dead letter", format!("{kind}, job {job}: harvestctl dead-letters show {job}"))
         }));
         rows.push(("lease", self.lease()));
+        if let Some(base) = &self.base_snapshot {
+            rows.push(("base", format!("{} ({})", base.name, base.id)));
+        }
         rows.push(("settings", self.settings()));
         rows.extend(self.notes.iter().map(|note| ("note", note.clone())));
         text.push_str(&labelled(rows));
@@ -316,6 +330,7 @@ mod tests {
                 created_at: Some(now() - chrono::Duration::minutes(3)),
                 labels: [("harvest.holder".to_owned(), "worker-2".to_owned())].into(),
             },
+            base: Some(BaseView { name: "harvest-snapshot.3f2a91c".into(), id: "base-1".into() }),
             next_tick: NextTick::StillFailing { failure: failure().id, message: failure().message },
             notes: vec!["RabbitMQ is slow".into()],
         }
@@ -334,6 +349,7 @@ mod tests {
             state: None,
             attempts: Vec::new(),
             lease: Lease::Free,
+            base: None,
             next_tick: NextTick::NotListed,
             notes: Vec::new(),
             ..known()

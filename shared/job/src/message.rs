@@ -27,6 +27,10 @@ pub struct Job {
     pub reason: Reason,
     /// How.
     pub settings: Settings,
+    /// The snapshot that `settings.base_snapshot` meant when the job was made, so that one tick builds from one base. None
+    /// where nobody could tell; the worker then looks, as it does when this one is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base_snapshot_id: Option<String>,
     /// Whether an earlier permanent failure of the same commit is tried again.
     #[serde(default)]
     pub forced: bool,

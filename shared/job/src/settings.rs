@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct Settings {
     /// Where to clone from.
     pub clone: CloneSettings,
-    /// Name or id of the snapshot that cold builds start from.
+    /// The snapshot that cold builds start from: its name or id; or a name whose newest `<name>.*` is meant.
     pub base_snapshot: String,
     /// Name of the size class of sandbox; decides nothing else.
     #[serde(default = "default_class")]

@@ -30,7 +30,7 @@ pub struct ProducerSettings {
     pub schedule: ScheduleSettings,
     /// RabbitMQ.
     pub broker: BrokerSettings,
-    /// Daytona, when there is a key: only the keeper's clean-up needs it.
+    /// Daytona, when there is a key: base snapshots are looked up there.
     pub daytona: Option<DaytonaSettings>,
     /// Logs, traces.
     pub telemetry: TelemetrySettings,

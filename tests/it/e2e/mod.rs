@@ -1,5 +1,6 @@
 //! Whole fleets of real programs on a real RabbitMQ, a real git host and sandboxd. Each test has a fleet of its own.
 
+mod base;
 mod crashes;
 mod invariants;
 mod leases;

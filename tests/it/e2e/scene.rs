@@ -122,6 +122,7 @@ impl Scene {
             target: target.clone(),
             reason: Reason::OnDemand,
             settings: self.settings(target),
+            base_snapshot_id: None,
             forced: false,
         }
     }

@@ -38,6 +38,7 @@ fn job() -> Job {
         target,
         reason: Reason::Scheduled { tick },
         settings: settings(),
+        base_snapshot_id: Some("7f9c2d1e-5b0a-4c3d-9e8f-1a2b3c4d5e6f".into()),
         forced: false,
     }
 }
@@ -53,6 +54,15 @@ fn golden_file_of_version_1() {
         written, kept,
         "the wire format changed: old workers must still read it; then add a golden file"
     );
+}
+
+#[test]
+fn golden_file_of_version_1_before_jobs_named_their_base() {
+    let golden = include_str!("golden-v1-without-base.json");
+    let older = Job { base_snapshot_id: None, ..job() };
+    assert_eq!(Job::decode(golden.as_bytes(), &"demo".parse().unwrap()).unwrap(), older);
+    let written: serde_json::Value = serde_json::from_slice(&older.encode()).unwrap();
+    assert_eq!(written, serde_json::from_str::<serde_json::Value>(golden).unwrap());
 }
 
 #[test]
