@@ -14,11 +14,9 @@ const DRAIN_MILLISECONDS = 1000;
 const KEPT_BYTES = 64 * 1024 * 1024;
 
 class Runner {
-  /** `onGroup` hears of each group that starts, and of `undefined` when it has ended. */
-  constructor({ environment, onGroup = () => {} }) {
+  constructor(environment) {
     this.environment = environment;
     this.scrub = scrubber(environment);
-    this.onGroup = onGroup;
     this.group = undefined;
     this.stopped = undefined;
   }
@@ -33,7 +31,6 @@ class Runner {
       const child = spawn(program, args, { cwd, env: environment, detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
       const end = { code: undefined, stdout: '', stderr: '', bytes: undefined, late: false };
       this.group = child.pid;
-      if (child.pid) this.onGroup(child.pid);
       const [stdout, stderr] = [child.stdout, child.stderr].map((stream) => this.#collect(stream, onLine));
 
       const bound = setTimeout(() => {
@@ -49,7 +46,6 @@ class Runner {
         this.group = undefined;
         // Others of the group may have ignored the first signal.
         if (child.pid && (end.late || this.stopped)) signalGroup(child.pid, 'SIGKILL');
-        this.onGroup(undefined);
         end.bytes = stdout();
         end.stdout = end.bytes.toString();
         end.stderr ||= stderr().toString();
@@ -122,4 +118,4 @@ function scrubber(environment) {
   };
 }
 
-module.exports = { Runner, scrubber, signalGroup };
+module.exports = { Runner, scrubber };

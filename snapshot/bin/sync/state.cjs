@@ -8,9 +8,9 @@ const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
 
-const { signalGroup } = require('./run.cjs');
-
-/** How long a killed process is waited for. */
+/** The variable by which every process that a run starts can be told. */
+const MARK = 'HARVEST_SYNC_RUN';
+/** How long killed processes are waited for. */
 const DYING_MILLISECONDS = 5000;
 
 class State {
@@ -100,52 +100,48 @@ function parsed(text) {
   }
 }
 
-/** A process's start, which tells it from a later one with the same number; undefined when it is gone. */
-function startOf(pid) {
-  try {
-    const stat = fs.readFileSync(`/proc/${pid}/stat`, 'utf8');
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
-  } catch {
-    return undefined;
-  }
-}
-
-/** Ends what a killed run had started: it must not write into a checkout that is being repaired. */
-function endLeftovers({ group, groupStart } = {}) {
-  if (!Number.isInteger(group) || group < 2) return false;
-  const start = startOf(group);
-  // A leader that is gone can have left others of its group; one that started at another time is a stranger.
-  if (start !== undefined && start !== groupStart) return false;
-  signalGroup(group, 'SIGKILL');
+/** Ends what a killed run had started, which has its mark: it must not write into a checkout that is being repaired. */
+function endLeftovers(mark) {
   const until = Date.now() + DYING_MILLISECONDS;
-  while (start !== undefined && startOf(group) === start && !isDead(group) && Date.now() < until) pause();
-  return start !== undefined;
+  let ended = 0;
+  for (let left = marked(mark); left.length > 0 && Date.now() < until; left = marked(mark)) {
+    ended = Math.max(ended, left.length);
+    left.forEach((pid) => kill(pid));
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);
+  }
+  return ended;
 }
 
-function pause() {
-  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);
+/** Processes with this in their environment, whatever group or parent they have by now. */
+function marked(mark) {
+  return processes().filter((pid) => Number(pid) !== process.pid && fs.readFileSync(`/proc/${pid}/environ`).includes(`${MARK}=${mark}\0`));
+}
+
+function kill(pid) {
+  try {
+    process.kill(Number(pid), 'SIGKILL');
+  } catch (error) {
+    if (error.code !== 'ESRCH') throw error;
+  }
 }
 
 /** Processes of git at work in a folder. */
 function gitProcesses(folder) {
-  return fs.readdirSync('/proc').filter((name) => {
-    if (!/^[0-9]+$/.test(name)) return false;
-    try {
-      const cwd = fs.readlinkSync(`/proc/${name}/cwd`);
-      const within = cwd === folder || cwd.startsWith(`${folder}${path.sep}`);
-      return within && /^git\b/.test(fs.readFileSync(`/proc/${name}/comm`, 'utf8')) && !isDead(name);
-    } catch {
-      return false;
-    }
-  });
+  const isWithin = (cwd) => cwd === folder || cwd.startsWith(`${folder}${path.sep}`);
+  return processes().filter((pid) => isWithin(fs.readlinkSync(`/proc/${pid}/cwd`)) && /^git\b/.test(fs.readFileSync(`/proc/${pid}/comm`, 'utf8')));
 }
 
-function isDead(pid) {
+/** Living processes, to be looked at: those that are gone by then, or somebody else's, match nothing. */
+function processes() {
+  const all = fs.readdirSync('/proc').filter((name) => /^[0-9]+$/.test(name));
+  return { filter: (matches) => all.filter((pid) => quietly(() => matches(pid))) };
+}
+
+function quietly(look) {
   try {
-    const stat = fs.readFileSync(`/proc/${pid}/stat`, 'utf8');
-    return ['Z', 'X'].includes(stat.slice(stat.lastIndexOf(')') + 2)[0]);
+    return look();
   } catch {
-    return true;
+    return false;
   }
 }
 
@@ -163,4 +159,4 @@ function removeLocks(gitFolder, since) {
   return removed;
 }
 
-module.exports = { State, parsed, startOf, endLeftovers, gitProcesses, removeLocks };
+module.exports = { State, MARK, parsed, endLeftovers, gitProcesses, removeLocks };

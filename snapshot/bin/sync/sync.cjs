@@ -4,6 +4,7 @@
 // checkout that the next run understands. Whatever goes wrong with the remote or the install ends in a report, not in an error.
 'use strict';
 
+const { randomUUID } = require('node:crypto');
 const os = require('node:os');
 const path = require('node:path');
 
@@ -11,7 +12,7 @@ const { Checkout, list } = require('./checkout.cjs');
 const { Dependencies } = require('./dependencies.cjs');
 const { setUp } = require('./identity.cjs');
 const { Runner } = require('./run.cjs');
-const { endLeftovers, gitProcesses, removeLocks, startOf } = require('./state.cjs');
+const { MARK, endLeftovers, gitProcesses, removeLocks } = require('./state.cjs');
 
 /** What a fetch may take at most: a session should not wait for a host that does not answer. */
 const FETCH_MILLISECONDS = 300_000;
@@ -26,8 +27,8 @@ class Sync {
     Object.assign(this, { options, manifest, state, say });
     this.began = Date.now();
     this.deadline = this.began + options.seconds * 1000;
-    const onGroup = (group) => state.note({ group, groupStart: group && startOf(group) });
-    this.runner = new Runner({ environment: { ...process.env }, onGroup });
+    this.mark = randomUUID();
+    this.runner = new Runner({ ...process.env, [MARK]: this.mark });
     this.checkout = new Checkout({ runner: this.runner, folder: manifest.path, branch: manifest.branch });
     this.dependencies = new Dependencies({ checkout: this.checkout, runner: this.runner, manifest, log: state.log, home: os.homedir() });
     this.report = {
@@ -60,7 +61,7 @@ class Sync {
     }
     onLock();
     this.left = this.state.leftBehind();
-    this.state.note({ pid: process.pid, began: this.left?.began ?? this.began, move: this.left?.move });
+    this.state.note({ marks: [...(this.left?.marks ?? []), this.mark], began: this.left?.began ?? this.began, move: this.left?.move });
     this.state.removeMarker();
     await this.phases();
     return this.end();
@@ -97,10 +98,13 @@ class Sync {
 
   /** After a run that was killed: what it started is ended, its lock files go, its move is brought to an end. */
   async repair() {
-    if (endLeftovers(this.left)) this.say('ended what a killed harvest-sync had left running');
+    const ended = (this.left?.marks ?? []).map(endLeftovers);
+    if (ended.some((count) => count > 0)) this.say('ended what a killed harvest-sync had left running');
+    this.state.note({ marks: [this.mark] });
     const since = this.left?.began ?? this.known.locksSince;
     if (since === undefined) return;
     this.known.locksSince = await this.#unlock(since);
+    await this.checkout.forgetFetched();
     const move = this.left?.move;
     if (!move) return;
     if (await this.checkout.settle(move, move.to)) {
