@@ -17,7 +17,7 @@ type McpServers = Record<string, McpStdioServerConfig | McpHttpServerConfig>
 /** What REQUEST.json holds. It is deleted as soon as it is read. */
 export interface SessionRequest {
   prompt: string
-  /** The checkout, where the manifest does not say. */
+  /** The checkout, where no manifest names it. */
   cwd?: string
 }
 
@@ -31,7 +31,7 @@ async function main(file: string | undefined): Promise<number> {
   if (!process.env.CLAUDE_CODE_OAUTH_TOKEN && !process.env.ANTHROPIC_API_KEY) {
     return say('neither CLAUDE_CODE_OAUTH_TOKEN nor ANTHROPIC_API_KEY is set', 2)
   }
-  if (request.cwd === undefined && !existsSync(READY)) return say(`${READY} is missing: run harvest-sync first`, 2)
+  if (!existsSync(READY)) return say(`${READY} is missing: run harvest-sync first`, 2)
   const cwd = request.cwd ?? (JSON.parse(readFileSync(MANIFEST, 'utf8')) as { path: string }).path
 
   // The SDK is not in this file's folder: it is found from where the image has it.

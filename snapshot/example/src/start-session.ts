@@ -81,10 +81,12 @@ async function main(): Promise<number> {
     await wake(daytona, snapshot, signal)
     log(`starting ${name} from ${clone ? 'base snapshot' : 'prebuild'} ${snapshot.name}`)
     asked = true
+    const began = Date.now()
     const sandbox = await createSandbox(daytona, name, snapshot.id, plan.minutes)
     signal.throwIfAborted()
+    log(`started in ${Date.now() - began} ms`)
     if (clone) await cloneInto(sandbox, clone, plan, signal)
-    await synchronise(sandbox, plan, signal)
+    else await synchronise(sandbox, plan, signal)
     return await converse(sandbox, { prompt, ...(clone ? { cwd: clone.path } : {}) }, plan, signal)
   } finally {
     if (asked && plan.keep) log(`kept sandbox ${name}`)
@@ -127,20 +129,33 @@ async function theSnapshot(daytona: Daytona, nameOrId: string): Promise<Snapshot
   }
 }
 
-/** Without a prebuild: a checkout and nothing installed. The token is read by git's helper, so it is in no URL and no file. */
+/**
+ * Without a prebuild: a checkout and nothing installed, set up as harvest-sync would. The token is read from the environment
+ * whenever git asks its helper, so it is in no URL and no file.
+ */
 async function cloneInto(sandbox: Sandbox, clone: Clone, plan: Plan, signal: AbortSignal): Promise<void> {
-  const helper = '!f() { echo username=x-access-token; echo "password=$GITHUB_TOKEN"; }; f'
-  const token = process.env.GITHUB_TOKEN ? ['-c', `credential.https://github.com.helper=${helper}`] : []
-  const command = ['git', ...token, 'clone', '--branch', clone.branch, '--', clone.url, clone.path]
+  const { GIT_USER_NAME: name, GIT_USER_EMAIL: email, GITHUB_TOKEN: token } = process.env
+  const helper = '!f() { [ "$1" = get ] && printf "username=x-access-token\\npassword=%s\\n" "$GITHUB_TOKEN"; }; f'
+  const config = [
+    name ? [`user.name=${name}`] : [],
+    email ? [`user.email=${email}`] : [],
+    token ? [`credential.${new URL(clone.url).origin}.helper=${helper}`] : []
+  ].flat()
+  const options = [...config.flatMap((each) => ['--config', each]), '--branch', clone.branch]
+  const command = ['git', 'clone', ...options, '--', clone.url, clone.path]
   const code = await run(sandbox, command, quietly(SYNC_SECONDS, environment(SYNC_VARIABLES, plan), signal))
   if (code !== 0) throw new Exit(4, `git clone ended with ${code}`)
+  const marker = `printf '{"commit":"%s","dependencies":"stale"}\\n' "$(git rev-parse HEAD)" >/workspace/.harvest/ready`
+  await execute(sandbox, `mkdir -p /workspace/.harvest && ${marker}`, clone.path)
 }
 
 /** The checkout is brought to the branch's head; nothing may be edited before this has ended. */
 async function synchronise(sandbox: Sandbox, plan: Plan, signal: AbortSignal): Promise<void> {
   const env = environment(SYNC_VARIABLES, plan)
   const code = await run(sandbox, ['/opt/harvest/bin/harvest-sync'], quietly(SYNC_SECONDS, env, signal))
-  if (code !== 0) throw new Exit(4, `harvest-sync ended with ${code}`)
+  // 4: at an older commit than the branch; 5: dependencies are not those of the commit. The agent can work with both.
+  if (![0, 4, 5].includes(code)) throw new Exit(4, `harvest-sync ended with ${code}`)
+  if (code !== 0) log(`going on although harvest-sync ended with ${code}`)
 }
 
 /** The session itself. What is asked travels in a file that the session deletes; tokens travel in its environment alone. */

@@ -2,6 +2,7 @@
 // rules. Only the model is a stand-in, which calls the tools it was told to.
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Daytona, DaytonaNotFoundError } from '@daytonaio/sdk'
@@ -12,7 +13,7 @@ import type { Ended, FakeMessagesApi, Fleet, MessagesRequest } from './support.j
 
 const GONE_MS = 60_000
 const PROMPT = 'Read the memory, look around and say that all is done.'
-const LOOK = "git rev-parse HEAD; git status --porcelain; env | sed 's/=.*/ is set/'; cat /proc/[0-9]*/cmdline | tr '\\0' ' '"
+const LOOK = "git rev-parse HEAD; git var GIT_AUTHOR_IDENT; env | sed 's/=.*/ is set/'; cat /proc/[0-9]*/cmdline | tr '\\0' ' '"
 
 let fleet: Fleet
 let target: string
@@ -123,7 +124,7 @@ describe('a session from a prebuild', () => {
     assert.equal(await read('cat NEWS.md'), 'Pushed after the prebuild was made.\n')
     assert.equal(await read('git rev-parse --abbrev-ref HEAD'), `${fleet.branch}\n`)
     assert.equal(await read('git status --porcelain'), '')
-    assert.equal(await read('git config user.name && git config user.email'), 'Harvest Agent\nagent@example.com\n')
+    assert.match(answers, /^Harvest Agent <agent@example.com>/m)
     assert.match(await read('cat /workspace/.harvest/ready'), new RegExp(pushed))
   })
 
@@ -195,7 +196,7 @@ test('the sandbox is gone when the session has ended', async () => {
 })
 
 test('the sandbox is gone when the session is interrupted', async () => {
-  const api = await support.startFakeMessagesApi([{ name: 'Bash', input: { command: 'sleep 300', description: 'Wait' } }])
+  const api = await support.startFakeMessagesApi([{ name: 'Bash', input: { command: 'tail -f /dev/null', description: 'Wait' } }])
   const session = support.startSession([target, ...ISOLATED], environment(api).variables, PROMPT)
   await session.says('"tool_use"')
   session.signal('SIGINT')
@@ -214,6 +215,30 @@ test('a session whose model refuses it fails, and its sandbox is gone', async ()
   const ended = await support.startSession([target, ...ISOLATED, '--env', 'CLAUDE_CODE_MAX_RETRIES'], quickly, PROMPT).ended
   assert.equal(ended.code, 1, ended.stderr)
   assert.match(ended.stdout, /"is_error":true/)
+  await isGone(sandboxOf(ended))
+})
+
+test('the reference shows the code of this program', () => {
+  const page = readFileSync(`${support.repository}/docs/agent-runtime.md`, 'utf8')
+  const shown = [...page.matchAll(/^```ts\n(.*?)^```$/gms)].map((match) => match[1] ?? '')
+  const source = readFileSync(`${support.repository}/snapshot/example/src/session.ts`, 'utf8')
+  assert.deepEqual(shown, [source])
+})
+
+test('a prebuild that Daytona has put to sleep is woken', async () => {
+  const call = (action: string) =>
+    fetch(`${fleet.apiUrl}/snapshots/${fleet.snapshotId}/${action}`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${fleet.apiKey}` }
+    })
+  assert.ok((await call('deactivate')).ok)
+  const asleep = await findPrebuild(daytona, fleet.fleet, parseTarget(target))
+  assert.deepEqual([asleep?.id, asleep?.state], [fleet.snapshotId, 'inactive'])
+  const api = await support.startFakeMessagesApi([])
+  const ended = await support.startSession(['--snapshot', fleet.snapshot, ...ISOLATED], environment(api).variables, PROMPT).ended
+  await api.close()
+  assert.equal(ended.code, 0, ended.stderr)
+  assert.equal((await daytona.snapshot.get(fleet.snapshotId)).state, 'active')
   await isGone(sandboxOf(ended))
 })
 
@@ -241,6 +266,7 @@ test('a target without a prebuild is said to have none, and can be cloned instea
   await api.close()
   assert.equal(ended.code, 0, ended.stderr)
   assert.match(answers, new RegExp(`^${support.head(fleet)}$`, 'm'))
+  assert.match(answers, /^Harvest Agent <agent@example.com>/m)
   await isGone(sandboxOf(ended))
 })
 
