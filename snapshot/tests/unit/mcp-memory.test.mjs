@@ -10,12 +10,11 @@ const SCRIPT = path.join(BIN, 'harvest-mcp-memory');
 const SEED = '{"type":"entity","name":"Seed","entityType":"Note","observations":["from the seed"]}\n';
 const OTHER = '{"type":"entity","name":"Other","entityType":"Note","observations":["from elsewhere"]}\n';
 
-/** Answers on stdout with the memory it finds; a line on stdin is saved as the whole memory; ends with stdin, or on SIGTERM. */
+/** Once it can take a signal, answers on stdout with the memory it finds; a line on stdin is saved as the whole memory; ends with stdin, or on SIGTERM. */
 const SERVER = `
 const fs = require('node:fs');
 const file = process.env.MEMORY_FILE_PATH;
 const graph = () => fs.existsSync(file) ? fs.readFileSync(file, 'utf8') : 'none';
-process.stdout.write(JSON.stringify({ file, graph: graph(), pid: process.pid }) + '\\n');
 let rest = '';
 process.stdin.on('data', (bytes) => {
   rest += bytes;
@@ -32,6 +31,7 @@ process.on('SIGTERM', () => {
   if (process.env.LAST_WORDS) fs.writeFileSync(file, process.env.LAST_WORDS);
   if (!process.env.DEAF) process.exit(0);
 });
+process.stdout.write(JSON.stringify({ file, graph: graph(), pid: process.pid }) + '\\n');
 `;
 
 function sandbox(t) {
