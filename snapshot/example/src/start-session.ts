@@ -236,9 +236,9 @@ function log(text: string): void {
   process.stderr.write(`start-session: ${text}\n`)
 }
 
-/** Waits for a slow reader instead of piling up what it has not read. */
+/** Waits for a slow reader instead of piling up what it has not read. That there is none is told by the stream's own event. */
 function write(stream: NodeJS.WriteStream, bytes: Buffer): Promise<void> {
-  return new Promise((resolve, reject) => stream.write(bytes, (error) => (error ? reject(error) : resolve())))
+  return new Promise((resolve) => stream.write(bytes, () => resolve()))
 }
 
 // However it is ended, `finally` above still deletes the sandbox: a signal only makes the current wait fail.
@@ -246,6 +246,7 @@ const interruption = new AbortController()
 for (const [name, code] of Object.entries(SIGNALS)) {
   process.on(name, () => interruption.abort(new Exit(code, `ended by ${name}`)))
 }
+process.stderr.on('error', () => {})
 process.stdout.on('error', (error) => interruption.abort(new Exit(1, `nobody reads stdout any more: ${error.message}`)))
 
 let code: number

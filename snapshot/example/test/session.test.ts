@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Daytona, DaytonaNotFoundError } from '@daytonaio/sdk'
-import { findPrebuild, parseTarget } from '../src/prebuild.js'
+import { findPrebuild, parseTarget, sandboxName } from '../src/prebuild.js'
 import { execute } from '../src/sandbox.js'
 import * as support from './support.js'
 import type { Ended, FakeMessagesApi, Fleet, MessagesRequest } from './support.js'
@@ -20,7 +20,7 @@ let target: string
 let daytona: Daytona
 
 before(async () => {
-  fleet = await support.startFleet(support.testRoot())
+  fleet = await support.startFleet()
   target = `${fleet.repository}@${fleet.branch}`
   daytona = new Daytona({ apiKey: fleet.apiKey, apiUrl: fleet.apiUrl })
 })
@@ -240,6 +240,17 @@ test('a prebuild that Daytona has put to sleep is woken', async () => {
   assert.equal(ended.code, 0, ended.stderr)
   assert.equal((await daytona.snapshot.get(fleet.snapshotId)).state, 'active')
   await isGone(sandboxOf(ended))
+})
+
+test('names stand for targets as the fleet writes them', () => {
+  const names = {
+    'acme/service@main': 'hv.demo.service.c0vco1cj0vlj',
+    'github.com/Acme/Service@main': 'hv.demo.service.c0vco1cj0vlj',
+    'acme/shop@Main': 'hv.demo.shop.vv8fsir39tcq',
+    'Git.Example.com/Platform/API@main': 'hv.demo.api.jjrlo2b3abbb',
+    'localhost:8080/owner/name@feature/αβγ': 'hv.demo.name.m4bam40qrvuq'
+  }
+  for (const [spelling, name] of Object.entries(names)) assert.equal(sandboxName('demo', parseTarget(spelling)), name)
 })
 
 test("Daytona's list alone gives the prebuild that harvestctl resolve gives", async () => {

