@@ -154,10 +154,20 @@ impl Fleet {
 
     /// A worker.
     pub async fn worker(&self) -> anyhow::Result<FleetProcess> {
+        self.worker_with([]).await
+    }
+
+    /// A worker with variables of its own.
+    pub async fn worker_with<const N: usize>(
+        &self,
+        own: [(&'static str, &str); N],
+    ) -> anyhow::Result<FleetProcess> {
         let config = self.plan.directory.join("worker.toml");
         let arguments = [OsString::from("--config"), config.into()];
         let secrets = self.plan.secrets.iter().map(|(name, value)| (*name, OsString::from(value)));
-        let mut worker = FleetProcess::spawn(Program::Worker, arguments, self.variables().chain(secrets))?;
+        let own = own.into_iter().map(|(name, value)| (name, OsString::from(value)));
+        let variables = self.variables().chain(secrets).chain(own);
+        let mut worker = FleetProcess::spawn(Program::Worker, arguments, variables)?;
         worker.says("worker takes jobs", READY).await?;
         Ok(worker)
     }

@@ -4,11 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker::{Broker, BrokerStatus, Register};
+use broker::{Broker, BrokerStatus, Register, WorkQueue};
 use daytona::{Client, ClientSettings};
 use lifecycle::{Drain, Endpoint, Health, Readiness, Shutdown};
 use remote::{Remote, Timeouts};
-use settings::WorkerSettings;
+use settings::{QueueName, WorkerSettings};
 use telemetry::Metrics;
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -75,6 +75,7 @@ pub async fn run(
     let told = CancellationToken::new();
     let scribe = tokio::spawn(scribe.run(broker.publisher(), told.clone()).with_current_subscriber());
     let slots = settings.slots;
+    let queues: Vec<_> = settings.queues.iter().copied().map(work_queue).collect();
     let sweep_every = settings.lease.sweep;
     let drain_deadline = settings.drain.deadline;
     let parts = Arc::new(parts(settings, worker, register, story, instruments.clone())?);
@@ -82,7 +83,7 @@ pub async fn run(
     let leaving = CancellationToken::new();
     let mut tasks = JoinSet::new();
     for number in 0..slots {
-        let slot = broker.slot();
+        let slot = broker.slot_on(&queues);
         let work =
             consume::run(Arc::clone(&parts), number, slot, shutdown.draining().clone(), leaving.clone());
         tasks.spawn(work.with_current_subscriber());
@@ -98,7 +99,7 @@ pub async fn run(
     let sweeping = tokio::spawn(sweep.with_current_subscriber());
     let watching =
         tokio::spawn(watch(broker.clone(), connected, shutdown.draining().clone()).with_current_subscriber());
-    tracing::info!(slots, fleet = %parts.fleet, "worker takes jobs");
+    tracing::info!(slots, ?queues, fleet = %parts.fleet, "worker takes jobs");
 
     drain(&mut tasks, &shutdown, &leaving, drain_deadline).await;
     told.cancel();
@@ -118,6 +119,14 @@ pub async fn run(
     broker.close().await;
     endpoint.stop().await;
     Ok(())
+}
+
+fn work_queue(name: QueueName) -> WorkQueue {
+    match name {
+        QueueName::Resume => WorkQueue::Resume,
+        QueueName::OnDemand => WorkQueue::OnDemand,
+        QueueName::Refresh => WorkQueue::Refresh,
+    }
 }
 
 /// Waits for the slots: as long as it takes while working, then `deadline`, then until they have let go.

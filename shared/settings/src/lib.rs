@@ -27,5 +27,5 @@ pub use secrets::{SecretRefusal, Secrets, reserved};
 pub use sections::{BrokerSettings, DaytonaSettings, HttpSettings, LogFormat, TelemetrySettings};
 pub use worker::{
     ClassSettings, CommandSettings, DrainSettings, LeaseSettings, LedgerSettings, PrebuildSettings,
-    SandboxSettings, ToolchainMirrors, WorkerSettings,
+    QueueName, SandboxSettings, ToolchainMirrors, WorkerSettings,
 };

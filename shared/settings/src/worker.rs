@@ -1,6 +1,6 @@
 //! What the worker is told. config/worker.toml is the list of its knobs, their defaults and reasons.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
@@ -29,6 +29,8 @@ pub struct WorkerSettings {
     pub fleet: FleetName,
     /// How many builds at once.
     pub slots: usize,
+    /// The work queues it takes from.
+    pub queues: BTreeSet<QueueName>,
     /// RabbitMQ.
     pub broker: BrokerSettings,
     /// Daytona.
@@ -59,6 +61,18 @@ pub struct WorkerSettings {
     pub secrets: Secrets,
     /// Every knob, for the log.
     pub effective: Effective,
+}
+
+/// A work queue, as settings name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum QueueName {
+    /// What a leaving worker handed back.
+    Resume,
+    /// What somebody asked for.
+    OnDemand,
+    /// The schedule's.
+    Refresh,
 }
 
 /// The right to build a target.
@@ -162,6 +176,7 @@ fn none_when_empty<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<
 struct WorkerFile {
     fleet: Option<FleetName>,
     slots: usize,
+    queues: BTreeSet<QueueName>,
     broker: BrokerKnobs,
     daytona: DaytonaKnobs,
     telemetry: TelemetryKnobs,
@@ -192,6 +207,7 @@ impl WorkerSettings {
         Ok(Self {
             fleet,
             slots: value.slots,
+            queues: value.queues,
             broker,
             daytona,
             telemetry: value.telemetry.with_variables(environment),
@@ -229,6 +245,11 @@ fn check(layers: &mut Layered<WorkerFile>) {
     let retry = file.retry.validate();
     let rules = [
         Rule { key: "slots", broken: file.slots == 0, must: "must be at least 1" },
+        Rule {
+            key: "queues",
+            broken: file.queues.is_empty(),
+            must: "must name at least one of resume, ondemand and refresh",
+        },
         Rule {
             key: "lease.stale",
             broken: file.lease.stale < file.lease.beat * 3,

@@ -6,6 +6,7 @@ mod invariants;
 mod leases;
 mod messages;
 mod outcomes;
+mod queues;
 mod retries;
 mod scene;
 mod secrets;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use secrecy::ExposeSecret;
 
 use super::*;
-use crate::{LogFormat, OperatorSettings, PlanSettings, ProducerSettings, WorkerSettings};
+use crate::{LogFormat, OperatorSettings, PlanSettings, ProducerSettings, QueueName, WorkerSettings};
 
 const REQUIRED: [(&str, &str); 3] = [
     ("HARVEST_FLEET", "demo"),
@@ -52,11 +52,13 @@ fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
     let environment = environment(&[
         ("HARVEST_SLOTS", "16"),
         ("HARVEST_RETRY_DELAYS", "1s, 2s"),
+        ("HARVEST_QUEUES", "refresh, ondemand"),
         ("DAYTONA_API_URL", "http://127.0.0.1:3000/api"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4317"),
     ]);
     let worker = WorkerSettings::load(&environment, Some(&path)).unwrap();
     assert_eq!((worker.slots, worker.lease.beat.as_secs(), worker.lease.sweep.as_secs()), (16, 10, 300));
+    assert_eq!(worker.queues, [QueueName::OnDemand, QueueName::Refresh].into());
     assert_eq!(worker.retry.delays, [1, 2].map(Duration::from_secs));
     assert_eq!(worker.daytona.api_url.as_str(), "http://127.0.0.1:3000/api");
     assert_eq!(worker.classes["large"].base_snapshot.as_deref(), Some("big"));
@@ -79,6 +81,7 @@ fn every_mistake_is_told_at_once_with_its_place() {
         r#"fleet = "Not A Fleet"
 slots = "many"
 sloths = 2
+queues = ["resume", "onDemand"]
 [lease]
 beet = "30s"
 beat = "soon"
