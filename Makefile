@@ -26,6 +26,7 @@ test: prerequisites ## Every test, against real, private parts
 
 .PHONY: snapshot-test
 snapshot-test: prerequisites ## Build the sandbox image and test it, in a private Docker engine where none runs
+	cargo build --workspace --bins --locked
 	scripts/with-docker scripts/snapshot-test
 
 .PHONY: check
