@@ -34,14 +34,10 @@
 {{- if .text -}}
 {{ .text }}
 {{- else if .repositories -}}
-{{- with .defaults }}
-[defaults]
-{{ include "harvest.toml.table" (list "defaults" .) }}
-{{ end -}}
-{{- range .repositories }}
-[[repository]]
-{{ include "harvest.toml.table" (list "repository" .) }}
-{{ end -}}
+{{- $tables := list -}}
+{{- with .defaults }}{{ $tables = append $tables (printf "[defaults]\n%s" (include "harvest.toml.table" (list "defaults" .) | trim)) }}{{ end -}}
+{{- range .repositories }}{{ $tables = append $tables (printf "[[repository]]\n%s" (include "harvest.toml.table" (list "repository" .) | trim)) }}{{ end -}}
+{{ join "\n\n" $tables }}
 {{- end -}}
 {{- end -}}
 {{- end -}}
