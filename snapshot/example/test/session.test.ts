@@ -26,6 +26,7 @@ before(async () => {
 })
 
 after(async () => {
+  await support.closeFakeMessagesApis()
   await daytona?.[Symbol.asyncDispose]()
   await fleet?.stop()
 })
@@ -97,7 +98,7 @@ describe('a session from a prebuild', () => {
     ])
     const { secrets: given, variables } = environment(api)
     secrets = given
-    ended = await support.startSession([target, '--keep', ...ISOLATED], variables, PROMPT).ended
+    ended = await support.startSession(fleet, [target, '--keep', ...ISOLATED], variables, PROMPT).ended
     assert.equal(ended.code, 0, ended.stderr + ended.stdout)
     console.log(`a session took ${ended.milliseconds} ms:\n${ended.stderr}`)
     messages = ended.stdout.trimEnd().split('\n').map((line) => JSON.parse(line))
@@ -107,7 +108,6 @@ describe('a session from a prebuild', () => {
   })
 
   after(async () => {
-    await api?.close()
     if (ended) await (await daytona.get(sandboxOf(ended))).delete()
   })
 
@@ -189,19 +189,17 @@ describe('a session from a prebuild', () => {
 
 test('the sandbox is gone when the session has ended', async () => {
   const api = await support.startFakeMessagesApi([])
-  const ended = await support.startSession([target, ...ISOLATED], environment(api).variables, PROMPT).ended
-  await api.close()
+  const ended = await support.startSession(fleet, [target, ...ISOLATED], environment(api).variables, PROMPT).ended
   assert.equal(ended.code, 0, ended.stderr)
   await isGone(sandboxOf(ended))
 })
 
 test('the sandbox is gone when the session is interrupted', async () => {
   const api = await support.startFakeMessagesApi([{ name: 'Bash', input: { command: 'tail -f /dev/null', description: 'Wait' } }])
-  const session = support.startSession([target, ...ISOLATED], environment(api).variables, PROMPT)
+  const session = support.startSession(fleet, [target, ...ISOLATED], environment(api).variables, PROMPT)
   await session.says('"tool_use"')
   session.signal('SIGINT')
   const ended = await session.ended
-  await api.close()
   assert.equal(ended.code, 130, ended.stderr)
   assert.match(ended.stderr, /ended by SIGINT/)
   await isGone(sandboxOf(ended))
@@ -209,10 +207,10 @@ test('the sandbox is gone when the session is interrupted', async () => {
 
 test('a session whose model refuses it fails, and its sandbox is gone', async () => {
   const api = await support.startFakeMessagesApi([])
-  await api.close()
+  await support.closeFakeMessagesApis()
   const { variables } = environment(api)
   const quickly = { ...variables, CLAUDE_CODE_MAX_RETRIES: '0' }
-  const ended = await support.startSession([target, ...ISOLATED, '--env', 'CLAUDE_CODE_MAX_RETRIES'], quickly, PROMPT).ended
+  const ended = await support.startSession(fleet, [target, ...ISOLATED, '--env', 'CLAUDE_CODE_MAX_RETRIES'], quickly, PROMPT).ended
   assert.equal(ended.code, 1, ended.stderr)
   assert.match(ended.stdout, /"is_error":true/)
   await isGone(sandboxOf(ended))
@@ -235,8 +233,7 @@ test('a prebuild that Daytona has put to sleep is woken', async () => {
   const asleep = await findPrebuild(daytona, fleet.fleet, parseTarget(target))
   assert.deepEqual([asleep?.id, asleep?.state], [fleet.snapshotId, 'inactive'])
   const api = await support.startFakeMessagesApi([])
-  const ended = await support.startSession(['--snapshot', fleet.snapshot, ...ISOLATED], environment(api).variables, PROMPT).ended
-  await api.close()
+  const ended = await support.startSession(fleet, ['--snapshot', fleet.snapshot, ...ISOLATED], environment(api).variables, PROMPT).ended
   assert.equal(ended.code, 0, ended.stderr)
   assert.equal((await daytona.snapshot.get(fleet.snapshotId)).state, 'active')
   await isGone(sandboxOf(ended))
@@ -266,15 +263,14 @@ test("Daytona's list alone gives the prebuild that harvestctl resolve gives", as
 test('a target without a prebuild is said to have none, and can be cloned instead', async () => {
   const api = await support.startFakeMessagesApi([{ name: 'Bash', input: { command: LOOK, description: 'Look around' } }])
   const { variables } = environment(api)
-  const without = await support.startSession([`acme/new-service@${fleet.branch}`], variables, PROMPT).ended
+  const without = await support.startSession(fleet, [`acme/new-service@${fleet.branch}`], variables, PROMPT).ended
   assert.equal(without.code, 3)
   assert.match(without.stderr, /acme\/new-service@main has no prebuild in fleet \S+\. Build one: harvestctl submit/)
   assert.equal(without.stdout, '')
 
   const base = ['--base', 'harvest-snapshot', '--clone-url', fleet.remote]
-  const ended = await support.startSession([`acme/new-service@${fleet.branch}`, ...base, ...ISOLATED], variables, PROMPT).ended
+  const ended = await support.startSession(fleet, [`acme/new-service@${fleet.branch}`, ...base, ...ISOLATED], variables, PROMPT).ended
   const answers = textOf(api.requests().at(-1)?.messages)
-  await api.close()
   assert.equal(ended.code, 0, ended.stderr)
   assert.match(answers, new RegExp(`^${support.head(fleet)}$`, 'm'))
   assert.match(answers, /^Harvest Agent <agent@example.com>/m)
@@ -295,7 +291,7 @@ test('wrong uses are told before anything is started', async () => {
     [['--snapshot', 'no-such-snapshot'], variables, PROMPT, 3, /there is no snapshot no-such-snapshot/]
   ]
   for (const [args, env, prompt, code, expected] of cases) {
-    const ended = await support.startSession(args, env, prompt).ended
+    const ended = await support.startSession(fleet, args, env, prompt).ended
     assert.match(ended.stderr, expected)
     assert.equal(ended.code, code, ended.stderr)
     assert.doesNotMatch(ended.stderr, /starting session-/)
@@ -314,7 +310,7 @@ if (skip) console.log(skip)
 test('the same against the real Daytona and the real Anthropic', { skip }, async () => {
   const set = Object.entries(process.env).filter((pair): pair is [string, string] => pair[1] !== undefined)
   const prompt = 'Answer with the one word ready. Use no tool and change nothing.'
-  const ended = await support.startSession(['--snapshot', HARVEST_TEST_SNAPSHOT ?? ''], Object.fromEntries(set), prompt).ended
+  const ended = await support.startSession(fleet, ['--snapshot', HARVEST_TEST_SNAPSHOT ?? ''], Object.fromEntries(set), prompt).ended
   assert.equal(ended.code, 0, ended.stderr)
   const result = JSON.parse(ended.stdout.trimEnd().split('\n').at(-1) ?? '{}') as { type?: string; subtype?: string }
   assert.deepEqual([result.type, result.subtype], ['result', 'success'])

@@ -30,6 +30,8 @@ export interface Fleet {
   path: string
   remote: string
   gitDirectory: string
+  /** The image's own Node. */
+  node: string
   stop(): Promise<void>
 }
 
@@ -43,7 +45,8 @@ export async function startFleet(): Promise<Fleet> {
   const ended = new Promise<void>((done) => child.once('exit', () => done()))
   const line = await within(START_MS, 'the fleet to have a prebuild', firstLine(child))
   return {
-    ...(JSON.parse(line) as Omit<Fleet, 'stop'>),
+    ...(JSON.parse(line) as Omit<Fleet, 'node' | 'stop'>),
+    node: join(folder, 'bin/node'),
     stop: async () => {
       child.stdin.end()
       await ended
@@ -123,11 +126,20 @@ export interface FakeMessagesApi {
   close(): Promise<void>
 }
 
+const apis: FakeMessagesApi[] = []
+
+/** Of tests that failed, too: an open server would keep this process from ending. */
+export async function closeFakeMessagesApis(): Promise<void> {
+  await Promise.all(apis.splice(0).map((api) => api.close()))
+}
+
 export async function startFakeMessagesApi(toolCalls: { name: string; input: object }[]): Promise<FakeMessagesApi> {
   const module = (await import(join(repository, 'snapshot/tests/fake-messages-api.mjs'))) as {
     startFakeMessagesApi(options: object): Promise<FakeMessagesApi>
   }
-  return module.startFakeMessagesApi({ text: 'All is done.', toolCalls })
+  const api = await module.startFakeMessagesApi({ text: 'All is done.', toolCalls })
+  apis.push(api)
+  return api
 }
 
 export interface Ended {
@@ -144,11 +156,11 @@ export interface Session {
   ended: Promise<Ended>
 }
 
-/** Runs start-session as a service would. */
-export function startSession(args: string[], env: Record<string, string>, prompt: string): Session {
+/** Runs start-session as a service would, on a Node that Daytona's SDK can upload files with. */
+export function startSession(fleet: Fleet, args: string[], env: Record<string, string>, prompt: string): Session {
   const started = Date.now()
   const { PATH = '', HOME = '' } = process.env
-  const child = spawn(process.execPath, [join(example, 'dist/src/start-session.js'), ...args], {
+  const child = spawn(fleet.node, [join(example, 'dist/src/start-session.js'), ...args], {
     cwd: tmpdir(),
     env: { PATH, HOME, ...env },
     stdio: 'pipe'
