@@ -9,6 +9,7 @@ pub mod fleet;
 pub mod git_server;
 pub mod guard;
 pub mod leaks;
+pub mod ports;
 pub mod processes;
 pub mod rabbit;
 

@@ -1,16 +1,8 @@
-//! Free loopback ports for programs that cannot be asked to bind port 0 and say what they got.
-//!
-//! Taken below the kernel's ephemeral range, so that no outgoing connection and no port-0 listener of another test can
-//! slip in between the look and the bind, nor while a node is down for a restart.
+//! The ports of one node.
 
-use std::net::{Ipv4Addr, TcpListener};
+use crate::ports;
 
-use anyhow::Context as _;
-
-const RANGE: std::ops::Range<u16> = 15_000..32_000;
-const TRIES: usize = 200;
-
-/// The ports of one node.
+/// Four different ones.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ports {
     pub(super) amqp: u16,
@@ -20,19 +12,9 @@ pub(super) struct Ports {
 }
 
 impl Ports {
-    /// Four different ports that were free a moment ago.
+    /// Ports that were free a moment ago.
     pub(super) fn free() -> anyhow::Result<Self> {
-        let mut held = Vec::new();
-        for _ in 0..TRIES {
-            let offset = uuid::Uuid::new_v4().as_u128() % u128::from(RANGE.end - RANGE.start);
-            let port = RANGE.start + u16::try_from(offset)?;
-            if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
-                held.push((port, listener));
-            }
-            if let [(amqp, _), (distribution, _), (epmd, _), (management, _)] = held[..] {
-                return Ok(Self { amqp, distribution, epmd, management });
-            }
-        }
-        None.with_context(|| format!("no four free ports in {RANGE:?} after {TRIES} tries"))
+        let [amqp, distribution, epmd, management] = ports::free()?;
+        Ok(Self { amqp, distribution, epmd, management })
     }
 }
