@@ -142,8 +142,10 @@ fn process_span(slot: usize, delivery: &Delivery, job: &Job, number: u32) -> Spa
         attempt = number,
         attempt.id = Empty,
         target = %job.target,
+        vcs.owner.name = job.target.owner(),
         vcs.repository.name = job.target.name(),
-        vcs.repository.url.full = job.settings.clone.url,
+        // As a browser takes it.
+        vcs.repository.url.full = job.settings.clone.url.trim_end_matches(".git"),
         vcs.ref.head.name = job.target.branch(),
         vcs.ref.head.revision = Empty,
         outcome = Empty,

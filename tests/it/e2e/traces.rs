@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 
 use super::scene::{BUILD, SOON, Scene};
 
-const STAGES: [&str; 11] = [
+pub(super) const STAGES: [&str; 11] = [
     "resolve",
     "provision",
     "checkout",
@@ -37,19 +37,19 @@ fn sending_to(endpoint: &str, protocol: &str) -> Vec<(&'static str, String)> {
     ]
 }
 
-async fn tracing_scene(endpoint: &str, protocol: &str) -> Scene {
+pub(super) async fn tracing_scene(endpoint: &str, protocol: &str) -> Scene {
     let variables = sending_to(endpoint, protocol);
     Scene::with(|plan| plan.variables.extend(variables)).await
 }
 
 /// The spans of one job.
-struct Trace {
-    id: String,
-    spans: Vec<CollectedSpan>,
+pub(super) struct Trace {
+    pub(super) id: String,
+    pub(super) spans: Vec<CollectedSpan>,
 }
 
 impl Trace {
-    fn of(spans: &[CollectedSpan], job: JobId) -> Self {
+    pub(super) fn of(spans: &[CollectedSpan], job: JobId) -> Self {
         let process = spans
             .iter()
             .find(|span| span.name.starts_with("process ") && says(span, "job.id", &job.to_string()));
@@ -58,14 +58,14 @@ impl Trace {
         Self { spans: spans.iter().filter(|span| span.trace_id == id).cloned().collect(), id }
     }
 
-    fn one(&self, name: &str) -> &CollectedSpan {
+    pub(super) fn one(&self, name: &str) -> &CollectedSpan {
         let found = self.all(name);
         assert_eq!(found.len(), 1, "{name} in {:?}", names(&self.spans));
         found[0]
     }
 
     /// In the order of their beginning.
-    fn all(&self, name: &str) -> Vec<&CollectedSpan> {
+    pub(super) fn all(&self, name: &str) -> Vec<&CollectedSpan> {
         let mut found: Vec<&CollectedSpan> = self.spans.iter().filter(|span| span.name == name).collect();
         found.sort_by_key(|span| span.start);
         found
@@ -75,13 +75,13 @@ impl Trace {
         self.spans.iter().filter(|span| span.is_child_of(of)).collect()
     }
 
-    fn root(&self) -> &CollectedSpan {
+    pub(super) fn root(&self) -> &CollectedSpan {
         let root = self.spans.iter().find(|span| span.parent_span_id.is_none());
         root.unwrap_or_else(|| panic!("no root in {:?}", names(&self.spans)))
     }
 
     /// Every span but the root has its parent here.
-    fn is_whole(&self) {
+    pub(super) fn is_whole(&self) {
         let ids: BTreeSet<&str> = self.spans.iter().map(|span| span.span_id.as_str()).collect();
         let strays: Vec<&str> = self
             .spans
@@ -99,11 +99,11 @@ impl Trace {
     }
 }
 
-fn names(spans: &[CollectedSpan]) -> Vec<&str> {
+pub(super) fn names(spans: &[CollectedSpan]) -> Vec<&str> {
     spans.iter().map(|span| span.name.as_str()).collect()
 }
 
-fn says(span: &CollectedSpan, attribute: &str, value: &str) -> bool {
+pub(super) fn says(span: &CollectedSpan, attribute: &str, value: &str) -> bool {
     span.attributes.get(attribute).is_some_and(|said| said == value)
 }
 
@@ -123,7 +123,7 @@ async fn submitted(scene: &Scene, target: &str) -> (JobId, String, AttemptEnd) {
 }
 
 /// How the job's last attempt ended.
-async fn ended(scene: &Scene, job: JobId) -> AttemptEnd {
+pub(super) async fn ended(scene: &Scene, job: JobId) -> AttemptEnd {
     eventually(BUILD, &format!("the last attempt of job {job} ends"), async || {
         let ends = scene.ends_of(job);
         ends.last().filter(|end| end.is_last()).cloned().ok_or_else(|| format!("{ends:?}"))
@@ -153,7 +153,7 @@ fn lines_say(worker: &FleetProcess, job: JobId, trace: &str) {
 async fn a_job_is_one_trace_from_the_operator_to_the_promoted_prebuild_and_none_of_it_is_lost_at_shutdown() {
     let collector = Collector::start().await;
     let scene = tracing_scene(&collector.endpoint(), "grpc").await;
-    scene.repository("acme/traced", Sample::NpmService).await;
+    let (_, commit) = scene.repository("acme/traced", Sample::NpmService).await;
     scene.fleet.follow(&scene.git, &[("acme/traced", "")]).unwrap();
     let mut worker = scene.fleet.worker().await.unwrap();
     let (built, told_trace, end) = submitted(&scene, "acme/traced").await;
@@ -183,7 +183,10 @@ async fn a_job_is_one_trace_from_the_operator_to_the_promoted_prebuild_and_none_
         ("cicd.pipeline.result", "success"),
         ("messaging.system", "rabbitmq"),
         ("messaging.destination.name", "ondemand"),
+        ("vcs.owner.name", "acme"),
         ("vcs.repository.name", "traced"),
+        ("vcs.repository.url.full", scene.git.url("acme/traced").trim_end_matches(".git")),
+        ("vcs.ref.head.revision", &commit),
         ("vcs.ref.head.name", "main"),
         ("target", "acme/traced@main"),
     ] {
@@ -212,7 +215,7 @@ async fn a_job_is_one_trace_from_the_operator_to_the_promoted_prebuild_and_none_
     lines_say(&worker, unchanged, &trace.id);
 }
 
-fn every_stage_and_wait_is_a_span(trace: &Trace, process: &CollectedSpan) {
+pub(super) fn every_stage_and_wait_is_a_span(trace: &Trace, process: &CollectedSpan) {
     for stage in STAGES {
         let spans = trace.all(stage);
         // Starting the sandbox, and checking it.
@@ -245,6 +248,33 @@ fn every_stage_and_wait_is_a_span(trace: &Trace, process: &CollectedSpan) {
     assert!(trace.spans.iter().all(|span| !span.name.starts_with("PUT ")), "{:?}", names(&trace.spans));
 }
 
+/// The trace of a job of this tick whose first attempt met a git host that was away.
+pub(super) fn attempts_are_siblings(trace: &Trace, tick: &CollectedSpan) {
+    trace.is_whole();
+    let root = trace.one("publish refresh");
+    assert_eq!((root.kind, &root.links), (SpanKind::Producer, &vec![tick.reference()]));
+    assert_ne!(tick.trace_id, trace.id);
+    let attempts = trace.all("process refresh");
+    let [first, second] = attempts[..] else { panic!("{attempts:#?}") };
+    assert!(first.is_child_of(root) && second.is_child_of(root));
+    assert_eq!(first.links, [root.reference()]);
+    assert_eq!(second.links, [root.reference(), first.reference()]);
+    assert!(says(first, "attempt", "1") && says(second, "attempt", "2"));
+    assert!(is_error(first) && says(first, "error.type", "clone.host_unavailable"), "{first:#?}");
+    assert!(says(first, "cicd.pipeline.result", "error") && !is_error(second), "{first:#?}");
+    let resolves = trace.all("resolve");
+    assert!(
+        resolves[0].is_child_of(first)
+            && is_error(resolves[0])
+            && says(resolves[0], "error.type", "clone.host_unavailable")
+    );
+    assert!(resolves[1].is_child_of(second) && !is_error(resolves[1]));
+    let waited = trace.one("retry wait");
+    assert!(waited.is_child_of(root) && says(waited, "attempt", "2"), "{waited:#?}");
+    assert!(waited.end - waited.start >= chrono::TimeDelta::milliseconds(200), "{waited:#?}");
+    assert!(trace.one("queue wait").is_child_of(root));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn attempts_of_one_job_are_siblings_in_its_trace_and_a_dead_letter_names_it() {
     let collector = Collector::start().await;
@@ -269,31 +299,9 @@ async fn attempts_of_one_job_are_siblings_in_its_trace_and_a_dead_letter_names_i
     let spans = collector.spans();
 
     let trace = Trace::of(&spans, flaky);
-    trace.is_whole();
-    let root = trace.one("publish refresh");
     let tick = spans.iter().find(|span| span.name == "schedule.tick").expect("the tick");
-    assert_eq!((root.kind, &root.links), (SpanKind::Producer, &vec![tick.reference()]));
-    assert_ne!(tick.trace_id, trace.id);
     assert!(says(tick, "jobs.enqueued", "2"), "{tick:#?}");
-    let attempts = trace.all("process refresh");
-    let [first, second] = attempts[..] else { panic!("{attempts:#?}") };
-    assert!(first.is_child_of(root) && second.is_child_of(root));
-    assert_eq!(first.links, [root.reference()]);
-    assert_eq!(second.links, [root.reference(), first.reference()]);
-    assert!(says(first, "attempt", "1") && says(second, "attempt", "2"));
-    assert!(is_error(first) && says(first, "error.type", "clone.host_unavailable"), "{first:#?}");
-    assert!(says(first, "cicd.pipeline.result", "error") && !is_error(second), "{first:#?}");
-    let resolves = trace.all("resolve");
-    assert!(
-        resolves[0].is_child_of(first)
-            && is_error(resolves[0])
-            && says(resolves[0], "error.type", "clone.host_unavailable")
-    );
-    assert!(resolves[1].is_child_of(second) && !is_error(resolves[1]));
-    let waited = trace.one("retry wait");
-    assert!(waited.is_child_of(root) && says(waited, "attempt", "2"), "{waited:#?}");
-    assert!(waited.end - waited.start >= chrono::TimeDelta::milliseconds(200), "{waited:#?}");
-    assert!(trace.one("queue wait").is_child_of(root));
+    attempts_are_siblings(&trace, tick);
     lines_say(&worker, flaky, &trace.id);
 
     let trace = Trace::of(&spans, broken);

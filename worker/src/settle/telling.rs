@@ -71,6 +71,9 @@ fn log(ending: &Ending<'_>, settled: Settled) {
     let span = Span::current();
     span.record("outcome", outcome.word().as_str());
     span.record("cicd.pipeline.result", pipeline_result(outcome));
+    if let Some(commit) = &found.commit {
+        span.record("vcs.ref.head.revision", commit.as_str());
+    }
     match outcome {
         Outcome::Failed(failed) => {
             span.record("otel.status_code", "ERROR");
