@@ -64,6 +64,7 @@ test('a private remote is fetched from with the token of the environment, which 
   assert.equal(end.code, 0, end.stderr);
   consistent(made, end);
   assert.deepEqual([made.head(), end.report.installed], [head, true]);
+  assert.equal(fs.existsSync(made.at('home/trace')), false);
   for (const form of [TOKEN, GOOD.slice(6)]) {
     assert.deepEqual(filesWith(form, made.at('home'), made.workspace), []);
     assert.ok(!(end.stdout + end.stderr).includes(form));
@@ -89,7 +90,10 @@ test('the session\'s own git gets the token of its own environment afterwards, a
 test('without a token, or with a wrong one, that is said and nothing hangs', async (t) => {
   const made = prebuild(t);
   const { seen } = await serve(t, made);
-  const without = await sync(t, made, { env: { GIT_ASKPASS: '/bin/cat', SSH_ASKPASS: '/bin/cat' } });
+  const asks = made.at('home/asks');
+  fs.writeFileSync(asks, '#!/bin/sh\necho "$1" >>"$HOME/asked"\necho typed\n', { mode: 0o755 });
+  const without = await sync(t, made, { env: { GIT_ASKPASS: asks, SSH_ASKPASS: asks } });
+  assert.equal(textOf(made.at('home/asked')), undefined, 'somebody was asked');
   assert.deepEqual([without.code, without.report.reason], [4, 'refused'], without.stderr);
   consistent(made, without);
   assert.ok(without.report.warnings.some((text) => text.startsWith('GITHUB_TOKEN is not set')));
@@ -125,6 +129,10 @@ test('the token is for the remote\'s host alone, other helpers are out of force 
   const entry = `url=${origin}/x.git\nusername=x-access-token\npassword=${TOKEN}\n\n`;
   for (const verb of ['approve', 'reject']) assert.equal((await git(t, made, ['credential', verb], { env: { GITHUB_TOKEN: TOKEN }, input: entry })).stdout, '');
   assert.equal(fs.existsSync(made.at('home/asked')), false);
+  const text = config(made, `credential.${origin}.helper`).slice(1);
+  for (const [verb, expected] of [['get', `username=x-access-token\npassword=${TOKEN}\n`], ['store', ''], ['erase', '']]) {
+    assert.equal((await run(t, 'sh', ['-c', `${text} ${verb}`], { env: { ...made.env, GITHUB_TOKEN: TOKEN } })).stdout, expected);
+  }
 });
 
 test('running again leaves the settings as they are', async (t) => {

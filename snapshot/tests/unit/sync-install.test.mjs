@@ -121,6 +121,15 @@ test('an install that fails is shown by its last lines, leaves edits safe, and i
   assert.deepEqual([last.report.moved, last.report.installed, last.report.dependencies], [false, true, 'ready']);
 });
 
+test('what an install left half done is put right even when the branch goes back to where it was', async (t) => {
+  const made = prebuild(t, { 'package-lock.json': '1' }, { install: 'grep -q 1 package-lock.json && echo x >>"$HOME/installs"' });
+  made.push({ 'package-lock.json': '2' });
+  await ended(t, made, 5);
+  made.push({ 'package-lock.json': '1' });
+  const { report } = await ended(t, made, 0);
+  assert.deepEqual([report.installed, made.installs()], [true, 1]);
+});
+
 test('an install is tried again even where the remote cannot be reached', async (t) => {
   const made = prebuild(t, { 'package-lock.json': '1' });
   made.push({ 'package-lock.json': '2' });
