@@ -4,7 +4,7 @@ TOML that the programs' loader takes. Helm's own toToml does not do: numbers of 
 */ -}}
 
 {{- define "harvest.toml.key" -}}
-{{- if regexMatch "^[A-Za-z0-9_-]+$" . }}{{ . }}{{ else }}{{ toRawJson . }}{{ end -}}
+{{- if regexMatch "^[A-Za-z0-9_-]+$" . }}{{ . }}{{ else }}{{ include "harvest.toml.value" . }}{{ end -}}
 {{- end -}}
 
 {{- /* A JSON text is a TOML basic string, but for DEL. */ -}}
