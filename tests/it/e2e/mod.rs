@@ -3,6 +3,7 @@
 mod base;
 mod crashes;
 mod invariants;
+mod jaeger;
 mod leases;
 mod messages;
 mod outcomes;

@@ -71,7 +71,7 @@ impl Trace {
         found
     }
 
-    fn children(&self, of: &CollectedSpan) -> Vec<&CollectedSpan> {
+    pub(super) fn children(&self, of: &CollectedSpan) -> Vec<&CollectedSpan> {
         self.spans.iter().filter(|span| span.is_child_of(of)).collect()
     }
 
