@@ -10,4 +10,5 @@ mod harness;
 mod operator;
 mod prebuilt;
 mod producer;
+mod smoke;
 mod stages;

@@ -44,8 +44,9 @@ impl Program {
     pub fn path(self) -> anyhow::Result<PathBuf> {
         let this = std::env::current_exe().context("where this program is")?;
         let beside = this.parent().context("a program lies in a directory")?;
-        // Tests lie one deeper than the programs.
-        let directory = if beside.ends_with("deps") { beside.parent().unwrap_or(beside) } else { beside };
+        // Tests and examples lie one deeper than the programs.
+        let deeper = beside.ends_with("deps") || beside.ends_with("examples");
+        let directory = if deeper { beside.parent().unwrap_or(beside) } else { beside };
         let path = directory.join(self.name());
         ensure!(path.is_file(), "{} is missing: run `cargo build --workspace --bins`", path.display());
         Ok(path)

@@ -1,0 +1,140 @@
+//! `make smoke-daytona` as a person runs it, with sandboxd in the place of Daytona: it passes, it fails where it should, it
+//! leaves nothing behind either way, and without a key it says that it tested nothing.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use daytona::{Client, ClientSettings};
+use fleet_tests::eventually;
+use fleet_tests::fixtures::Sample;
+use fleet_tests::fleet::{Fleet, FleetPlan};
+use fleet_tests::git_server::GitServer;
+use fleet_tests::guard;
+use fleet_tests::processes::FleetProcess;
+use fleet_tests::rabbit::shared_node;
+use tempfile::TempDir;
+
+const SMOKE: Duration = Duration::from_mins(5);
+const SOON: Duration = Duration::from_mins(1);
+
+/// Where `cargo test --workspace` puts it.
+fn program() -> PathBuf {
+    let this = std::env::current_exe().unwrap();
+    let path = this.parent().unwrap().parent().unwrap().join("examples/smoke-daytona");
+    assert!(
+        path.is_file(),
+        "{} is missing: run `cargo build --package fleet-tests --examples`",
+        path.display()
+    );
+    path
+}
+
+/// An account at a Daytona, a git host, a RabbitMQ.
+struct Account {
+    fleet: Fleet,
+    git: GitServer,
+    amqp_url: String,
+    client: Client,
+    _directory: TempDir,
+}
+
+impl Account {
+    async fn open() -> Self {
+        let amqp_url = shared_node().await.amqp_url("/");
+        let directory = guard::temporary_directory("account").unwrap();
+        let fleet = Fleet::start(FleetPlan::new("account", &amqp_url, directory.path())).await.unwrap();
+        let settings = ClientSettings::new(fleet.api_url().parse().unwrap(), fleet.api_key().into());
+        let git = GitServer::start().await.unwrap();
+        Self { fleet, git, amqp_url, client: Client::new(settings).unwrap(), _directory: directory }
+    }
+
+    fn smoke(&self, arguments: &[&str]) -> FleetProcess {
+        let clone_url = self.git.url_template();
+        let own = ["--repository", "acme/small", "--branch", "main", "--clone-url", &clone_url];
+        let variables = [
+            ("DAYTONA_API_URL", OsString::from(self.fleet.api_url())),
+            ("DAYTONA_API_KEY", OsString::from(self.fleet.api_key())),
+            ("AMQP_URL", OsString::from(&self.amqp_url)),
+        ];
+        FleetProcess::spawn_binary(&program(), own.iter().chain(arguments), variables).unwrap()
+    }
+
+    /// What is there of the smoke test that said this.
+    async fn left_of(&self, said: &str) -> Vec<String> {
+        let name = said.split_once("fleet smoke-").unwrap().1.split_once(';').unwrap().0;
+        let objects = format!("harvest.smoke-{name}.");
+        let sandboxes = self.client.list_sandboxes(&std::collections::BTreeMap::new()).await.unwrap();
+        let snapshots = self.client.list_snapshots("hv.").await.unwrap();
+        let queues = shared_node().await.control(&["list_queues", "name"]).await.unwrap();
+        let exchanges = shared_node().await.control(&["list_exchanges", "name"]).await.unwrap();
+        let declared = queues.lines().chain(exchanges.lines()).filter(|name| name.starts_with(&objects));
+        sandboxes
+            .into_iter()
+            .map(|sandbox| sandbox.name)
+            .chain(snapshots.into_iter().map(|snapshot| snapshot.name))
+            .chain(declared.map(str::to_owned))
+            .collect()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_smoke_test_passes_from_submit_to_a_sandbox_of_the_result_and_fails_where_it_should_and_leaves_nothing()
+ {
+    let account = Account::open().await;
+    let head = account.git.create_repo("acme/small", Sample::NpmService).await.unwrap();
+
+    let mut passes = account.smoke(&[]);
+    let status = passes.ended(SMOKE).await.unwrap();
+    let said = passes.stdout();
+    assert_eq!(status.code(), Some(0), "{said}\n{}", passes.stderr());
+    for line in ["is active", "promoted: hv.smoke-", "PASSED"] {
+        assert!(said.contains(line), "no {line} in\n{said}");
+    }
+    assert!(said.contains(&format!("its manifest and its checkout are of {head}")), "{said}");
+    assert_eq!(account.left_of(&said).await, Vec::<String>::new(), "{said}");
+
+    let mut baseless = account.smoke(&["--base-snapshot", "not-made-yet"]);
+    assert_eq!(baseless.ended(SOON).await.unwrap().code(), Some(1));
+    assert!(
+        baseless.stdout().contains("make it in this account with snapshot/build.sh"),
+        "{}",
+        baseless.stdout()
+    );
+
+    // In the middle of a build.
+    let mut interrupted = account.smoke(&[]);
+    eventually(SMOKE, "a sandbox is there", async || {
+        let sandboxes = account.client.list_sandboxes(&std::collections::BTreeMap::new()).await;
+        sandboxes.is_ok_and(|there| !there.is_empty()).then_some(()).ok_or("none")
+    })
+    .await;
+    let status = interrupted.terminate(SMOKE).await.unwrap();
+    let said = interrupted.stdout();
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(said.contains("FAILED: terminated") && said.contains("deleting the sandbox"), "{said}");
+    assert_eq!(account.left_of(&said).await, Vec::<String>::new(), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_smoke_test_of_what_cannot_be_installed_fails_and_leaves_nothing() {
+    let account = Account::open().await;
+    account.git.create_repo("acme/small", Sample::BrokenLockfile).await.unwrap();
+    let mut smoke = account.smoke(&[]);
+    let status = smoke.ended(SMOKE).await.unwrap();
+    let said = smoke.stdout();
+    assert_eq!(status.code(), Some(1), "{said}");
+    assert!(said.contains("FAILED: harvestctl submit") && !said.contains("PASSED"), "{said}");
+    assert_eq!(account.left_of(&said).await, Vec::<String>::new(), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_key_a_smoke_test_says_that_it_tested_nothing() {
+    let mut keyless = FleetProcess::spawn_binary(&program(), [] as [&str; 0], []).unwrap();
+    assert_eq!(keyless.ended(SOON).await.unwrap().code(), Some(69));
+    let said = keyless.stdout();
+    assert!(
+        said.contains("NOTHING was tested") && said.contains("a sandbox started from the prebuild"),
+        "{said}"
+    );
+}
