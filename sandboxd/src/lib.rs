@@ -80,6 +80,7 @@ pub async fn serve(
         | DiskError::Mount(_)) => Error::Prepare(lifecycle::chain(&other)),
     })?;
     let plan = Plan::make(&settings).map_err(Error::DataDirectory)?;
+    let url = settings.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
     let server = Arc::new(Server {
         settings,
         disk,
@@ -88,7 +89,7 @@ pub async fn serve(
         faults: Faults::default(),
         tasks: TaskTracker::new(),
         ending: CancellationToken::new(),
-        url: format!("http://{address}"),
+        url: url.trim_end_matches('/').to_owned(),
         started_at: rows::now(),
     });
     server.load().map_err(|error| Error::Prepare(lifecycle::chain(&error)))?;

@@ -26,6 +26,10 @@ struct Flags {
     /// `sandboxd listening on http://127.0.0.1:PORT/api`.
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
+    /// What clients reach this server as, where that is not the address it listens on: in a container, say,
+    /// `http://sandboxd:3986`. Without /api.
+    #[arg(long, value_name = "URL")]
+    public_url: Option<String>,
     /// Where snapshots are kept and sandboxes live. One server per directory.
     #[arg(long)]
     data_dir: PathBuf,
@@ -97,6 +101,7 @@ impl Flags {
     fn settings(self) -> anyhow::Result<Settings> {
         let mut settings = Settings::new(&self.data_dir);
         settings.api_keys = self.keys()?;
+        settings.public_url = self.public_url;
         let patterns: Vec<String> =
             PASSED_ENVIRONMENT.iter().map(|name| (*name).to_owned()).chain(self.pass_env).collect();
         settings.environment = passed_environment(&patterns);

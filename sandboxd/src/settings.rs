@@ -185,6 +185,8 @@ pub enum FaultInjection {
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub data_dir: PathBuf,
+    /// What clients reach the server as, where that is not the address it listens on: toolbox addresses begin with it.
+    pub public_url: Option<String>,
     pub api_keys: Vec<ApiKey>,
     pub base_snapshot: String,
     /// Bind-mounted read-only into every sandbox.
@@ -219,6 +221,7 @@ impl Settings {
         let path = process.get("PATH").map_or("", String::as_str);
         Self {
             data_dir: data_dir.into(),
+            public_url: None,
             api_keys: Vec::new(),
             base_snapshot: "harvest-snapshot".to_owned(),
             expose_read_only: Vec::new(),

@@ -35,6 +35,20 @@ async fn a_sandbox_lives_and_its_name_is_free_at_once() {
 }
 
 #[tokio::test]
+async fn a_toolbox_is_where_clients_reach_the_server() {
+    let server =
+        Server::start_with(|settings| settings.public_url = Some("http://sandboxd:3986/".into())).await;
+    let (_, row) = server.client.post("/api/sandbox", &json!({ "name": "one" })).await;
+    assert_eq!(row["toolboxProxyUrl"], "http://sandboxd:3986/toolbox");
+    server.end().await;
+
+    let server = Server::start().await;
+    let (_, row) = server.client.post("/api/sandbox", &json!({ "name": "one" })).await;
+    assert_eq!(row["toolboxProxyUrl"], format!("{}/toolbox", server.client.base));
+    server.end().await;
+}
+
+#[tokio::test]
 async fn a_list_is_complete_over_its_pages() {
     let server = Server::start().await;
     let client = &server.client;
