@@ -74,6 +74,9 @@ REFUSED = [
     ({"workers.general.settings": {"classes": {"large": {}}}}, ["workers.general.settings.classes: one value for the whole fleet"]),
     ({"workers.general.scaling": {"mode": "keda"}}, ["workers.general.scaling.mode is keda", "keda.existingSecret.name"]),
     ({"workers.general.scaling": {"mode": "keda", "minReplicas": 6}, "keda.existingSecret.name": "m"}, ["minReplicas 6 is more than maxReplicas 5"]),
+    ({"workers.general.scaling": {"mode": "keda", "fallback": {"replicas": 9}}, "keda.existingSecret.name": "m"}, ["fallback.replicas 9 is more than maxReplicas 5"]),
+    ({"commonLabels": {"app.kubernetes.io/name": "x"}}, ["commonLabels: app.kubernetes.io/name is a label of the chart's own"]),
+    ({"workers.general.podLabels": {"harvest-fleet/pool": "x"}}, ["workers.general.podLabels: harvest-fleet/pool is a label of the chart's own"]),
     ({"workers.general.terminationGracePeriodSeconds": 60}, ["workers.general.terminationGracePeriodSeconds is 60", "for 60 s", "at least 90"]),
     ({"workerDefaults.terminationGracePeriodSeconds": 329, "settings.worker.drain.deadline": "5m"}, ["is 329", "at least 330"]),
     ({"workers.general.settings": {"drain": {"deadline": "2m"}}, "workerDefaults.terminationGracePeriodSeconds": 120}, ["is 120", "at least 150"]),
@@ -147,3 +150,9 @@ def test_nothing_in_the_schema_takes_unknown_keys():
 
     walk(schema, "")
     assert open_objects == []
+
+
+def test_every_template_begins_with_the_check():
+    """Helm renders them in an order of its own: one without it could fail first, with words of its own."""
+    for path in [*(chart.CHART / "templates").rglob("*.yaml"), chart.CHART / "templates" / "NOTES.txt"]:
+        assert path.read_text().startswith('{{- include "harvest.check" . -}}'), path

@@ -106,6 +106,18 @@ is a setting of the fleet: put it under settings
 {{- end -}}
 {{- end -}}
 
+{{- /* Labels: the chart's own select pods, and a key may stand only once. */ -}}
+{{- $labels := dict "commonLabels" $values.commonLabels "podLabels" $values.podLabels "producer.podLabels" $values.producer.podLabels -}}
+{{- range $name, $pool := $pools }}{{ $_ := set $labels (printf "workers.%s.podLabels" $name) $pool.podLabels }}{{ end -}}
+{{- range $kind := list "podMonitor" "prometheusRule" "dashboard" }}{{ $_ := set $labels (printf "metrics.%s.labels" $kind) (get $values.metrics $kind).labels }}{{ end -}}
+{{- range $place, $given := $labels -}}
+{{- range $key, $value := $given -}}
+{{- if has $key (list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "app.kubernetes.io/part-of" "helm.sh/chart" "harvest-fleet/pool") -}}
+{{- $problems = append $problems (printf "%s: %s is a label of the chart's own" $place $key) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- /* The producer. */ -}}
 {{- $drain := include "harvest.drainSeconds" (list $values.settings.producer "20s") -}}
 {{- $problems = concat $problems (include "harvest.graceProblems" (list "settings.producer" "producer" $drain $values.producer.terminationGracePeriodSeconds) | fromJson).items -}}
@@ -139,6 +151,10 @@ is a setting of the fleet: put it under settings
 {{- $pods = $scaling.maxReplicas -}}
 {{- if gt (int $scaling.minReplicas) (int $scaling.maxReplicas) -}}
 {{- $problems = append $problems (printf "%s.scaling: minReplicas %d is more than maxReplicas %d" $place (int $scaling.minReplicas) (int $scaling.maxReplicas)) -}}
+{{- end -}}
+{{- $fallback := $scaling.fallback | default dict -}}
+{{- if gt (int ($fallback.replicas | default 0)) (int $scaling.maxReplicas) -}}
+{{- $problems = append $problems (printf "%s.scaling: fallback.replicas %d is more than maxReplicas %d" $place (int $fallback.replicas) (int $scaling.maxReplicas)) -}}
 {{- end -}}
 {{- if and (eq $values.keda.authenticationRef.name "") (eq $values.keda.existingSecret.name "") (not $hasCluster) -}}
 {{- $problems = append $problems (printf "%s.scaling.mode is keda, which asks RabbitMQ's management API: name a secret with its URL in keda.existingSecret.name (or a TriggerAuthentication of yours in keda.authenticationRef.name)" $place) -}}

@@ -37,7 +37,7 @@ harvest-fleet/pool: {{ . }}
 {{- end }}
 {{- end -}}
 
-{{- /* Labels of an object. Takes (root, component, pool or ""). */ -}}
+{{- /* Labels of an object. Takes (root, component, pool or "", and further labels if there are). */ -}}
 {{- define "harvest.labels" -}}
 {{- $root := index . 0 -}}
 helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
@@ -45,7 +45,9 @@ app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ $root.Release.Service }}
 app.kubernetes.io/part-of: harvest-fleet
 {{ include "harvest.selectorLabels" . }}
-{{- with $root.Values.commonLabels }}
+{{- $further := dict -}}
+{{- if gt (len .) 3 }}{{ $further = index . 3 | default dict }}{{ end -}}
+{{- with merge (dict) $further $root.Values.commonLabels }}
 {{ toYaml . }}
 {{- end }}
 {{- end -}}
@@ -55,10 +57,7 @@ app.kubernetes.io/part-of: harvest-fleet
 name: {{ .name }}
 namespace: {{ .root.Release.Namespace }}
 labels:
-  {{- include "harvest.labels" (list .root .component (.pool | default "")) | nindent 2 }}
-  {{- with .labels }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
+  {{- include "harvest.labels" (list .root .component (.pool | default "") .labels) | nindent 2 }}
 {{- $annotations := merge (dict) (.annotations | default dict) .root.Values.commonAnnotations }}
 {{- with $annotations }}
 annotations:
