@@ -9,11 +9,12 @@ use std::time::Duration;
 use job::{FleetState, RegisterEntry, RegisterKey, Target, TargetState};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use crate::error::PublishError;
+use crate::link::jittered;
 use crate::stream::{ReadFrom, Reader, StreamItem};
 use crate::{Broker, Publisher};
 
@@ -28,6 +29,9 @@ pub enum SyncError {
     #[error("the register was not current within {0:?}")]
     TooSlow(Duration),
 }
+
+/// How long a stream that is not there is left to come back before it is asked again.
+const AGAIN: Duration = Duration::from_millis(250);
 
 /// The current state of every target and of the fleet. Clones share it.
 #[derive(Clone)]
@@ -83,6 +87,10 @@ impl Register {
                 // It may be there all the same, and a second mark does no harm.
                 Ok(Ok(()) | Err(PublishError::Unknown(_))) => break,
                 Ok(Err(PublishError::Disconnected)) if Instant::now() < deadline => {}
+                // A node that has just started takes publishes before its streams are back.
+                Ok(Err(PublishError::Unroutable { .. })) if Instant::now() + AGAIN < deadline => {
+                    sleep(jittered(AGAIN)).await;
+                }
                 Ok(Err(error)) => return Err(error.into()),
                 Err(_elapsed) => return Err(SyncError::TooSlow(patience)),
             }
