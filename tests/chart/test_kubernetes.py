@@ -137,5 +137,7 @@ def test_long_running_pods_are_asked_on_their_port(files):
 def test_helm_test_runs_doctor(files):
     pod = chart.one(chart.render(files), "Pod")
     assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
+    # With hook-succeeded, Helm 3 would have deleted it before --logs reads it.
+    assert pod["metadata"]["annotations"]["helm.sh/hook-delete-policy"] == "before-hook-creation"
     assert pod["spec"]["containers"][0]["args"][-1] == "doctor"
     assert pod["spec"]["restartPolicy"] == "Never"

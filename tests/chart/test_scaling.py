@@ -73,7 +73,7 @@ def test_the_cluster_operators_user_will_do():
     assert chart.one(documents, "TriggerAuthentication")["spec"]["secretTargetRef"] == [
         {"parameter": key, "name": "harvest-rabbitmq-default-user", "key": key} for key in ("username", "password")]
     for one in chart.of_kind(documents, "ScaledObject"):
-        assert all(trigger["metadata"]["host"] == "http://harvest-rabbitmq.harvest.svc:15672" for trigger in one["spec"]["triggers"])
+        assert all(trigger["metadata"]["host"] == "http://harvest-rabbitmq.harvest.svc:15672/" for trigger in one["spec"]["triggers"])
 
 
 def test_an_authentication_of_the_platforms_takes_the_charts_place():
