@@ -306,8 +306,8 @@ async fn real_jaeger_tells_a_retried_job_as_one_whole_trace_and_finds_it_as_docu
     assert!(worker.terminate(SOON).await.unwrap().success());
 
     let (trace, tick) = read_back(&jaeger, &scene, flaky).await;
-    println!("real Jaeger told {} spans of job {flaky}", trace.spans.len());
-    show(&trace, trace.root(), 0);
+    let drawn = drawn(&trace, trace.root(), 0);
+    println!("real Jaeger told {} spans of job {flaky}\n{drawn}", trace.spans.len());
     assert!(trace.spans.len() < 200, "{} spans", trace.spans.len());
     attempts_are_siblings(&trace, &tick);
     assert_eq!(trace.root().resource["service.name"], "harvest-producer");
@@ -336,14 +336,13 @@ async fn real_jaeger_tells_a_retried_job_as_one_whole_trace_and_finds_it_as_docu
     }
 }
 
-/// The tree, for whoever compares it with the page.
-fn show(trace: &Trace, span: &CollectedSpan, depth: usize) {
-    println!("{}{}  {} ms", "|  ".repeat(depth), span.name, (span.end - span.start).num_milliseconds());
+/// The tree below a span, for whoever compares it with the page.
+fn drawn(trace: &Trace, span: &CollectedSpan, depth: usize) -> String {
+    let took = (span.end - span.start).num_milliseconds();
     let mut below = trace.children(span);
     below.sort_by_key(|child| child.start);
-    for child in below {
-        show(trace, child, depth + 1);
-    }
+    let below = below.into_iter().map(|child| drawn(trace, child, depth + 1));
+    format!("{}{}  {took} ms\n{}", "|  ".repeat(depth), span.name, below.collect::<String>())
 }
 
 /// The trace of this job, and its tick, once Jaeger has all of it.
