@@ -29,6 +29,14 @@ snapshot-test: prerequisites ## Build the sandbox image and test it, in a privat
 	cargo build --workspace --bins --locked
 	scripts/with-docker scripts/snapshot-test
 
+.PHONY: jaeger-test
+jaeger-test: prerequisites ## Read a job's trace back from real Jaeger, built from source (needs Go)
+	scripts/jaeger-test
+
+.PHONY: smoke-daytona
+smoke-daytona: prerequisites ## One small repository through the real Daytona; needs DAYTONA_API_KEY
+	scripts/smoke-daytona
+
 .PHONY: check
 check: lint test ## All that CI checks, but for the sandbox image
 
@@ -39,6 +47,8 @@ lint: prerequisites $(CARGO_DENY) ## Formatting, lints, docs, licences, architec
 	RUSTDOCFLAGS='--deny warnings' cargo doc --workspace --no-deps --locked
 	$(CARGO_DENY) --all-features --locked check bans licenses sources
 	scripts/check-architecture
+	scripts/check-changelog
+	scripts/check-workflows
 	scripts/check-scripts
 
 .PHONY: fmt
