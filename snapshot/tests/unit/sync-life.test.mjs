@@ -210,7 +210,7 @@ test('a remote that takes the call and never answers is given up in time', async
 test('an install that takes too long is ended, and is not taken for done', async (t) => {
   const made = blocking(t);
   made.push(NPMRC);
-  const end = await sync(t, made, { args: ['--timeout', '3'] });
+  const end = await sync(t, made, { args: ['--timeout', '8'] });
   assert.deepEqual([end.code, end.report.reason, end.report.moved], [5, 'install-failed', true], end.stderr);
   consistent(made, end);
   assert.equal(isAlive(Number(textOf(made.at('home/pid')))), false);
