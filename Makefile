@@ -29,6 +29,15 @@ snapshot-test: prerequisites ## Build the sandbox image and test it, in a privat
 	cargo build --workspace --bins --locked
 	scripts/with-docker scripts/snapshot-test
 
+.PHONY: chart-test
+chart-test: prerequisites ## Test the Helm chart with real Helm 3 and 4, and its settings with the real programs
+	cargo build --workspace --bins --locked
+	scripts/chart-test
+
+.PHONY: images
+images: prerequisites ## Build the programs' container images, look at each, run a fleet of them on a private network
+	scripts/with-docker scripts/images
+
 .PHONY: jaeger-test
 jaeger-test: prerequisites ## Read a job's trace back from real Jaeger, built from source (needs Go)
 	scripts/jaeger-test
