@@ -5,7 +5,7 @@ CARGO_DENY := .tools/bin/cargo-deny
 
 .PHONY: help
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
 
 .PHONY: demo
 demo: prerequisites ## Start a whole fleet, prebuild sample repositories, show what happened
@@ -47,7 +47,7 @@ smoke-daytona: prerequisites ## One small repository through the real Daytona; n
 	scripts/smoke-daytona
 
 .PHONY: check
-check: lint test ## All that CI checks, but for the sandbox image
+check: lint test chart-test ## What CI checks, but for images and Jaeger
 
 .PHONY: lint
 lint: prerequisites $(CARGO_DENY) ## Formatting, lints, docs, licences, architecture: everything but the tests
