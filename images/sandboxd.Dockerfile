@@ -14,13 +14,15 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     cargo install --quiet --debug --locked --version 0.7.7 cargo-auditable
 WORKDIR /source
 COPY . .
+# Link-time optimisation takes longer than all else together; tests that build every time may turn it off.
+ARG LTO=thin
 # Compiled dependencies are kept between builds. Our own sources are told to be new: cargo goes by their times, and an older
 # checkout built later would pass for one that is built already.
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked --mount=type=cache,target=/target,sharing=locked \
     --mount=type=secret,id=extra_ca --mount=type=secret,id=cargo_config,target=/usr/local/cargo/config.toml \
     if [ -s /run/secrets/extra_ca ]; then export CARGO_HTTP_CAINFO=/run/secrets/extra_ca; fi; \
     find . -type f -exec touch {} + \
-    && CARGO_TARGET_DIR=/target CARGO_INCREMENTAL=0 cargo auditable build --release --locked \
+    && CARGO_TARGET_DIR=/target CARGO_INCREMENTAL=0 CARGO_PROFILE_RELEASE_LTO=$LTO cargo auditable build --release --locked \
       --package producer --package worker --package operator --package sandboxd --bins \
     && mkdir /programs && cp /target/release/producer /target/release/worker /target/release/harvestctl /target/release/sandboxd /programs/
 
