@@ -11,7 +11,7 @@ Usage: images/build.sh [OPTION...]
   --node-image IMAGE  what sandboxd's image starts from (official Node on bookworm)
   --base IMAGE        what the other images start from, instead of glibc and nothing else:
                       gcr.io/distroless/cc-debian12:nonroot, or another with glibc 2.36 or newer and libgcc
-  --lto WHICH         link-time optimisation: thin (as released) or off, which takes half the time
+  --lto WHICH         link-time optimisation: thin (as released) or off, which is much quicker
   --extra-ca FILE     a CA bundle that the registries' certificates need; a build secret, never in an image
                       (default: $HARVEST_EXTRA_CA, else $NODE_EXTRA_CA_CERTS)
 
@@ -61,7 +61,7 @@ build() { # <image> <argument...>
   DOCKER_BUILDKIT=1 docker build "${arguments[@]}" --tag "harvest-$1:$tag" "${@:2}" . >&2 || fail "harvest-$1 could not be built"
   local size
   size=$(docker image inspect --format '{{.Size}}' "harvest-$1:$tag")
-  printf '%-24s %6.1f MB\n' "harvest-$1:$tag" "$((size / 100000))e-1"
+  printf '%-32s %6.1f MB\n' "harvest-$1:$tag" "$((size / 100000))e-1"
   if [ "$1" = worker ] && [ "$size" -gt $((worker_limit_mb * 1000000)) ]; then fail "the worker's image is over $worker_limit_mb MB"; fi
 }
 for target in producer worker operator; do

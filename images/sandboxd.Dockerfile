@@ -14,7 +14,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     cargo install --quiet --debug --locked --version 0.7.7 cargo-auditable
 WORKDIR /source
 COPY . .
-# Link-time optimisation takes longer than all else together; tests that build every time may turn it off.
+# Link-time optimisation takes about as long as all else together; tests that build every time may turn it off.
 ARG LTO=thin
 # Compiled dependencies are kept between builds. Our own sources are told to be new: cargo goes by their times, and an older
 # checkout built later would pass for one that is built already.
