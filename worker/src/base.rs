@@ -96,7 +96,10 @@ impl BaseSnapshots {
     }
 
     fn remember(&self, asked: &str, id: &str) {
-        self.known().insert(asked.to_owned(), (id.to_owned(), Instant::now()));
+        let mut known = self.known();
+        // Every roll-out brings ids that nobody asks for again.
+        known.retain(|_, (_, at)| at.elapsed() < REMEMBERED);
+        known.insert(asked.to_owned(), (id.to_owned(), Instant::now()));
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, HashMap<String, (String, Instant)>> {
