@@ -9,7 +9,7 @@ use daytona::BaseError;
 use tokio::time::Instant;
 
 use crate::console::Console;
-use crate::error::{CommandError, chain};
+use crate::error::CommandError;
 use crate::parts::Parts;
 
 /// How long Daytona is waited for in all.
@@ -30,7 +30,10 @@ impl Bases {
         let client = match parts.daytona() {
             None => return Ok(Self(found)),
             Some(Err(error)) => {
-                console.say(format!("base snapshots are left to the workers: {}", chain(error.as_ref())))?;
+                console.say(format!(
+                    "base snapshots are left to the workers: {}",
+                    error_chain::line(error.as_ref())
+                ))?;
                 return Ok(Self(found));
             }
             Some(Ok(client)) => client,
@@ -43,7 +46,10 @@ impl Bases {
                     console.say(format!("{error}: jobs wait until there is one"))?;
                 }
                 Ok(Err(BaseError::Call(error))) => {
-                    console.say(format!("base snapshots are left to the workers: {}", chain(&error)))?;
+                    console.say(format!(
+                        "base snapshots are left to the workers: {}",
+                        error_chain::line(&error)
+                    ))?;
                     break;
                 }
                 Err(_elapsed) => {

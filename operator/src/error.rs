@@ -67,7 +67,7 @@ impl CommandError {
     /// The sentence for stderr, causes included; none when there is nothing to say.
     pub(crate) fn sentence(&self) -> Option<String> {
         match self {
-            Self::Usage(error) | Self::Failed(error) => Some(chain(error.as_ref())),
+            Self::Usage(error) | Self::Failed(error) => Some(error_chain::line(error.as_ref())),
             Self::NotFound(message) => Some(message.clone()),
             Self::PipeClosed => None,
         }
@@ -82,19 +82,4 @@ impl From<std::io::Error> for CommandError {
             Self::Failed(anyhow::Error::new(error).context("the output cannot be written"))
         }
     }
-}
-
-/// An error with everything that caused it, on one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.ends_with(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
 }

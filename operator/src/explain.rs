@@ -10,7 +10,7 @@ use job::{Commit, FingerprintInputs, SandboxName, Settings, Target, TargetState}
 use url::Url;
 
 use crate::console::{Console, Format};
-use crate::error::{CommandError, Exit, chain};
+use crate::error::{CommandError, Exit};
 use crate::parts::Parts;
 use crate::resolve::which;
 use next_tick::{Head, next_tick};
@@ -70,7 +70,7 @@ async fn recorded(parts: &Parts, name: &str, notes: &mut Vec<String>) -> Result<
     let (broker, register) = match opened {
         Ok(opened) => opened,
         Err(error) => {
-            notes.push(format!("without register and ledger: {}", chain(error.as_ref())));
+            notes.push(format!("without register and ledger: {}", error_chain::line(error.as_ref())));
             return Ok(Recorded { target: which(parts, name, None)?, state: None, attempts: Vec::new() });
         }
     };
@@ -79,7 +79,7 @@ async fn recorded(parts: &Parts, name: &str, notes: &mut Vec<String>) -> Result<
     let attempts = match parts.past(&broker, ATTEMPTS, |entry| AttemptView::of(entry, &target)).await {
         Ok(attempts) => attempts.into_iter().rev().collect(),
         Err(error) => {
-            notes.push(format!("without the ledger: {}", chain(error.as_ref())));
+            notes.push(format!("without the ledger: {}", error_chain::line(error.as_ref())));
             Vec::new()
         }
     };
@@ -104,7 +104,7 @@ async fn ask(parts: &Parts, target: &Target, settings: Option<&Settings>, notes:
     let client = match parts.daytona() {
         Some(Ok(client)) => client,
         Some(Err(error)) => {
-            notes.push(format!("without Daytona: {}", chain(error.as_ref())));
+            notes.push(format!("without Daytona: {}", error_chain::line(error.as_ref())));
             return asked;
         }
         None => {
@@ -114,7 +114,7 @@ async fn ask(parts: &Parts, target: &Target, settings: Option<&Settings>, notes:
     };
     match lease(&client, parts, target).await {
         Ok(lease) => asked.lease = lease,
-        Err(error) => notes.push(format!("the lease is unknown: {}", chain(&error))),
+        Err(error) => notes.push(format!("the lease is unknown: {}", error_chain::line(&error))),
     }
     if let Some(settings) = settings {
         match client.base_snapshot(&settings.base_snapshot).await {
@@ -123,7 +123,7 @@ async fn ask(parts: &Parts, target: &Target, settings: Option<&Settings>, notes:
                 notes.push(format!("{error}: jobs wait until there is one"));
             }
             Err(BaseError::Call(error)) => {
-                notes.push(format!("the base snapshot is unknown: {}", chain(&error)));
+                notes.push(format!("the base snapshot is unknown: {}", error_chain::line(&error)));
             }
         }
         if settings.class != DEFAULT_CLASS {
@@ -148,7 +148,7 @@ async fn head(parts: &Parts, target: &Target, settings: &Settings) -> Head {
             Ok(commit) => Head::At(commit),
             Err(error) => Head::Unknown(error.to_string()),
         },
-        Err(error) => Head::Unknown(chain(&error)),
+        Err(error) => Head::Unknown(error_chain::line(&error)),
     }
 }
 

@@ -7,7 +7,7 @@ use daytona::{Client, Snapshot};
 use job::{PrebuildName, SandboxName, Target, TargetState};
 
 use crate::console::{Console, Format};
-use crate::error::{CommandError, Exit, chain};
+use crate::error::{CommandError, Exit};
 use crate::parts::Parts;
 use crate::targets::{self, NotOne};
 use choice::{DaytonaSays, RegisterSays, SnapshotSeen, choose};
@@ -30,7 +30,7 @@ pub(crate) async fn run(
         Ok((_, register)) => register
             .get(&target)
             .map_or(RegisterSays::Nothing, |state| RegisterSays::State(Box::new(TargetState::clone(&state)))),
-        Err(error) => RegisterSays::Unreadable(chain(error.as_ref())),
+        Err(error) => RegisterSays::Unreadable(error_chain::line(error.as_ref())),
     };
     let daytona = ask_daytona(parts, &target, &register).await;
     if let Ok((broker, _)) = opened {
@@ -66,13 +66,13 @@ pub(crate) fn which(
 async fn ask_daytona(parts: &Parts, target: &Target, register: &RegisterSays) -> DaytonaSays {
     let client = match parts.daytona() {
         None => return DaytonaSays::NoKey,
-        Some(Err(error)) => return DaytonaSays::Unreachable(chain(error.as_ref())),
+        Some(Err(error)) => return DaytonaSays::Unreachable(error_chain::line(error.as_ref())),
         Some(Ok(client)) => client,
     };
     let sandbox = SandboxName::of(&parts.settings.fleet, target);
     match snapshots(&client, &sandbox, register).await {
         Ok(seen) => DaytonaSays::Snapshots(seen),
-        Err(error) => DaytonaSays::Unreachable(chain(&error)),
+        Err(error) => DaytonaSays::Unreachable(error_chain::line(&error)),
     }
 }
 

@@ -19,7 +19,7 @@ use tracing::Span;
 use crate::bases::Bases;
 use crate::cli::Submit;
 use crate::console::{Console, Format, Reader};
-use crate::error::{CommandError, Exit, chain};
+use crate::error::{CommandError, Exit};
 use crate::parts::Parts;
 use crate::targets::{Listed, choose};
 use crate::time::length;
@@ -82,7 +82,7 @@ async fn publish(parts: &Parts, broker: &Broker, messages: Vec<(JobMessage, Span
     let mut submitted = Vec::with_capacity(messages.len());
     let mut telling = true;
     for ((message, span), result) in messages.into_iter().zip(results) {
-        let error = result.err().map(|error| chain(&error));
+        let error = result.err().map(|error| error_chain::line(&error));
         if let Some(error) = &error {
             span.record("otel.status_code", "ERROR");
             span.record("error.type", error.as_str());
@@ -98,7 +98,10 @@ async fn publish(parts: &Parts, broker: &Broker, messages: Vec<(JobMessage, Span
             let entry =
                 LedgerEntry { at: Utc::now(), by: parts.operator.clone(), trace_id: trace_id.clone(), event };
             if telling && let Err(error) = publisher.publish_ledger(&entry).await {
-                tracing::warn!(error = chain(&error), "the ledger does not know who submitted this");
+                tracing::warn!(
+                    error = error_chain::line(&error),
+                    "the ledger does not know who submitted this"
+                );
                 // One wait for a broker that blocks is enough.
                 telling = false;
             }

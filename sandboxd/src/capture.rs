@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::disk::size_of;
 use crate::faults::Misbehaviour;
 use crate::jail::Jail;
-use crate::lifecycle::{ChangeError, chain};
+use crate::lifecycle::ChangeError;
 use crate::rows::{REGION, SandboxRow, SandboxState, SnapshotFile, SnapshotRow, SnapshotState, now};
 use crate::server::{Sandbox, Server, Snapshot};
 
@@ -42,7 +42,7 @@ impl Server {
                 freeze(jail.as_deref(), "CONT").await;
                 captured
                     .inspect_err(|error| {
-                        tracing::error!(sandbox.id = row.id, error = chain(error), "capture");
+                        tracing::error!(sandbox.id = row.id, error = error_chain::line(error), "capture");
                     })
                     .ok()
             };

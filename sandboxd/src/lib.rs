@@ -77,7 +77,7 @@ pub async fn serve(
         other @ (DiskError::Directory(..)
         | DiskError::Copy(_)
         | DiskError::CopyFailed(_)
-        | DiskError::Mount(_)) => Error::Prepare(lifecycle::chain(&other)),
+        | DiskError::Mount(_)) => Error::Prepare(error_chain::line(&other)),
     })?;
     let plan = Plan::make(&settings).map_err(Error::DataDirectory)?;
     let url = settings.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
@@ -92,7 +92,7 @@ pub async fn serve(
         url: url.trim_end_matches('/').to_owned(),
         started_at: rows::now(),
     });
-    server.load().map_err(|error| Error::Prepare(lifecycle::chain(&error)))?;
+    server.load().map_err(|error| Error::Prepare(error_chain::line(&error)))?;
     let (intervals, tick) = (Arc::clone(&server), server.settings.tick);
     let ticker = tokio::spawn(async move {
         loop {

@@ -164,7 +164,7 @@ impl Server {
         }
         match self.disk.materialise(id, layer).await {
             Ok(()) => self.boot(id).await,
-            Err(error) => self.fail(id, chain(&ChangeError::from(error)), false),
+            Err(error) => self.fail(id, error_chain::line(&ChangeError::from(error)), false),
         }
     }
 
@@ -182,7 +182,7 @@ impl Server {
                 drop(store);
                 self.faults.count("sandbox started");
             }
-            Err(error) => self.fail(id, chain(&ChangeError::from(error)), false),
+            Err(error) => self.fail(id, error_chain::line(&ChangeError::from(error)), false),
         }
     }
 
@@ -309,14 +309,4 @@ impl Server {
             self.disk.remove_everything();
         }
     }
-}
-
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

@@ -14,7 +14,6 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
 use crate::attempt::Attempt;
-use crate::failures::chain;
 use crate::parts::Parts;
 use crate::process::process;
 use crate::settle::settle;
@@ -112,11 +111,15 @@ async fn refuse(parts: &Parts, delivery: Delivery, error: &JobDecodeError) {
         job: None,
         target: None,
         failure: None,
-        decode_error: Some(chain(error)),
+        decode_error: Some(error_chain::line(error)),
         queue: delivery.message().queue.as_str().to_owned(),
         trace_id: telemetry::trace_id_of(&delivery.message().envelope.trace),
     };
-    tracing::warn!(queue = story.queue, error = chain(error), "message dead-lettered: it is no job");
+    tracing::warn!(
+        queue = story.queue,
+        error = error_chain::line(error),
+        "message dead-lettered: it is no job"
+    );
     let settled = delivery.dead_letter(story).await;
     tracing::debug!(?settled, "undecodable message settled");
 }

@@ -19,7 +19,7 @@ use tracing::instrument::WithSubscriber;
 pub(crate) use labels::{Labels, Owner};
 
 use crate::attempt::Ended;
-use crate::failures::{chain, from_call, from_delete, from_start};
+use crate::failures::{from_call, from_delete, from_start};
 
 /// How often a create that met a name just freed is asked again.
 const CREATE_ROUNDS: u32 = 4;
@@ -178,7 +178,7 @@ impl Leases {
             Ok(_) => {}
             Err(error) => tracing::warn!(
                 sandbox.name = name,
-                error = chain(&error),
+                error = error_chain::line(&error),
                 "a failed sandbox is left to the sweeper"
             ),
         }
@@ -294,7 +294,7 @@ impl Lease {
 
 async fn remove(client: &Client, id: &SandboxId, within: Duration) {
     if let Err(error) = client.delete_and_confirm(id, Instant::now() + within).await {
-        tracing::warn!(sandbox.id = %id, error = chain(&error), "sandbox not deleted; left to its own limits and the sweeper");
+        tracing::warn!(sandbox.id = %id, error = error_chain::line(&error), "sandbox not deleted; left to its own limits and the sweeper");
     }
 }
 
@@ -311,14 +311,16 @@ async fn beat(client: Client, id: SandboxId, mut labels: Labels, every: Duration
                 }
                 labels.beat += 1;
                 if let Err(error) = client.replace_labels(&id, &labels.to_map()).await {
-                    tracing::debug!(sandbox.id = %id, error = chain(&error), "beat not raised");
+                    tracing::debug!(sandbox.id = %id, error = error_chain::line(&error), "beat not raised");
                 }
             }
             Ok(Some(_) | None) => {
                 lost.cancel();
                 return;
             }
-            Err(error) => tracing::debug!(sandbox.id = %id, error = chain(&error), "lease not seen"),
+            Err(error) => {
+                tracing::debug!(sandbox.id = %id, error = error_chain::line(&error), "lease not seen");
+            }
         }
     }
 }

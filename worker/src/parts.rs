@@ -13,7 +13,6 @@ use settings::{ClassSettings, Secrets};
 
 use crate::attempt::{Attempt, Ended};
 use crate::base::{BaseSnapshots, WantedBase};
-use crate::failures::chain;
 use crate::lease::Leases;
 use crate::metrics::Instruments;
 use crate::sandbox::{Redactor, Sandbox, Watching};
@@ -95,7 +94,7 @@ impl Parts {
     /// Waits until the register shows everything written before now.
     pub(crate) async fn caught_up(&self) -> Result<(), Ended> {
         self.register.sync(CATCH_UP).await.map_err(|error| {
-            let text = format!("the register in RabbitMQ could not be read: {}", chain(&error));
+            let text = format!("the register in RabbitMQ could not be read: {}", error_chain::line(&error));
             Failure::new(FailureKind::RegisterUnavailable, text).touching(Scope::Broker).into()
         })
     }

@@ -11,8 +11,6 @@ use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use crate::failures::chain;
-
 /// How many entries wait for the broker before new ones are dropped (and counted).
 const BUFFER: usize = 4096;
 const GATHERED_AT_MOST: usize = 1000;
@@ -105,6 +103,6 @@ impl Scribe {
 
 async fn write(publisher: &Publisher, entry: &LedgerEntry) {
     if let Err(error) = publisher.publish_ledger(entry).await {
-        tracing::warn!(error = chain(&error), "a ledger entry was lost");
+        tracing::warn!(error = error_chain::line(&error), "a ledger entry was lost");
     }
 }

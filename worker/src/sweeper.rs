@@ -11,7 +11,6 @@ use job::{FleetName, LeaseSeen};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use crate::failures::chain;
 use crate::lease::{LeasePolicy, Owner, first_seen, fleet_label, is_dead};
 use crate::metrics::Instruments;
 
@@ -48,7 +47,10 @@ impl Sweeper {
         let listed = match self.client.list_sandboxes(&fleet_label(&self.fleet)).await {
             Ok(listed) => listed,
             Err(error) => {
-                tracing::warn!(error = chain(&error), "sandboxes not listed; nothing swept this time");
+                tracing::warn!(
+                    error = error_chain::line(&error),
+                    "sandboxes not listed; nothing swept this time"
+                );
                 return;
             }
         };
@@ -76,7 +78,7 @@ impl Sweeper {
             Ok(Some(sandbox)) => sandbox,
             Ok(None) => return,
             Err(error) => {
-                tracing::warn!(sandbox.id = %id, error = chain(&error), "sandbox not confirmed; not swept this time");
+                tracing::warn!(sandbox.id = %id, error = error_chain::line(&error), "sandbox not confirmed; not swept this time");
                 return;
             }
         };
@@ -90,7 +92,7 @@ impl Sweeper {
                 tracing::info!(sandbox.id = %id, sandbox.name = sandbox.name, "swept a sandbox whose holder stopped beating");
             }
             Err(error) => {
-                tracing::warn!(sandbox.id = %id, error = chain(&error), "dead holder's sandbox not deleted yet");
+                tracing::warn!(sandbox.id = %id, error = error_chain::line(&error), "dead holder's sandbox not deleted yet");
             }
         }
     }

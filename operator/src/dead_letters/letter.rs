@@ -5,8 +5,6 @@ use chrono::{DateTime, Utc};
 use job::{DeadLetterReason, Failure, FailureKind, FleetName, Job, JobId, Target};
 use serde::Serialize;
 
-use crate::error::chain;
-
 /// Whether it is a job now; a newer version may read what an older one could not.
 #[derive(Debug)]
 pub(super) enum Content {
@@ -18,7 +16,7 @@ pub(super) enum Content {
 pub(super) fn content(letter: &DeadLetter, fleet: &FleetName) -> Content {
     match Job::decode(&letter.body, fleet) {
         Ok(job) => Content::Job(Box::new(job)),
-        Err(error) => Content::NoJob(chain(&error)),
+        Err(error) => Content::NoJob(error_chain::line(&error)),
     }
 }
 

@@ -16,7 +16,7 @@ use super::plan::{SettingsFrom, plan};
 use crate::bases::Bases;
 use crate::cli;
 use crate::console::{Answer, Console, Format, View};
-use crate::error::{CommandError, Exit, chain};
+use crate::error::{CommandError, Exit};
 use crate::parts::Parts;
 use crate::submit::publish_span;
 
@@ -164,7 +164,7 @@ impl Replayer<'_> {
         let trace_id = telemetry::trace_id_of(&letter.envelope.trace);
         let entry = LedgerEntry { at: Utc::now(), by: self.parts.operator.clone(), trace_id, event };
         if let Err(error) = self.broker.publisher().publish_ledger(&entry).await {
-            tracing::warn!(error = chain(&error), "the ledger does not know of this replay");
+            tracing::warn!(error = error_chain::line(&error), "the ledger does not know of this replay");
         }
     }
 }

@@ -11,7 +11,6 @@ use settings::FleetLoad;
 use url::Url;
 
 use super::view::Check;
-use crate::error::chain;
 use crate::parts::Parts;
 
 /// How many repositories are asked at once.
@@ -57,17 +56,19 @@ pub(super) async fn check_broker(parts: &Parts) -> Vec<Check> {
                     TOPOLOGY,
                     format!("declared; {} jobs wait, {} dead letters", depths.waiting(), depths.dead),
                 ),
-                Err(error) => Check::failed(TOPOLOGY, chain(&error), "look at RabbitMQ's own log"),
+                Err(error) => {
+                    Check::failed(TOPOLOGY, error_chain::line(&error), "look at RabbitMQ's own log")
+                }
             };
             vec![Check::ok(REACHED, address), topology]
         }
         Err(error @ broker::ConnectError::Topology(_)) => {
             let remedy = "a queue of this fleet was declared otherwise, by another version or with other retry delays: \
                           delete it once it is empty, or choose another fleet name";
-            vec![Check::ok(REACHED, address), Check::failed(TOPOLOGY, chain(&error), remedy)]
+            vec![Check::ok(REACHED, address), Check::failed(TOPOLOGY, error_chain::line(&error), remedy)]
         }
         Err(error) => vec![
-            Check::failed(REACHED, chain(&error), "check AMQP_URL, and that the broker runs"),
+            Check::failed(REACHED, error_chain::line(&error), "check AMQP_URL, and that the broker runs"),
             Check::skipped(TOPOLOGY, "RabbitMQ cannot be used"),
         ],
     }
@@ -98,7 +99,7 @@ pub(super) async fn check_daytona(parts: &Parts, load: Option<&FleetLoad>) -> Ve
             } else {
                 "check DAYTONA_API_URL (it ends in /api), and that Daytona is up"
             };
-            return vec![Check::failed(KEY, chain(&error), remedy)];
+            return vec![Check::failed(KEY, error_chain::line(&error), remedy)];
         }
         Ok(key) => vec![check_key(&key)],
     };
@@ -141,7 +142,7 @@ async fn check_base(client: &Client, base: &str) -> Check {
             let remedy = "make it with snapshot/build.sh, or correct `base_snapshot` in fleet.toml";
             Check::failed(check, error.to_string(), remedy)
         }
-        Err(BaseError::Call(error)) => Check::failed(check, chain(&error), "see the Daytona key"),
+        Err(BaseError::Call(error)) => Check::failed(check, error_chain::line(&error), "see the Daytona key"),
     }
 }
 
@@ -150,12 +151,14 @@ async fn check_quota(client: &Client) -> Check {
     let organization = match client.organization().await {
         Ok(Some(organization)) => organization,
         Ok(None) => return Check::skipped(NAME, "the organization has neither sandbox nor snapshot yet"),
-        Err(error) => return Check::failed(NAME, chain(&error), "see the Daytona key"),
+        Err(error) => return Check::failed(NAME, error_chain::line(&error), "see the Daytona key"),
     };
     match client.usage(&organization).await {
         Ok(usage) => quota(NAME, &usage),
         // A key may lack the right to read it, and a Daytona of one's own the feature: builds go on without.
-        Err(error) => Check::warning(NAME, chain(&error), "workers find the limits by meeting them"),
+        Err(error) => {
+            Check::warning(NAME, error_chain::line(&error), "workers find the limits by meeting them")
+        }
     }
 }
 
@@ -204,7 +207,9 @@ async fn check_head(parts: &Parts, remote: &Remote, target: &Target, settings: &
     let credential = parts.credential(settings);
     match remote.head(&url, target.branch(), credential.as_ref()).await {
         Ok(head) => Check::ok(check, format!("head {head}", head = head.commit)),
-        Err(error) => Check::failed(check, chain(&error), remedy(&error, &settings.clone.token_secret)),
+        Err(error) => {
+            Check::failed(check, error_chain::line(&error), remedy(&error, &settings.clone.token_secret))
+        }
     }
 }
 

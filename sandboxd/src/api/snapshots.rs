@@ -143,7 +143,7 @@ fn turn(
     let file = snapshot.file.clone();
     drop(store);
     server.describe(&file).map_err(|error| {
-        tracing::error!(error = crate::lifecycle::chain(&error), "snapshot state");
+        tracing::error!(error = error_chain::line(&error), "snapshot state");
         ApiError::Internal
     })?;
     Ok(file.row)

@@ -15,7 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use crate::error::{BrokerError, PublishError};
-use crate::link::{Link, chain, jittered};
+use crate::link::{Link, jittered};
 use crate::publish::{Outgoing, Routing, properties};
 use crate::{Broker, Publisher};
 
@@ -83,7 +83,7 @@ async fn listen(link: Link, exchange: String, sender: mpsc::Sender<Vec<u8>>) {
                 }
             }
             Err(error) => {
-                tracing::debug!(error = %chain(&error), "cannot listen to control messages, trying on");
+                tracing::debug!(error = %error_chain::line(&error), "cannot listen to control messages, trying on");
             }
         }
         sleep(jittered(ERROR_PAUSE)).await;

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::headers::{HeaderReader, HeaderWriter, ReadEnvelope};
-use crate::link::{chain, jittered};
+use crate::link::jittered;
 use crate::publish::{Outgoing, Routing, properties};
 use crate::slot::SlotChannel;
 use crate::{Broker, WorkQueue};
@@ -257,7 +257,7 @@ impl Delivery {
                 Err(error) => error,
             };
             tracing::warn!(
-                job.id = self.message.message_id, destination = next.destination(), error = %chain(&error),
+                job.id = self.message.message_id, destination = next.destination(), error = %error_chain::line(&error),
                 "what follows a delivery is not published yet, trying on"
             );
             if Instant::now() >= deadline {

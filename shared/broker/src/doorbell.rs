@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::error::BrokerError;
-use crate::link::{Link, chain, jittered};
+use crate::link::{Link, jittered};
 use crate::{Topology, WorkQueue};
 
 const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -119,7 +119,7 @@ impl Ringer {
                 Ok(Found::Work) => pause = FIRST_PAUSE,
                 Ok(Found::Nothing) => pause = pause.mul_f64(1.25).min(LONGEST_PAUSE),
                 Err(error) => {
-                    tracing::debug!(error = %chain(&error), "cannot look at the work queues");
+                    tracing::debug!(error = %error_chain::line(&error), "cannot look at the work queues");
                     self.channel = None;
                     pause = LONGEST_PAUSE;
                 }

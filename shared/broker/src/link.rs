@@ -107,7 +107,7 @@ impl Supervisor {
             };
             tries += 1;
             // Once per outage loudly, then quietly: a broker away for an hour is one fact, not two thousand.
-            let text = chain(&error);
+            let text = error_chain::line(&error);
             if tries == 1 {
                 tracing::warn!(connection = self.purpose.as_str(), error = %text, "cannot connect to RabbitMQ, trying on");
             } else {
@@ -166,21 +166,6 @@ impl Supervisor {
         let status = BrokerStatus::Disconnected { since: Utc::now(), error: error.to_owned() };
         self.board.post(self.purpose, status);
     }
-}
-
-/// An error with its causes, in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text.push_str(": ");
-            text.push_str(&inner_text);
-        }
-        cause = inner.source();
-    }
-    text
 }
 
 /// Half of it to all of it, so that what failed together does not come back together.

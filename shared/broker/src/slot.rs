@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::connection::Live;
 use crate::delivery::Delivery;
 use crate::error::BrokerError;
-use crate::link::{chain, jittered};
+use crate::link::jittered;
 use crate::{Broker, WorkQueue};
 
 const GET_TIMEOUT: Duration = Duration::from_secs(10);
@@ -71,7 +71,7 @@ impl Slot {
                     }
                 }
                 Err(error) => {
-                    tracing::debug!(error = %chain(&error), "cannot take from the work queues, trying on");
+                    tracing::debug!(error = %error_chain::line(&error), "cannot take from the work queues, trying on");
                     let pause = jittered(ERROR_PAUSE);
                     tokio::select! {
                         () = cancel.cancelled() => {}

@@ -18,7 +18,7 @@ use crate::connection::Live;
 use crate::delivery::sent_at;
 use crate::error::BrokerError;
 use crate::headers::HeaderReader;
-use crate::link::{Link, chain, jittered};
+use crate::link::{Link, jittered};
 
 /// Unacknowledged entries on their way; acknowledging is what asks for more.
 const PREFETCH: u16 = 500;
@@ -125,7 +125,7 @@ impl Reader {
                     }
                 }
                 Err(error) => {
-                    tracing::debug!(stream = self.queue, error = %chain(&error), "cannot read the stream, trying on");
+                    tracing::debug!(stream = self.queue, error = %error_chain::line(&error), "cannot read the stream, trying on");
                 }
             }
             sleep(jittered(ERROR_PAUSE)).await;

@@ -6,11 +6,6 @@ use lapin::types::FieldTable;
 
 use super::*;
 
-fn chain(error: &dyn std::error::Error) -> String {
-    let cause = error.source().map(chain).unwrap_or_default();
-    format!("{error}: {cause}")
-}
-
 #[tokio::test]
 async fn a_queue_with_other_arguments_is_named_with_what_to_do() {
     let node = shared_node().await;
@@ -20,7 +15,7 @@ async fn a_queue_with_other_arguments_is_named_with_what_to_do() {
     let options = QueueDeclareOptions::durable();
     stranger.channel.queue_declare(name.as_str().into(), options, FieldTable::default()).await.unwrap();
     let error = Broker::connect(settings(node, &fleet)).await.unwrap_err();
-    let text = chain(&error);
+    let text = error_chain::line(&error);
     assert!(matches!(error, ConnectError::Topology(_)), "{text}");
     assert!(text.contains(&name) && text.contains("delete") && text.contains("inequivalent arg"), "{text}");
 }
@@ -31,7 +26,7 @@ async fn a_wrong_password_is_refused_at_once_and_never_shown() {
     let mut settings = settings(node, &fleet());
     settings.url = format!("amqp://guest:hunter2@{}/%2f", node.address()).into();
     let error = Broker::connect(settings).await.unwrap_err();
-    let text = format!("{error:?} {}", chain(&error));
+    let text = format!("{error:?} {}", error_chain::line(&error));
     assert!(matches!(error, ConnectError::Refused { .. }), "{text}");
     assert!(text.contains("AMQP_URL") && !text.contains("hunter2"), "{text}");
 }
@@ -46,7 +41,7 @@ async fn nobody_listening_is_said_within_the_bound() {
     settings.connect_timeout = Duration::from_secs(1);
     let result = tokio::time::timeout(SOON, Broker::connect(settings)).await.unwrap();
     let error = result.unwrap_err();
-    let text = chain(&error);
+    let text = error_chain::line(&error);
     assert!(matches!(error, ConnectError::Unreachable { .. }), "{text}");
     assert!(text.contains(&address.to_string()) && text.contains("AMQP_URL"), "{text}");
     assert!(!text.contains("hunter2"));

@@ -3,7 +3,6 @@
 use daytona::{CaptureError, DeleteError, Error, ErrorKind, Retry, StartError};
 use job::{Failure, FailureKind, Outcome, Scope, Stage};
 
-use super::chain;
 use crate::attempt::Ended;
 
 /// The end behind a refused call. No room for a snapshot is an outcome of its own.
@@ -16,7 +15,11 @@ pub(crate) fn from_call(error: &Error, stage: Stage) -> Ended {
         Retry::Never | Retry::Backoff | Retry::ReadFirst => None,
     };
     let (id, scope) = meaning(error.kind());
-    Failure::new(id, advice(id, &chain(error))).at(stage).touching(scope).retry_after(after).into()
+    Failure::new(id, advice(id, &error_chain::line(error)))
+        .at(stage)
+        .touching(scope)
+        .retry_after(after)
+        .into()
 }
 
 fn meaning(kind: ErrorKind) -> (FailureKind, Scope) {
@@ -64,7 +67,7 @@ pub(crate) fn from_start(error: &StartError, id: FailureKind, stage: Stage) -> E
         StartError::Call(error) => from_call(error, stage),
         StartError::Gone => Outcome::LeaseLost.into(),
         StartError::Failed { .. } | StartError::NotStarting { .. } | StartError::TimedOut { .. } => {
-            Failure::new(id, chain(error)).at(stage).into()
+            Failure::new(id, error_chain::line(error)).at(stage).into()
         }
     }
 }
@@ -73,18 +76,19 @@ pub(crate) fn from_start(error: &StartError, id: FailureKind, stage: Stage) -> E
 pub(crate) fn from_delete(error: &DeleteError, stage: Stage) -> Ended {
     match error {
         DeleteError::Call(error) => from_call(error, stage),
-        DeleteError::TimedOut { .. } => {
-            Failure::new(FailureKind::DaytonaUnavailable, format!("a sandbox is {}", chain(error)))
-                .at(stage)
-                .touching(Scope::Daytona)
-                .into()
-        }
+        DeleteError::TimedOut { .. } => Failure::new(
+            FailureKind::DaytonaUnavailable,
+            format!("a sandbox is {}", error_chain::line(error)),
+        )
+        .at(stage)
+        .touching(Scope::Daytona)
+        .into(),
     }
 }
 
 /// The end behind a capture without a snapshot.
 pub(crate) fn from_capture(error: &CaptureError) -> Ended {
-    let failed = |id| Failure::new(id, chain(error)).into();
+    let failed = |id| Failure::new(id, error_chain::line(error)).into();
     match error {
         CaptureError::Call(error) => from_call(error, Stage::Capture),
         CaptureError::SilentFailure { .. } => failed(FailureKind::CaptureSilent),

@@ -3,11 +3,9 @@
 use job::{Failure, FailureKind, Scope};
 use remote::HeadError;
 
-use super::chain;
-
 /// The failure behind a refused look-up. `host` names the shared part; `token_secret` the variable that opens it.
 pub(crate) fn from_head(error: &HeadError, host: &str, token_secret: &str) -> Failure {
-    let text = chain(error);
+    let text = error_chain::line(error);
     let shared = || Scope::GitHost(host.to_owned());
     match error {
         HeadError::BranchMissing { .. } => Failure::new(FailureKind::CloneBranchMissing, text),

@@ -11,7 +11,6 @@ use job::{
 };
 
 use crate::attempt::{Attempt, Ended};
-use crate::failures::chain;
 
 /// Points the register at `prebuild`; the one before it is kept.
 pub(crate) async fn run(
@@ -27,7 +26,7 @@ pub(crate) async fn run(
         .map_or_else(|| TargetState::new(target.clone(), now), std::sync::Arc::unwrap_or_clone);
     let state = promoted(state, prebuild.clone(), keep, now);
     register.put(&RegisterEntry::Target(Box::new(state.clone()))).await.map_err(|error| {
-        let text = format!("the register in RabbitMQ could not be written: {}", chain(&error));
+        let text = format!("the register in RabbitMQ could not be written: {}", error_chain::line(&error));
         Failure::new(FailureKind::RegisterUnavailable, text).touching(Scope::Broker).at(Stage::Promote)
     })?;
     Ok(state)
@@ -62,7 +61,7 @@ pub(crate) async fn collect(client: &Client, name: &SandboxName, state: &TargetS
         Ok(snapshots) => snapshots,
         Err(error) => {
             tracing::warn!(
-                error = chain(&error),
+                error = error_chain::line(&error),
                 "old prebuilds not collected; the next promotion tries again"
             );
             return;
@@ -72,7 +71,11 @@ pub(crate) async fn collect(client: &Client, name: &SandboxName, state: &TargetS
         match client.delete_snapshot(&snapshot.id).await {
             Ok(_) => tracing::info!(prebuild = snapshot.name, "old prebuild collected"),
             Err(error) => {
-                tracing::warn!(prebuild = snapshot.name, error = chain(&error), "old prebuild not collected");
+                tracing::warn!(
+                    prebuild = snapshot.name,
+                    error = error_chain::line(&error),
+                    "old prebuild not collected"
+                );
             }
         }
     }

@@ -4,7 +4,7 @@ use daytona::{Client, NewSandbox};
 use job::{Failure, FailureKind, FleetName, Outcome, Scope, Stage};
 
 use crate::attempt::{Attempt, Ended};
-use crate::failures::{chain, from_call};
+use crate::failures::from_call;
 use crate::lease::{Acquired, Labels, Lease, Leases, fleet_label};
 
 /// How much of the organization the fleet may use; see config/worker.toml.
@@ -52,7 +52,7 @@ async fn make_sure_of_room(client: &Client, fleet: &FleetName, room: RoomPolicy)
         Ok(usage) => usage,
         Err(error) => {
             // A key without the right to read it can still build; creates and captures then say when there is no room.
-            tracing::debug!(error = chain(&error), "quota not readable");
+            tracing::debug!(error = error_chain::line(&error), "quota not readable");
             return Ok(());
         }
     };

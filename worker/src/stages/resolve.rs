@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use crate::attempt::{Attempt, Ended};
-use crate::failures::{chain, from_call, from_head};
+use crate::failures::{from_call, from_head};
 
 /// What the branch's head asks for.
 #[derive(Debug, Clone)]
@@ -58,7 +58,7 @@ pub(crate) async fn wanted(
         .commit
         .as_str()
         .parse()
-        .map_err(|error| Failure::new(FailureKind::CloneFailed, chain(&error)))?;
+        .map_err(|error| Failure::new(FailureKind::CloneFailed, error_chain::line(&error)))?;
     attempt.note_commit(&commit);
     if let Some(standing) = state
         .and_then(|state| still_failing(state, Some(&commit), &fingerprint))
@@ -148,7 +148,7 @@ async fn usable(client: &Client, prebuild: &PrebuildRecord) -> Result<bool, Ende
                 Ok(_) => Ok(true),
                 Err(daytona::ActivateError::Call(error)) => Err(refused(&error)),
                 Err(error) => {
-                    tracing::warn!(prebuild = %prebuild.name, error = chain(&error), "promoted prebuild can't be woken; it is built anew");
+                    tracing::warn!(prebuild = %prebuild.name, error = error_chain::line(&error), "promoted prebuild can't be woken; it is built anew");
                     Ok(false)
                 }
             }

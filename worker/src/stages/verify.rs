@@ -9,7 +9,7 @@ use job::{
 };
 
 use crate::attempt::{Attempt, Ended};
-use crate::failures::{chain, from_call};
+use crate::failures::from_call;
 use crate::lease::{Labels, Lease, Leases};
 use crate::parts::Parts;
 use crate::sandbox::{Environment, Exit, LongCommand, Sandbox};
@@ -74,8 +74,9 @@ pub(crate) async fn run(
         .await
         .map_err(|error| from_call(&error, Stage::Verify))?
         .ok_or_else(|| mismatch(&format!("{MANIFEST_PATH} is missing")))?;
-    let manifest: Manifest = serde_json::from_slice(&bytes)
-        .map_err(|error| mismatch(&format!("{MANIFEST_PATH} cannot be read: {}", chain(&error))))?;
+    let manifest: Manifest = serde_json::from_slice(&bytes).map_err(|error| {
+        mismatch(&format!("{MANIFEST_PATH} cannot be read: {}", error_chain::line(&error)))
+    })?;
     if manifest.commit != wanted.commit
         || manifest.fingerprint != wanted.fingerprint
         || manifest.prebuild != *name
@@ -182,7 +183,7 @@ pub(crate) async fn discard(client: &Client, snapshot: &Snapshot) {
         Ok(_) => tracing::info!(prebuild = snapshot.name, "prebuild that failed its verification deleted"),
         Err(error) => tracing::warn!(
             prebuild = snapshot.name,
-            error = chain(&error),
+            error = error_chain::line(&error),
             "bad prebuild not deleted; the next promotion collects it"
         ),
     }

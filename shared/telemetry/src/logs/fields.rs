@@ -72,23 +72,12 @@ impl Visit for Fields {
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
-        self.record(field, bounded(chain(value)).into());
+        self.record(field, bounded(error_chain::line(value)).into());
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         self.record(field, bounded(format!("{value:?}")).into());
     }
-}
-
-/// The error and everything it came from: what was being done first, the root of it last.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 fn bounded(mut text: String) -> String {
