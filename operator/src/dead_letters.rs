@@ -12,7 +12,7 @@ mod tests;
 use std::sync::Arc;
 
 use anyhow::Context;
-use broker::{Broker, DeadLetter, DeadLetterDesk, LockError};
+use broker::{Broker, DeadLetter, DeadLetterQueue, LockError};
 use chrono::Utc;
 use lifecycle::Shutdown;
 
@@ -31,8 +31,8 @@ pub(crate) async fn run(
 ) -> Result<Exit, CommandError> {
     let fleet = &parts.settings.fleet;
     let broker = parts.broker().await?;
-    let mut desk = open(&broker).await?;
-    let letters: Vec<Arc<DeadLetter>> = desk.list().await.map_err(anyhow::Error::new)?;
+    let mut queue = open(&broker).await?;
+    let letters: Vec<Arc<DeadLetter>> = queue.list().await.map_err(anyhow::Error::new)?;
     let done = match command {
         DeadLetters::List => {
             console.show(&list::list_view(&letters, fleet, Utc::now()), format).map(|()| Exit::Done)
@@ -44,17 +44,17 @@ pub(crate) async fn run(
             Err(none) => Err(none.into()),
         },
         DeadLetters::Replay(wanted) => {
-            replay::run(parts, &broker, &mut desk, &letters, wanted, console, format, shutdown).await
+            replay::run(parts, &broker, &mut queue, &letters, wanted, console, format, shutdown).await
         }
     };
-    desk.close().await;
+    queue.close().await;
     broker.close().await;
     done
 }
 
-async fn open(broker: &Broker) -> Result<DeadLetterDesk, CommandError> {
+async fn open(broker: &Broker) -> Result<DeadLetterQueue, CommandError> {
     match broker.dead_letters().await {
-        Ok(desk) => Ok(desk),
+        Ok(queue) => Ok(queue),
         Err(LockError::Held(_)) => Err(CommandError::Failed(anyhow::anyhow!(
             "another operator is at the dead letters just now (two at once would each see half): try again"
         ))),

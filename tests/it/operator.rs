@@ -15,7 +15,7 @@ use fleet_tests::fixtures::Sample;
 use fleet_tests::git_server::GitServer;
 use fleet_tests::rabbit::{RabbitNode, shared_node};
 use job::{
-    AttemptEnd, AttemptId, BuildMode, Commit, Completeness, DeadLetterReason, DeadLetterStory, Failure,
+    AttemptEnd, AttemptId, BuildMode, Commit, Completeness, DeadLetterReason, DeadLetterRecord, Failure,
     FailureKind, Fingerprint, FleetName, Job, LedgerEntry, LedgerEvent, NextAttempt, OpenDeadLetter,
     OutcomeWord, PrebuildName, PrebuildRecord, Reason, RegisterEntry, SandboxName, Tail, Target, TargetState,
 };
@@ -202,7 +202,7 @@ impl Worker {
     }
 
     async fn dead_letter(&self, job: &Job, delivery: Delivery) {
-        let story = DeadLetterStory {
+        let record = DeadLetterRecord {
             reason: DeadLetterReason::Failed,
             at: Utc::now(),
             worker: "worker-1".to_owned(),
@@ -217,7 +217,7 @@ impl Worker {
         let now = Utc::now();
         let open = OpenDeadLetter { job: job.id, count: 1, first: now, last: now };
         state.open_dead_letters.insert(failure().id, open);
-        assert_eq!(delivery.dead_letter(story).await, Settled::Done);
+        assert_eq!(delivery.dead_letter(record).await, Settled::Done);
         self.put(state).await;
         self.ended(job, 1, OutcomeWord::Failed, "dead_letter").await;
     }

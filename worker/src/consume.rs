@@ -7,7 +7,7 @@ use std::time::Instant;
 use broker::{Delivery, Slot};
 use chrono::Utc;
 use futures::FutureExt;
-use job::{DeadLetterReason, DeadLetterStory, Failure, FailureKind, Job, JobDecodeError, Outcome, Reason};
+use job::{DeadLetterReason, DeadLetterRecord, Failure, FailureKind, Job, JobDecodeError, Outcome, Reason};
 use telemetry::opentelemetry::KeyValue;
 use telemetry::{Interval, IntervalEnd};
 use tokio_util::sync::CancellationToken;
@@ -104,7 +104,7 @@ fn is_superseded(parts: &Parts, attempt: &Attempt) -> bool {
 }
 
 async fn refuse(parts: &Parts, delivery: Delivery, error: &JobDecodeError) {
-    let story = DeadLetterStory {
+    let record = DeadLetterRecord {
         reason: DeadLetterReason::Undecodable,
         at: Utc::now(),
         worker: parts.worker.clone(),
@@ -116,11 +116,11 @@ async fn refuse(parts: &Parts, delivery: Delivery, error: &JobDecodeError) {
         trace_id: telemetry::trace_id_of(&delivery.message().envelope.trace),
     };
     tracing::warn!(
-        queue = story.queue,
+        queue = record.queue,
         error = error_chain::line(error),
         "message dead-lettered: it is no job"
     );
-    let settled = delivery.dead_letter(story).await;
+    let settled = delivery.dead_letter(record).await;
     tracing::debug!(?settled, "undecodable message settled");
 }
 

@@ -12,8 +12,8 @@ use std::time::Duration;
 use broker::{Delivery, Settled};
 use chrono::Utc;
 use job::{
-    AttemptNote, DeadLetterReason, DeadLetterStory, Decision, DeliveryFacts, Envelope, Failure, NextAttempt,
-    Outcome, RegisterEntry, Tail, decide,
+    AttemptSummary, DeadLetterReason, DeadLetterRecord, Decision, DeliveryFacts, Envelope, Failure,
+    NextAttempt, Outcome, RegisterEntry, Tail, decide,
 };
 use tracing::Span;
 
@@ -111,8 +111,8 @@ async fn perform(
         }
         Decision::DeadLetter(failure) => match dead_letter_use {
             DeadLetterUse::Queue => {
-                let story = story(parts, &delivery, ending.attempt, failure);
-                delivery.dead_letter(story).await
+                let record = dead_letter_record(parts, &delivery, ending.attempt, failure);
+                delivery.dead_letter(record).await
             }
             DeadLetterUse::Count => delivery.ack().await,
         },
@@ -124,8 +124,13 @@ async fn perform(
 }
 
 /// What an operator asks first of a dead letter.
-fn story(parts: &Parts, delivery: &Delivery, attempt: &Attempt, failure: &Failure) -> DeadLetterStory {
-    DeadLetterStory {
+fn dead_letter_record(
+    parts: &Parts,
+    delivery: &Delivery,
+    attempt: &Attempt,
+    failure: &Failure,
+) -> DeadLetterRecord {
+    DeadLetterRecord {
         reason: DeadLetterReason::Failed,
         at: Utc::now(),
         worker: parts.worker.clone(),
@@ -146,7 +151,7 @@ fn next_envelope(ending: &Ending<'_>, next: NextAttempt) -> Envelope {
     let Ending { attempt, outcome, found, .. } = ending;
     let envelope = attempt.envelope.clone();
     let failure = found.failure.as_ref();
-    let note = AttemptNote {
+    let note = AttemptSummary {
         number: attempt.number,
         attempt: attempt.id,
         ended_at: Utc::now(),

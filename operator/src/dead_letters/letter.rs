@@ -28,11 +28,11 @@ pub(super) fn short_id(letter: &DeadLetter) -> String {
 }
 
 fn failure(letter: &DeadLetter) -> Option<&Failure> {
-    letter.story.as_ref().and_then(|story| story.failure.as_ref())
+    letter.record.as_ref().and_then(|record| record.failure.as_ref())
 }
 
 fn trace_id(letter: &DeadLetter) -> Option<String> {
-    let told = letter.story.as_ref().and_then(|story| story.trace_id.clone());
+    let told = letter.record.as_ref().and_then(|record| record.trace_id.clone());
     told.or_else(|| telemetry::trace_id_of(&letter.envelope.trace))
 }
 
@@ -53,22 +53,24 @@ pub(super) struct LetterView {
 
 impl LetterView {
     pub(super) fn new(letter: &DeadLetter, fleet: &FleetName) -> Self {
-        let story = letter.story.as_ref();
+        let record = letter.record.as_ref();
         let (target, job, unreadable) = match content(letter, fleet) {
             Content::Job(job) => (Some(job.target), Some(job.id), None),
-            Content::NoJob(error) => {
-                (story.and_then(|story| story.target.clone()), story.and_then(|story| story.job), Some(error))
-            }
+            Content::NoJob(error) => (
+                record.and_then(|record| record.target.clone()),
+                record.and_then(|record| record.job),
+                Some(error),
+            ),
         };
         let told = failure(letter).map(|failure| failure.message.clone());
         let told =
-            told.or_else(|| story.and_then(|story| story.decode_error.clone())).or_else(|| died(letter));
+            told.or_else(|| record.and_then(|record| record.decode_error.clone())).or_else(|| died(letter));
         Self {
             id: letter.id.to_string(),
             short_id: short_id(letter),
             at: letter.died_at,
-            // Only the broker itself moves a message without telling a story.
-            reason: story.map_or(DeadLetterReason::Broker, |story| story.reason),
+            // Only the broker itself moves a message without writing a record.
+            reason: record.map_or(DeadLetterReason::Broker, |record| record.reason),
             target,
             job,
             attempt: letter.envelope.attempt,

@@ -1,7 +1,7 @@
 //! What is sent when a dead letter is replayed. Pure.
 //!
 //! The job keeps its id and its trace, so that its whole life is found by them; it is forced past an earlier permanent
-//! failure, and its attempts begin again at 1 (the desk's envelope says so).
+//! failure, and its attempts begin again at 1 (the dead-letter queue's envelope says so).
 
 use broker::DeadLetter;
 use job::{FleetName, Job, Reason};

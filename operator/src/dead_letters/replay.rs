@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use broker::{Broker, DeadLetter, DeadLetterDesk, Register, Replay};
+use broker::{Broker, DeadLetter, DeadLetterQueue, Register, Replay};
 use chrono::Utc;
 use job::{Job, JobId, LedgerEntry, LedgerEvent, RegisterEntry, Target, TargetState};
 use lifecycle::Shutdown;
@@ -61,7 +61,7 @@ impl View for ReplayView {
 pub(super) async fn run(
     parts: &Parts,
     broker: &Broker,
-    desk: &mut DeadLetterDesk,
+    queue: &mut DeadLetterQueue,
     letters: &[Arc<DeadLetter>],
     wanted: &cli::Replay,
     console: &mut Console,
@@ -82,14 +82,14 @@ pub(super) async fn run(
         load.iter().flat_map(|load| &load.targets).map(|(_, settings)| settings.base_snapshot.as_str());
     let bases = Bases::look_up(parts, names, console).await?;
     let from = load.as_ref().map_or(SettingsFrom::Recorded, |load| SettingsFrom::FleetFile(load, &bases));
-    let mut desk = Replayer { parts, broker, register: parts.register(broker).await?, desk, from };
+    let mut replayer = Replayer { parts, broker, register: parts.register(broker).await?, queue, from };
     let mut results = Vec::with_capacity(chosen.len());
     for letter in chosen {
         if shutdown.draining().is_cancelled() {
             console.say("interrupted: the rest was left as it is")?;
             break;
         }
-        results.push(desk.replay(&letter).await);
+        results.push(replayer.replay(&letter).await);
     }
     let all_sent = results.iter().all(|one| one.error.is_none()) && !shutdown.draining().is_cancelled();
     console.show(&ReplayView { replayed: results }, format)?;
@@ -116,7 +116,7 @@ struct Replayer<'a> {
     parts: &'a Parts,
     broker: &'a Broker,
     register: Register,
-    desk: &'a mut DeadLetterDesk,
+    queue: &'a mut DeadLetterQueue,
     from: SettingsFrom<'a>,
 }
 
@@ -140,7 +140,7 @@ impl Replayer<'_> {
         let parent = telemetry::set_parent(&span, &letter.envelope.trace);
         tracing::trace!(?parent, "the replay joins the trace of its job");
         let ids = [letter.id.clone()];
-        let replaying = self.desk.replay(&ids, |_| Replay::Job(Box::new(job.clone())));
+        let replaying = self.queue.replay(&ids, |_| Replay::Job(Box::new(job.clone())));
         let mut results = replaying.instrument(span).await;
         let (_, result) = results.pop().context("the desk gave no answer")?;
         let replay = result?;

@@ -2,7 +2,7 @@
 
 use broker::DeadLetter;
 use chrono::{DateTime, Utc};
-use job::{AttemptNote, Blame, DeadLetterReason, FleetName, Stage};
+use job::{AttemptSummary, Blame, DeadLetterReason, FleetName, Stage};
 use serde::Serialize;
 
 use super::bytes::{Bytes, escape};
@@ -25,7 +25,7 @@ pub(super) struct StoryView {
     /// Whether this version reads the bytes as a job, and if not, why.
     unreadable_now: Option<String>,
     first_enqueued: DateTime<Utc>,
-    history: Vec<AttemptNote>,
+    history: Vec<AttemptSummary>,
     body: Bytes,
     /// Commands that send it again.
     replay: Vec<String>,
@@ -35,8 +35,8 @@ pub(super) struct StoryView {
 
 /// What to show.
 pub(super) fn story_view(letter: &DeadLetter, fleet: &FleetName, now: DateTime<Utc>) -> StoryView {
-    let story = letter.story.as_ref();
-    let failure = story.and_then(|story| story.failure.as_ref());
+    let record = letter.record.as_ref();
+    let failure = record.and_then(|record| record.failure.as_ref());
     let unreadable_now = match content(letter, fleet) {
         Content::Job(_) => None,
         Content::NoJob(error) => Some(error),
@@ -52,15 +52,15 @@ pub(super) fn story_view(letter: &DeadLetter, fleet: &FleetName, now: DateTime<U
     };
     StoryView {
         letter: LetterView::new(letter, fleet),
-        worker: story.map(|story| story.worker.clone()),
-        queue: story.map(|story| story.queue.clone()),
+        worker: record.map(|record| record.worker.clone()),
+        queue: record.map(|record| record.queue.clone()),
         stage: failure.map(|failure| failure.stage),
         blame: failure.map(job::Failure::blame),
         exit_code: failure.and_then(|failure| failure.exit_code),
         log_tail: failure
             .filter(|failure| !failure.log_tail.is_empty())
             .map(|failure| failure.log_tail.as_str().to_owned()),
-        decode_error: story.and_then(|story| story.decode_error.clone()),
+        decode_error: record.and_then(|record| record.decode_error.clone()),
         unreadable_now,
         first_enqueued: letter.envelope.first_enqueued,
         history: letter.envelope.history.clone(),
@@ -134,8 +134,8 @@ fn word(blame: Blame) -> &'static str {
     }
 }
 
-fn history(notes: &[AttemptNote]) -> String {
-    let row = |note: &AttemptNote| {
+fn history(notes: &[AttemptSummary]) -> String {
+    let row = |note: &AttemptSummary| {
         let failure = note.failure.map(|failure| format!(" {failure}")).unwrap_or_default();
         let stage = note.stage.map(|stage| format!(" at {stage}")).unwrap_or_default();
         [

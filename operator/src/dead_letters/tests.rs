@@ -3,7 +3,7 @@ use std::sync::Arc;
 use broker::{BrokerDeath, DeadLetter, DeadLetterId, WorkQueue};
 use chrono::Duration;
 use job::{
-    AttemptNote, DeadLetterReason, DeadLetterStory, Envelope, FleetName, JOB_VERSION, Job, OutcomeWord,
+    AttemptSummary, DeadLetterReason, DeadLetterRecord, Envelope, FleetName, JOB_VERSION, Job, OutcomeWord,
     Reason, Tail,
 };
 use settings::FleetFile;
@@ -34,7 +34,7 @@ fn recorded(number: u8) -> Job {
 }
 
 fn failed(number: u8) -> Arc<DeadLetter> {
-    let note = AttemptNote {
+    let note = AttemptSummary {
         number: 1,
         attempt: attempt(),
         ended_at: now() - Duration::minutes(20),
@@ -44,7 +44,7 @@ fn failed(number: u8) -> Arc<DeadLetter> {
         worker: "worker-2".into(),
     };
     let tail = Tail::of("npm error code EUSAGE\nnpm error \u{1b}[31mmissing: left-pad@1.3.0\n");
-    let story = DeadLetterStory {
+    let record = DeadLetterRecord {
         reason: DeadLetterReason::Failed,
         at: now() - Duration::minutes(10),
         worker: "worker-1".into(),
@@ -56,11 +56,11 @@ fn failed(number: u8) -> Arc<DeadLetter> {
         trace_id: Some("0af7651916cd43dd8448eb211c80319c".into()),
     };
     let envelope = Envelope { attempt: 2, ..Envelope::first(now() - Duration::minutes(30), [].into()) };
-    letter(&job(number).to_string(), Some(story), envelope.remember(note), recorded(number).encode())
+    letter(&job(number).to_string(), Some(record), envelope.remember(note), recorded(number).encode())
 }
 
 fn undecodable(body: &[u8]) -> Arc<DeadLetter> {
-    let story = DeadLetterStory {
+    let record = DeadLetterRecord {
         reason: DeadLetterReason::Undecodable,
         at: now() - Duration::minutes(5),
         worker: "worker-1".into(),
@@ -71,7 +71,7 @@ fn undecodable(body: &[u8]) -> Arc<DeadLetter> {
         queue: "harvest.demo.work.ondemand".into(),
         trace_id: None,
     };
-    letter("bytes-0123456789abcdef", Some(story), Envelope::first(now(), [].into()), body.to_vec())
+    letter("bytes-0123456789abcdef", Some(record), Envelope::first(now(), [].into()), body.to_vec())
 }
 
 fn by_the_broker() -> Arc<DeadLetter> {
@@ -86,12 +86,12 @@ fn by_the_broker() -> Arc<DeadLetter> {
     Arc::new(letter)
 }
 
-fn letter(id: &str, story: Option<DeadLetterStory>, envelope: Envelope, body: Vec<u8>) -> Arc<DeadLetter> {
-    let died_at = story.as_ref().map_or(now(), |story| story.at);
+fn letter(id: &str, record: Option<DeadLetterRecord>, envelope: Envelope, body: Vec<u8>) -> Arc<DeadLetter> {
+    let died_at = record.as_ref().map_or(now(), |record| record.at);
     Arc::new(DeadLetter {
         id: DeadLetterId::new(id),
         body,
-        story,
+        record,
         broker_death: None,
         envelope,
         unreadable_headers: Vec::new(),

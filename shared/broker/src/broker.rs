@@ -9,9 +9,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::connection::Connector;
-use crate::doorbell::Doorbell;
 use crate::error::ConnectError;
 use crate::link::{Link, Supervisor};
+use crate::queue_watcher::QueueWatcher;
 use crate::status::{BrokerStatus, Purpose, StatusBoard};
 use crate::{BrokerSettings, Publisher, Slot, Topology, WorkQueue};
 
@@ -28,7 +28,7 @@ pub(crate) struct Inner {
     pub(crate) consume: Link,
     pub(crate) stream: Link,
     pub(crate) publisher: Publisher,
-    pub(crate) doorbell: Doorbell,
+    pub(crate) queue_watcher: QueueWatcher,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
     board: Arc<StatusBoard>,
@@ -62,9 +62,19 @@ impl Broker {
         };
         let [publish, consume, stream] = Purpose::ALL.map(keep);
         let publisher = Publisher::over(publish, topology.clone(), settings.publish_timeout);
-        let doorbell = Doorbell::new(consume.clone(), topology.clone(), stop.clone(), &tasks);
-        let inner =
-            Inner { settings, topology, connector, consume, stream, publisher, doorbell, stop, tasks, board };
+        let queue_watcher = QueueWatcher::new(consume.clone(), topology.clone(), stop.clone(), &tasks);
+        let inner = Inner {
+            settings,
+            topology,
+            connector,
+            consume,
+            stream,
+            publisher,
+            queue_watcher,
+            stop,
+            tasks,
+            board,
+        };
         let broker = Self { inner: Arc::new(inner) };
         if let Err(error) = broker.wait_until_connected(failure.subscribe()).await {
             broker.close().await;

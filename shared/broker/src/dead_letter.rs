@@ -1,11 +1,11 @@
-//! One dead letter, as an operator sees it: the original bytes, the story a worker wrote, and what the broker says where
+//! One dead letter, as an operator sees it: the original bytes, the record a worker wrote, and what the broker says where
 //! it gave up by itself.
 
 use std::fmt;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use chrono::{DateTime, Utc};
-use job::{DeadLetterStory, Envelope};
+use job::{DeadLetterRecord, Envelope};
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
 
@@ -15,7 +15,7 @@ use crate::headers::{HeaderReader, HeaderWriter, ReadEnvelope, number_of, text_o
 use crate::publish::{JOB_TYPE, Outgoing, Routing, properties};
 
 /// What operators call a dead letter: its message id (the job's id), or a name made of its bytes. It stays the same from
-/// one look to the next; two copies of one message share it, and are dealt with together.
+/// one list to the next; two copies of one message share it, and are dealt with together.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeadLetterId(String);
 
@@ -69,8 +69,8 @@ pub struct DeadLetter {
     pub id: DeadLetterId,
     /// The original bytes.
     pub body: Vec<u8>,
-    /// The story, when a worker wrote one.
-    pub story: Option<DeadLetterStory>,
+    /// The record, when a worker wrote one.
+    pub record: Option<DeadLetterRecord>,
     /// What the broker noted, when it gave up by itself.
     pub broker_death: Option<BrokerDeath>,
     /// The envelope of the last attempt.
@@ -89,11 +89,11 @@ impl DeadLetter {
     pub(crate) fn read(routing_key: &str, properties: &BasicProperties, body: Vec<u8>) -> Self {
         let sent = sent_at(properties);
         let reader = HeaderReader::new(properties.headers().as_ref());
-        let (story, broker_death) = (reader.story(), broker_death(reader.value("x-death")));
+        let (record, broker_death) = (reader.record(), broker_death(reader.value("x-death")));
         let home = reader.home().or_else(|| WorkQueue::from_str(routing_key)).unwrap_or(WorkQueue::Refresh);
-        let died_at = story
+        let died_at = record
             .as_ref()
-            .map(|story| story.at)
+            .map(|record| record.at)
             .or(broker_death.as_ref().and_then(|death| death.at))
             .or(sent)
             .unwrap_or_else(Utc::now);
@@ -102,7 +102,7 @@ impl DeadLetter {
         Self {
             id: DeadLetterId::of(message_id.as_deref(), &body),
             body,
-            story,
+            record,
             broker_death,
             envelope,
             unreadable_headers: unreadable,

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use job::{DeadLetterStory, Envelope, FleetName, Job, JobDecodeError};
+use job::{DeadLetterRecord, Envelope, FleetName, Job, JobDecodeError};
 use lapin::options::BasicAckOptions;
 use lapin::{Acker, BasicProperties};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
@@ -218,9 +218,9 @@ impl Delivery {
         self.replace_by(next).await
     }
 
-    /// Goes to the dead-letter queue: the original bytes, the envelope of [`Self::envelope_mut`], and the story.
-    pub async fn dead_letter(self, story: DeadLetterStory) -> Settled {
-        let headers = self.message.headers(&self.message.envelope).with_story(&story);
+    /// Goes to the dead-letter queue: the original bytes, the envelope of [`Self::envelope_mut`], and the record.
+    pub async fn dead_letter(self, record: DeadLetterRecord) -> Settled {
+        let headers = self.message.headers(&self.message.envelope).with_record(&record);
         let next =
             self.message.outgoing(self.broker.inner.topology.dlx(), self.message.home.as_str(), headers);
         self.replace_by(next).await

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::doorbell::depth;
 use crate::error::BrokerError;
+use crate::queue_watcher::depth;
 use crate::{Broker, WorkQueue};
 
 /// Messages that wait in each queue; those in a worker's hand are not among them.

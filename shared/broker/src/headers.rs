@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use job::{AttemptNote, DeadLetterStory, Envelope, LeaseSeen, Tail, bounded};
+use job::{AttemptSummary, DeadLetterRecord, Envelope, LeaseSeen, Tail, bounded};
 use lapin::types::{AMQPValue, FieldTable};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -22,7 +22,7 @@ const HISTORY_BYTES: usize = 4 * 1024;
 const LEASE_BYTES: usize = 1024;
 const TRACE_KEYS: [&str; 2] = ["traceparent", "tracestate"];
 const TRACE_BYTES: usize = 512;
-/// Left free beside the story for what the broker adds when it dead-letters a message itself.
+/// Left free beside the record for what the broker adds when it dead-letters a message itself.
 const RESERVE_BYTES: usize = 1024;
 
 pub(crate) const ATTEMPT: &str = "x-attempt";
@@ -36,7 +36,8 @@ const PREVIOUS_ATTEMPT: &str = "x-previous-attempt";
 const REPLAY: &str = "x-replay-id";
 const HANDED_BACK: &str = "x-handed-back";
 const HOME: &str = "x-home";
-const STORY: &str = "x-story";
+// Named before the type was: messages of every version carry it.
+const RECORD: &str = "x-story";
 
 /// An envelope as it was read, with the names of the headers that could not be.
 #[derive(Debug, Clone, PartialEq)]
@@ -90,11 +91,11 @@ impl HeaderWriter {
         this
     }
 
-    /// With the story of a dead letter in what room is left.
-    pub(crate) fn with_story(mut self, story: &DeadLetterStory) -> Self {
-        let room = MAX_HEADER_BYTES.saturating_sub(self.bytes + RESERVE_BYTES + STORY.len() + 8);
-        let story = bounded_story(story, room);
-        self.text(STORY, &story);
+    /// With the record of a dead letter in what room is left.
+    pub(crate) fn with_record(mut self, record: &DeadLetterRecord) -> Self {
+        let room = MAX_HEADER_BYTES.saturating_sub(self.bytes + RESERVE_BYTES + RECORD.len() + 8);
+        let record = bounded_record(record, room);
+        self.text(RECORD, &record);
         self
     }
 
@@ -118,21 +119,21 @@ impl HeaderWriter {
     }
 }
 
-/// The latest notes that fit; none when there are none.
-fn bounded_history(history: &[AttemptNote]) -> Option<String> {
+/// The latest attempts that fit, as JSON; none when there are none.
+fn bounded_history(history: &[AttemptSummary]) -> Option<String> {
     let newest = &history[history.len().saturating_sub(job::MAX_HISTORY)..];
     (0..newest.len()).map(|skip| json(&newest[skip..])).find(|text| text.len() <= HISTORY_BYTES)
 }
 
-/// The story as JSON of at most `room` bytes: the log's oldest lines go first, then long sentences.
-fn bounded_story(story: &DeadLetterStory, room: usize) -> String {
-    let mut story = story.clone();
+/// The record as JSON of at most `room` bytes: the log's oldest lines go first, then long sentences.
+fn bounded_record(record: &DeadLetterRecord, room: usize) -> String {
+    let mut record = record.clone();
     let mut tail_bytes = Tail::HEADER_BYTES;
     loop {
-        if let Some(failure) = &mut story.failure {
+        if let Some(failure) = &mut record.failure {
             failure.log_tail = failure.log_tail.last_bytes(tail_bytes);
         }
-        let text = json(&story);
+        let text = json(&record);
         if text.len() <= room || tail_bytes == 0 {
             break;
         }
@@ -140,27 +141,27 @@ fn bounded_story(story: &DeadLetterStory, room: usize) -> String {
         tail_bytes = if tail_bytes < 64 { 0 } else { tail_bytes / 2 };
     }
     for sentence_bytes in [1024, 256, 64, 0] {
-        let text = json(&story);
+        let text = json(&record);
         if text.len() <= room {
             return text;
         }
-        shorten_sentences(&mut story, sentence_bytes);
+        shorten_sentences(&mut record, sentence_bytes);
     }
-    json(&story)
+    json(&record)
 }
 
-fn shorten_sentences(story: &mut DeadLetterStory, bytes: usize) {
+fn shorten_sentences(record: &mut DeadLetterRecord, bytes: usize) {
     let shorten = |text: &mut String| *text = bounded(text, bytes.max(16));
-    if let Some(failure) = &mut story.failure {
+    if let Some(failure) = &mut record.failure {
         shorten(&mut failure.message);
         if let job::Scope::GitHost(host) = &mut failure.scope {
             shorten(host);
         }
     }
-    story.decode_error.as_mut().map(shorten);
-    story.trace_id.as_mut().map(shorten);
-    shorten(&mut story.worker);
-    shorten(&mut story.queue);
+    record.decode_error.as_mut().map(shorten);
+    record.trace_id.as_mut().map(shorten);
+    shorten(&mut record.worker);
+    shorten(&mut record.queue);
 }
 
 fn json<T: Serialize + ?Sized>(value: &T) -> String {
@@ -197,8 +198,8 @@ impl<'a> HeaderReader<'a> {
         self.text(HOME).and_then(WorkQueue::from_str)
     }
 
-    pub(crate) fn story(&self) -> Option<DeadLetterStory> {
-        serde_json::from_str(self.text(STORY)?).ok()
+    pub(crate) fn record(&self) -> Option<DeadLetterRecord> {
+        serde_json::from_str(self.text(RECORD)?).ok()
     }
 
     /// The envelope; `sent` is the message's own time, for want of the headers.
@@ -212,7 +213,7 @@ impl<'a> HeaderReader<'a> {
         envelope.previous_attempt_trace =
             self.read(PREVIOUS_ATTEMPT, |this, key| this.text(key).map(str::to_owned));
         envelope.replay = self.read(REPLAY, |this, key| this.text(key)?.parse().ok());
-        envelope.history = self.read(HISTORY, Self::json::<Vec<AttemptNote>>).unwrap_or_default();
+        envelope.history = self.read(HISTORY, Self::json::<Vec<AttemptSummary>>).unwrap_or_default();
         envelope.lease_seen = self.read(LEASE_SEEN, Self::json::<LeaseSeen>);
         for key in TRACE_KEYS {
             if let Some(value) = self.text(key) {

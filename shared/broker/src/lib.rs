@@ -4,7 +4,7 @@
 //! - [`Publisher`]: persistent, mandatory, confirmed, with a deadline.
 //! - [`Slot`] and [`Delivery`]: one message at a time, ended in exactly one way, the next confirmed before the old is
 //!   acknowledged.
-//! - [`DeadLetterDesk`], [`Register`], [`Ledger`], [`Lock`], [`Control`]: what operators and keepers work with.
+//! - [`DeadLetterQueue`], [`Register`], [`Ledger`], [`Lock`], [`Control`]: what operators and keepers work with.
 //!
 //! What does not belong here: what a job means, when to retry it, and spans (the trace travels in the envelope).
 #![warn(missing_docs)]
@@ -13,10 +13,9 @@ mod broker;
 mod connection;
 mod control;
 mod dead_letter;
-mod dead_letters;
+mod dead_letter_queue;
 mod delivery;
 mod depths;
-mod doorbell;
 mod error;
 mod headers;
 mod ledger;
@@ -25,6 +24,7 @@ mod lock;
 mod pool;
 mod publish;
 mod publish_many;
+mod queue_watcher;
 mod register;
 mod settings;
 mod slot;
@@ -35,7 +35,7 @@ mod topology;
 pub use broker::Broker;
 pub use control::Control;
 pub use dead_letter::{BrokerDeath, DeadLetter, DeadLetterId};
-pub use dead_letters::{DeadLetterDesk, DeskError, MAX_LISTED, Replay};
+pub use dead_letter_queue::{DeadLetterError, DeadLetterQueue, MAX_LISTED, Replay};
 pub use delivery::{Delivery, Message, Settled};
 pub use depths::QueueDepths;
 pub use error::{BrokerError, ClientError, ConnectError, PublishError};

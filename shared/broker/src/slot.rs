@@ -63,11 +63,11 @@ impl Slot {
             match self.fetch(cancel).await {
                 Ok(Some(delivery)) => return Some(delivery),
                 Ok(None) => {
-                    let doorbell = self.broker.inner.doorbell.clone();
+                    let queue_watcher = self.broker.inner.queue_watcher.clone();
                     tokio::select! {
                         () = cancel.cancelled() => {}
                         () = stop.cancelled() => {}
-                        () = doorbell.wait(&self.queues) => {}
+                        () = queue_watcher.wait(&self.queues) => {}
                     }
                 }
                 Err(error) => {

@@ -7,7 +7,7 @@ use crate::{AttemptId, FailureKind, OutcomeWord, Stage};
 
 /// One earlier attempt, as it travels in the message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AttemptNote {
+pub struct AttemptSummary {
     /// Its number.
     pub number: u32,
     /// Its id.

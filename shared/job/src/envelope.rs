@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{AttemptNote, Failure, JobId, LeaseSeen, Target};
+use crate::{AttemptSummary, Failure, JobId, LeaseSeen, Target};
 
 /// How many earlier attempts a message remembers.
 pub const MAX_HISTORY: usize = 10;
@@ -22,7 +22,7 @@ pub struct Envelope {
     pub enqueued: DateTime<Utc>,
     /// The latest attempts, oldest first, at most [`MAX_HISTORY`].
     #[serde(default)]
-    pub history: Vec<AttemptNote>,
+    pub history: Vec<AttemptSummary>,
     /// What the last attempt said of its failure.
     #[serde(default)]
     pub last_error: Option<String>,
@@ -62,8 +62,8 @@ impl Envelope {
 
     /// With one more attempt remembered, the oldest forgotten past the limit.
     #[must_use]
-    pub fn remember(mut self, note: AttemptNote) -> Self {
-        self.history.push(note);
+    pub fn remember(mut self, attempt: AttemptSummary) -> Self {
+        self.history.push(attempt);
         let excess = self.history.len().saturating_sub(MAX_HISTORY);
         self.history.drain(..excess);
         self
@@ -82,9 +82,9 @@ pub enum DeadLetterReason {
     Broker,
 }
 
-/// The story of a dead letter: everything an operator asks first, within 16 KiB of headers.
+/// What is recorded of a dead letter: everything an operator asks first, within 16 KiB of headers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct DeadLetterStory {
+pub struct DeadLetterRecord {
     /// Why.
     pub reason: DeadLetterReason,
     /// When.

@@ -23,9 +23,9 @@ mod stage;
 mod target;
 mod text;
 
-pub use attempt::{AttemptNote, LeaseSeen};
+pub use attempt::{AttemptSummary, LeaseSeen};
 pub use decision::{Decision, DeliveryFacts, NextAttempt, decide};
-pub use envelope::{DeadLetterReason, DeadLetterStory, Envelope, MAX_HISTORY};
+pub use envelope::{DeadLetterReason, DeadLetterRecord, Envelope, MAX_HISTORY};
 pub use failure::{Blame, Failure, FailureKind, Scope, UnknownFailureKind};
 pub use fingerprint::{DETECTION_VERSION, Fingerprint, FingerprintInputs};
 pub use id::{AttemptId, Commit, InvalidAttemptId, InvalidCommit, JobId, Tick};

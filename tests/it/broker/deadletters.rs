@@ -1,15 +1,15 @@
-//! Dead letters: the bytes, the story, the desk.
+//! Dead letters: the bytes, the record, the queue.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use ::broker::{DeadLetter, DeadLetterId, DeskError, LockError, Replay};
-use job::{DeadLetterReason, DeadLetterStory, Failure, FailureKind, Tail};
+use ::broker::{DeadLetter, DeadLetterError, DeadLetterId, LockError, Replay};
+use job::{DeadLetterReason, DeadLetterRecord, Failure, FailureKind, Tail};
 
 use super::*;
 
-pub(super) fn story(message: &str, log: &str) -> DeadLetterStory {
-    DeadLetterStory {
+pub(super) fn record(message: &str, log: &str) -> DeadLetterRecord {
+    DeadLetterRecord {
         reason: DeadLetterReason::Failed,
         at: Utc::now(),
         worker: "worker-1".into(),
@@ -25,7 +25,7 @@ pub(super) fn story(message: &str, log: &str) -> DeadLetterStory {
 async fn bury(slot: &mut Slot, message: &str, log: &str) -> Vec<u8> {
     let delivery = take(slot).await;
     let body = delivery.message().body.clone();
-    assert_eq!(delivery.dead_letter(story(message, log)).await, Settled::Done);
+    assert_eq!(delivery.dead_letter(record(message, log)).await, Settled::Done);
     body
 }
 
@@ -49,18 +49,18 @@ async fn a_dead_letter_keeps_its_bytes_and_the_end_of_its_log() {
         let delivery = take(&mut slot).await;
         assert!(delivery.job(&fleet_of(&broker)).is_err());
         assert_eq!(delivery.message().envelope.attempt, 1);
-        assert_eq!(delivery.dead_letter(story("no job", &log)).await, Settled::Done);
+        assert_eq!(delivery.dead_letter(record("no job", &log)).await, Settled::Done);
     }
-    let mut desk = broker.dead_letters().await.unwrap();
-    let letters = desk.list().await.unwrap();
+    let mut queue = broker.dead_letters().await.unwrap();
+    let letters = queue.list().await.unwrap();
     let bodies: Vec<_> = letters.iter().map(|letter| letter.body.clone()).collect();
     assert!(bodies == [garbage, huge, Vec::new()], "bytes or order changed");
     for letter in &letters {
-        let failure = letter.story.as_ref().unwrap().failure.as_ref().unwrap();
+        let failure = letter.record.as_ref().unwrap().failure.as_ref().unwrap();
         assert!(failure.log_tail.as_str().ends_with("line 4999 of a \"quoted\" and rather long log\n"));
         assert!(failure.log_tail.as_str().len() > 4096);
     }
-    desk.close().await;
+    queue.close().await;
     broker.close().await;
 }
 
@@ -72,20 +72,20 @@ async fn one_operator_at_a_time_replays_and_nothing_else_leaves_the_queue() {
         submit(&broker, WorkQueue::Refresh).await;
         bury(&mut slot, &format!("failure {number}"), "").await;
     }
-    let mut desk = broker.dead_letters().await.unwrap();
+    let mut queue = broker.dead_letters().await.unwrap();
     let second = broker.dead_letters().await;
     assert!(matches!(second, Err(LockError::Held(_))), "{second:?}");
 
-    let letters = desk.list().await.unwrap();
+    let letters = queue.list().await.unwrap();
     assert_eq!(letters.len(), 5);
     assert_eq!(
-        ids(&desk.list().await.unwrap()),
+        ids(&queue.list().await.unwrap()),
         ids(&letters),
         "a second look sees the same, in the same order"
     );
     let fleet = fleet_of(&broker);
     let chosen = ids(&letters[..2]);
-    let results = desk
+    let results = queue
         .replay(&chosen, |letter| {
             let mut job = Job::decode(&letter.body, &fleet).unwrap();
             job.reason = Reason::Replay;
@@ -93,14 +93,14 @@ async fn one_operator_at_a_time_replays_and_nothing_else_leaves_the_queue() {
         })
         .await;
     let replays: Vec<_> = results.into_iter().map(|(_, result)| result.unwrap()).collect();
-    let unknown = desk.discard(&[DeadLetterId::new("nobody")]).await;
-    assert!(matches!(unknown[..], [(_, Err(DeskError::NotListed(_)))]), "{unknown:?}");
-    let discarded = desk.discard(&ids(&letters[2..3])).await;
+    let unknown = queue.discard(&[DeadLetterId::new("nobody")]).await;
+    assert!(matches!(unknown[..], [(_, Err(DeadLetterError::NotListed(_)))]), "{unknown:?}");
+    let discarded = queue.discard(&ids(&letters[2..3])).await;
     assert!(matches!(discarded[..], [(_, Ok(()))]), "{discarded:?}");
-    desk.restore(&letters[2]).await.unwrap();
-    let skipped = desk.replay(&ids(&letters[3..4]), |_| Replay::Skip).await;
-    assert!(matches!(skipped[..], [(_, Err(DeskError::Skipped))]), "{skipped:?}");
-    desk.close().await;
+    queue.restore(&letters[2]).await.unwrap();
+    let skipped = queue.replay(&ids(&letters[3..4]), |_| Replay::Skip).await;
+    assert!(matches!(skipped[..], [(_, Err(DeadLetterError::Skipped))]), "{skipped:?}");
+    queue.close().await;
 
     for (id, replay) in chosen.iter().zip(replays) {
         let delivery = take(&mut slot).await;
@@ -113,7 +113,7 @@ async fn one_operator_at_a_time_replays_and_nothing_else_leaves_the_queue() {
     let mut next = broker.dead_letters().await.unwrap();
     let left = next.list().await.unwrap();
     assert_eq!(ids(&left), ids(&letters[2..]), "restored and untouched ones are there");
-    assert_eq!(left[0].story, letters[2].story);
+    assert_eq!(left[0].record, letters[2].record);
     next.close().await;
     broker.close().await;
 }
@@ -130,18 +130,18 @@ async fn what_the_broker_gave_up_on_lies_among_the_dead_letters_with_its_reason(
         delivery.drop_lost();
     }
     eventually_depth(&broker, "the broker gave up", |depths| depths.dead == 1).await;
-    let mut desk = broker.dead_letters().await.unwrap();
-    let letters = desk.list().await.unwrap();
+    let mut queue = broker.dead_letters().await.unwrap();
+    let letters = queue.list().await.unwrap();
     assert_eq!(letters[0].id.as_str(), id);
     let death = letters[0].broker_death.as_ref().unwrap();
     assert_eq!(
         (death.reason.as_str(), death.queue.as_str()),
         ("delivery_limit", broker.topology().work_queue(WorkQueue::OnDemand).as_str())
     );
-    assert_eq!((letters[0].story.as_ref(), letters[0].home), (None, WorkQueue::OnDemand));
-    let results = desk.replay(&ids(&letters), |_| Replay::AsRecorded).await;
+    assert_eq!((letters[0].record.as_ref(), letters[0].home), (None, WorkQueue::OnDemand));
+    let results = queue.replay(&ids(&letters), |_| Replay::AsRecorded).await;
     assert!(results[0].1.is_ok(), "{results:?}");
-    desk.close().await;
+    queue.close().await;
     let delivery = take(&mut slot).await;
     assert_eq!(
         (delivery.message().delivery_count, delivery.message().redelivered),

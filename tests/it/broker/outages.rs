@@ -97,7 +97,7 @@ async fn every_end_of_a_lost_delivery_is_lost_and_publishes_nothing() {
             0 => delivery.ack().await,
             1 => delivery.retry_after(DELAYS[0], envelope).await,
             2 => delivery.hand_back(envelope).await,
-            _ => delivery.dead_letter(deadletters::story("late", "")).await,
+            _ => delivery.dead_letter(deadletters::record("late", "")).await,
         };
         assert_eq!(settled, Settled::Lost);
         status(&broker, "connected again", BrokerStatus::is_connected).await;

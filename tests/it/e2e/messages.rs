@@ -76,13 +76,13 @@ async fn bytes_that_are_no_job_are_dead_lettered_as_they_are_and_the_worker_goes
         let shown = String::from_utf8_lossy(&body[..body.len().min(80)]);
         let letter = letters.iter().find(|letter| letter.body == *body);
         let letter = letter.unwrap_or_else(|| panic!("no dead letter has these bytes: {shown}"));
-        let story = letter.story.as_ref().unwrap();
+        let record = letter.record.as_ref().unwrap();
         assert_eq!(
-            (story.reason, story.queue.as_str()),
+            (record.reason, record.queue.as_str()),
             (DeadLetterReason::Undecodable, "refresh"),
             "{shown}"
         );
-        let error = story.decode_error.as_deref().unwrap();
+        let error = record.decode_error.as_deref().unwrap();
         assert!(error.contains(said), "{shown}: {error}");
     }
 

@@ -48,9 +48,9 @@ async fn a_git_host_that_stays_down_is_asked_three_times_ever_later_then_the_job
     assert_eq!(Job::decode(&letter.body, &scene.fleet_name()).unwrap(), job);
     assert_eq!(letter.envelope.attempt, 3);
     assert_eq!(letter.envelope.history.iter().map(|note| note.number).collect::<Vec<_>>(), [1, 2]);
-    let story = letter.story.as_ref().unwrap();
-    assert_eq!(story.failure.as_ref().map(|failure| failure.id), Some(FailureKind::CloneHostUnavailable));
-    assert_eq!((story.target.as_ref(), story.job), (Some(&target), Some(job.id)));
+    let record = letter.record.as_ref().unwrap();
+    assert_eq!(record.failure.as_ref().map(|failure| failure.id), Some(FailureKind::CloneHostUnavailable));
+    assert_eq!((record.target.as_ref(), record.job), (Some(&target), Some(job.id)));
     assert_eq!(scene.sandboxes_created().await, 0, "no commit, no sandbox");
 }
 

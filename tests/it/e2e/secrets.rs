@@ -337,15 +337,15 @@ async fn a_build_that_keeps_its_secret_is_never_published() {
     assert!(scene.state(&target).await.promoted.is_none());
     scene.nothing_leaks().await;
 
-    let mut desk = scene.broker.dead_letters().await.unwrap();
-    let letters = desk.list().await.unwrap();
+    let mut queue = scene.broker.dead_letters().await.unwrap();
+    let letters = queue.list().await.unwrap();
     assert_eq!(letters.len(), 1);
     nothing_in(
         &secrets,
         "the dead letter",
         &format!("{:?} {}", letters[0], String::from_utf8_lossy(&letters[0].body)),
     );
-    desk.close().await;
+    queue.close().await;
     assert!(worker.terminate(SOON).await.unwrap().success());
     nothing_in(&secrets, "the worker's log", &worker.stderr());
     let sandboxd = scene.fleet.sandboxd();

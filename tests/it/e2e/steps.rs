@@ -182,9 +182,9 @@ impl Scene {
             if dead == count { Ok(()) } else { Err(format!("{dead}; {}", self.story())) }
         })
         .await;
-        let mut desk = self.broker.dead_letters().await.unwrap();
-        let letters = desk.list().await.unwrap();
-        desk.close().await;
+        let mut queue = self.broker.dead_letters().await.unwrap();
+        let letters = queue.list().await.unwrap();
+        queue.close().await;
         letters
     }
 

@@ -309,14 +309,14 @@ async fn attempts_of_one_job_are_siblings_in_its_trace_and_a_dead_letter_names_i
     assert!(is_error(process) && says(process, "cicd.pipeline.result", "failure"), "{process:#?}");
     assert!(is_error(trace.one("install")) && trace.all("build").is_empty());
     lines_say(&worker, broken, &trace.id);
-    let mut desk = scene.broker.dead_letters().await.unwrap();
-    let letters = desk.list().await.unwrap();
-    let stories: Vec<_> = letters.iter().filter_map(|letter| letter.story.as_ref()).collect();
+    let mut queue = scene.broker.dead_letters().await.unwrap();
+    let letters = queue.list().await.unwrap();
+    let records: Vec<_> = letters.iter().filter_map(|letter| letter.record.as_ref()).collect();
     assert_eq!(
-        stories.iter().map(|story| (story.job, story.trace_id.as_deref())).collect::<Vec<_>>(),
+        records.iter().map(|record| (record.job, record.trace_id.as_deref())).collect::<Vec<_>>(),
         [(Some(broken), Some(trace.id.as_str()))]
     );
-    desk.close().await;
+    queue.close().await;
     let shown = scene.fleet.ask(&["dead-letters", "show", &broken.to_string()[..13]], SOON).await.unwrap();
     assert!(shown.stdout.contains(&trace.id), "{}", shown.stdout);
 }

@@ -17,8 +17,8 @@ fn encoded_bytes(table: &FieldTable) -> usize {
     4 + values.sum::<usize>()
 }
 
-fn note(number: u32, worker: &str) -> AttemptNote {
-    AttemptNote {
+fn summary(number: u32, worker: &str) -> AttemptSummary {
+    AttemptSummary {
         number,
         attempt: AttemptId::new(),
         ended_at: Utc::now(),
@@ -34,7 +34,7 @@ fn envelope(text: &str) -> Envelope {
         [("traceparent".to_owned(), text.to_owned()), ("tracestate".to_owned(), text.to_owned())].into();
     let mut envelope = Envelope::first("2026-11-23T10:00:00Z".parse().unwrap(), trace);
     envelope.attempt = 3;
-    envelope.history = (0..20).map(|number| note(number, text)).collect();
+    envelope.history = (0..20).map(|number| summary(number, text)).collect();
     envelope.last_error = Some(text.to_owned());
     envelope.previous_attempt_trace = Some(text.to_owned());
     envelope.lease_seen =
@@ -43,11 +43,11 @@ fn envelope(text: &str) -> Envelope {
     envelope
 }
 
-fn story(text: &str, tail: &str) -> DeadLetterStory {
+fn record(text: &str, tail: &str) -> DeadLetterRecord {
     let failure = Failure::new(FailureKind::CaptureSilent, text)
         .touching(Scope::GitHost(text.to_owned()))
         .with_output(Some(1), Tail::of(tail));
-    DeadLetterStory {
+    DeadLetterRecord {
         reason: DeadLetterReason::Failed,
         at: Utc::now(),
         worker: text.to_owned(),
@@ -88,15 +88,15 @@ fn a_strangers_message_is_a_first_attempt_and_says_what_could_not_be_read() {
 }
 
 #[test]
-fn a_story_keeps_the_end_of_the_log() {
+fn a_dead_letter_record_keeps_the_end_of_the_log() {
     let mut log = String::new();
     for line in 0..5000 {
         writeln!(log, "line {line} of a \"quoted\" log").unwrap();
     }
     let envelope = envelope("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
     let table =
-        HeaderWriter::of(&envelope, WorkQueue::Refresh, None).with_story(&story("short", &log)).finish();
-    let read = HeaderReader::new(Some(&table)).story().unwrap().failure.unwrap();
+        HeaderWriter::of(&envelope, WorkQueue::Refresh, None).with_record(&record("short", &log)).finish();
+    let read = HeaderReader::new(Some(&table)).record().unwrap().failure.unwrap();
     assert!(read.log_tail.as_str().ends_with("line 4999 of a \"quoted\" log\n"));
     assert!(read.log_tail.as_str().len() > 4 * 1024, "{}", read.log_tail.as_str().len());
 }
@@ -106,11 +106,11 @@ proptest! {
 
     #[test]
     fn headers_never_grow_beyond_their_bound(text in "\\PC{0,3000}|\u{1}{0,3000}", tail in "[\u{0}-\u{1f}é\n]{0,40000}") {
-        let written = HeaderWriter::of(&envelope(&text), WorkQueue::Resume, Some("tick".into())).with_story(&story(&text, &tail));
+        let written = HeaderWriter::of(&envelope(&text), WorkQueue::Resume, Some("tick".into())).with_record(&record(&text, &tail));
         let counted = written.bytes();
         let table = written.finish();
         prop_assert!(encoded_bytes(&table) <= counted, "the count is too low");
         prop_assert!(encoded_bytes(&table) + RESERVE_BYTES / 2 <= MAX_HEADER_BYTES, "{} bytes", encoded_bytes(&table));
-        prop_assert!(HeaderReader::new(Some(&table)).story().is_some());
+        prop_assert!(HeaderReader::new(Some(&table)).record().is_some());
     }
 }

@@ -1,7 +1,7 @@
-//! The desk at which one operator at a time works through the dead letters, under a lock: two who looked at once would
-//! each see half, and could replay one letter twice.
+//! The dead-letter queue as one operator at a time works through it, under a lock: two who listed it at once would each
+//! see half, and could replay one letter twice.
 //!
-//! Invariant: nothing leaves the queue but by an act on it; what was only looked at goes back when the desk is closed.
+//! Invariant: nothing leaves the queue but by an act on it; what was only listed goes back when it is closed.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,14 +18,14 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::dead_letter::{DeadLetter, DeadLetterId};
-use crate::doorbell::depth;
 use crate::error::{BrokerError, PublishError};
 use crate::headers::HeaderWriter;
 use crate::lock::{Lock, LockError};
 use crate::publish::Outgoing;
+use crate::queue_watcher::depth;
 use crate::{Broker, LockName, Topology, WorkQueue};
 
-/// The most AMQP lets one consumer hold; a queue deeper than this is worked through in several looks.
+/// The most AMQP lets one consumer hold; a queue deeper than this has to be listed several times.
 pub const MAX_LISTED: usize = u16::MAX as usize;
 
 const STILL_COMING: Duration = Duration::from_secs(3);
@@ -35,7 +35,7 @@ const ACK_TIMEOUT: Duration = Duration::from_secs(5);
 /// Why something was not done with a dead letter.
 #[derive(Debug, Error)]
 #[non_exhaustive]
-pub enum DeskError {
+pub enum DeadLetterError {
     /// No such letter in the last list.
     #[error("no dead letter `{0}` is listed")]
     NotListed(DeadLetterId),
@@ -66,8 +66,8 @@ pub enum Replay {
     Skip,
 }
 
-/// The operator's hold on the dead letters, until it is closed, dropped or lost.
-pub struct DeadLetterDesk {
+/// One operator's exclusive hold on the dead letters, until it is closed, dropped or lost.
+pub struct DeadLetterQueue {
     lock: Lock,
     topology: Arc<Topology>,
     letters: Vec<Arc<DeadLetter>>,
@@ -75,24 +75,24 @@ pub struct DeadLetterDesk {
     channel: Option<Channel>,
 }
 
-impl std::fmt::Debug for DeadLetterDesk {
+impl std::fmt::Debug for DeadLetterQueue {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("DeadLetterDesk").field("letters", &self.letters.len()).finish_non_exhaustive()
+        f.debug_struct("DeadLetterQueue").field("letters", &self.letters.len()).finish_non_exhaustive()
     }
 }
 
 impl Broker {
-    /// Takes the desk; [`LockError::Held`] while another operator has it.
-    pub async fn dead_letters(&self) -> Result<DeadLetterDesk, LockError> {
+    /// Takes the dead-letter queue; [`LockError::Held`] while another operator has it.
+    pub async fn dead_letters(&self) -> Result<DeadLetterQueue, LockError> {
         let lock = self.try_lock(LockName::DeadLetters).await?;
         let topology = self.inner.topology.clone();
-        Ok(DeadLetterDesk { lock, topology, letters: Vec::new(), held: HashMap::new(), channel: None })
+        Ok(DeadLetterQueue { lock, topology, letters: Vec::new(), held: HashMap::new(), channel: None })
     }
 }
 
-impl DeadLetterDesk {
-    /// Every dead letter, oldest first, at most [`MAX_LISTED`]. They are held until the desk is closed.
-    pub async fn list(&mut self) -> Result<Vec<Arc<DeadLetter>>, DeskError> {
+impl DeadLetterQueue {
+    /// Every dead letter, oldest first, at most [`MAX_LISTED`]. They are held until the queue is closed.
+    pub async fn list(&mut self) -> Result<Vec<Arc<DeadLetter>>, DeadLetterError> {
         self.put_back().await;
         let channel = self.lock.live.channel().await?;
         let depth = depth(&channel, self.topology.dead_queue()).await?;
@@ -102,7 +102,7 @@ impl DeadLetterDesk {
         while letters.len() < MAX_LISTED {
             let patience = if letters.len() < expected { STILL_COMING } else { NO_MORE };
             let Ok(next) = timeout(patience, consumer.next()).await else { break };
-            let Some(Ok(delivery)) = next else { return Err(DeskError::Lost) };
+            let Some(Ok(delivery)) = next else { return Err(DeadLetterError::Lost) };
             let letter = DeadLetter::read(delivery.routing_key.as_str(), &delivery.properties, delivery.data);
             self.held.entry(letter.id.clone()).or_default().push(delivery.acker);
             letters.push(Arc::new(letter));
@@ -126,7 +126,7 @@ impl DeadLetterDesk {
         &mut self,
         ids: &[DeadLetterId],
         mut prepare: impl FnMut(&DeadLetter) -> Replay,
-    ) -> Vec<(DeadLetterId, Result<Uuid, DeskError>)> {
+    ) -> Vec<(DeadLetterId, Result<Uuid, DeadLetterError>)> {
         let mut results = Vec::with_capacity(ids.len());
         for id in ids {
             let result = match self.listed(id) {
@@ -134,19 +134,19 @@ impl DeadLetterDesk {
                     let replay = prepare(&letter);
                     self.replay_one(&letter, replay).await
                 }
-                None => Err(DeskError::NotListed(id.clone())),
+                None => Err(DeadLetterError::NotListed(id.clone())),
             };
             results.push((id.clone(), result));
         }
         results
     }
 
-    async fn replay_one(&mut self, letter: &DeadLetter, replay: Replay) -> Result<Uuid, DeskError> {
+    async fn replay_one(&mut self, letter: &DeadLetter, replay: Replay) -> Result<Uuid, DeadLetterError> {
         let id = Uuid::now_v7();
         let envelope = anew(&letter.envelope, id);
         let queue = WorkQueue::OnDemand;
         let message = match replay {
-            Replay::Skip => return Err(DeskError::Skipped),
+            Replay::Skip => return Err(DeadLetterError::Skipped),
             Replay::Job(job) => Outgoing::job(&self.topology, &job, &envelope, queue)?,
             Replay::AsRecorded => {
                 let headers = HeaderWriter::of(&envelope, queue, None);
@@ -159,7 +159,10 @@ impl DeadLetterDesk {
     }
 
     /// Removes letters for good; one by one, each with its result.
-    pub async fn discard(&mut self, ids: &[DeadLetterId]) -> Vec<(DeadLetterId, Result<(), DeskError>)> {
+    pub async fn discard(
+        &mut self,
+        ids: &[DeadLetterId],
+    ) -> Vec<(DeadLetterId, Result<(), DeadLetterError>)> {
         let mut results = Vec::with_capacity(ids.len());
         for id in ids {
             results.push((id.clone(), self.remove(id).await));
@@ -168,17 +171,17 @@ impl DeadLetterDesk {
     }
 
     /// Puts a letter that was exported back among the dead letters.
-    pub async fn restore(&mut self, letter: &DeadLetter) -> Result<(), DeskError> {
+    pub async fn restore(&mut self, letter: &DeadLetter) -> Result<(), DeadLetterError> {
         let headers = HeaderWriter::of(&letter.envelope, letter.home, None);
-        let headers = match &letter.story {
-            Some(story) => headers.with_story(story),
+        let headers = match &letter.record {
+            Some(record) => headers.with_record(record),
             None => headers,
         };
         let message = letter.outgoing(self.topology.dlx(), letter.home.as_str(), headers);
         Ok(self.lock.publisher().publish(&message).await?)
     }
 
-    /// Puts every letter that is left back and gives the desk to the next.
+    /// Puts back every letter that is left, and lets the next operator in.
     pub async fn close(mut self) {
         self.put_back().await;
         self.lock.live.close().await;
@@ -189,13 +192,13 @@ impl DeadLetterDesk {
     }
 
     /// Acknowledges a letter and its copies.
-    async fn remove(&mut self, id: &DeadLetterId) -> Result<(), DeskError> {
-        let copies = self.held.remove(id).ok_or_else(|| DeskError::NotListed(id.clone()))?;
+    async fn remove(&mut self, id: &DeadLetterId) -> Result<(), DeadLetterError> {
+        let copies = self.held.remove(id).ok_or_else(|| DeadLetterError::NotListed(id.clone()))?;
         self.letters.retain(|letter| letter.id != *id);
         for acker in copies {
             match timeout(ACK_TIMEOUT, acker.ack(BasicAckOptions::default())).await {
                 Ok(Ok(true)) => {}
-                Ok(Ok(false) | Err(_)) | Err(_) => return Err(DeskError::Lost),
+                Ok(Ok(false) | Err(_)) | Err(_) => return Err(DeadLetterError::Lost),
             }
         }
         Ok(())

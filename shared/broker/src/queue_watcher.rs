@@ -1,5 +1,6 @@
-//! Tells idle slots that there is work, by looking at the depth of the queues: one look for the whole process, and none
-//! while no slot waits. Nothing is delivered before a slot asks for it, so nothing is ever held by one that cannot run it.
+//! Wakes idle slots when there is work, by asking for the depth of the queues: one task for the whole process, and no
+//! request while no slot waits. Nothing is delivered before a slot asks for it, so nothing is ever held by one that cannot
+//! run it (docs/adr/0002).
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,14 +18,14 @@ use crate::error::BrokerError;
 use crate::link::{Link, jittered};
 use crate::{Topology, WorkQueue};
 
-const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
+const DEPTH_TIMEOUT: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// What a job waits at most for an idle fleet to notice it.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Where idle slots wait.
 #[derive(Clone)]
-pub(crate) struct Doorbell {
+pub(crate) struct QueueWatcher {
     waiting: Arc<Waiting>,
 }
 
@@ -39,7 +40,7 @@ struct Waiter {
     wake: oneshot::Sender<()>,
 }
 
-impl Doorbell {
+impl QueueWatcher {
     pub(crate) fn new(
         link: Link,
         topology: Arc<Topology>,
@@ -47,22 +48,22 @@ impl Doorbell {
         tasks: &TaskTracker,
     ) -> Self {
         let waiting = Arc::new(Waiting::default());
-        let ringer = Ringer { link, topology, waiting: waiting.clone(), channel: None };
+        let polling = DepthPolling { link, topology, waiting: waiting.clone(), channel: None };
         tasks.spawn(async move {
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = ringer.run() => {}
+                () = polling.run() => {}
             }
         });
         Self { waiting }
     }
 
-    /// Until one of these queues has something, for this slot or for nobody: look yourself, and come back if it is gone.
+    /// Returns once one of these queues has something, which another slot may fetch first: then wait again.
     pub(crate) async fn wait(&self, queues: &[WorkQueue]) {
         let (wake, woken) = oneshot::channel();
         self.waiting.lock().push_back(Waiter { queues: queues.to_vec(), wake });
         self.waiting.somebody.notify_one();
-        // An error means that the ringer is gone, at shutdown: the slot finds that out by itself.
+        // An error means that the polling task is gone, at shutdown: the slot finds that out by itself.
         if woken.await.is_err() {
             std::future::pending::<()>().await;
         }
@@ -90,34 +91,36 @@ impl Waiting {
         *slots = stay;
     }
 
-    fn wanted(&self) -> Vec<WorkQueue> {
+    /// The queues that at least one waiting slot serves.
+    fn queues(&self) -> Vec<WorkQueue> {
         let mut slots = self.lock();
+        // A slot that was cancelled while it waited leaves its half of the channel behind.
         slots.retain(|waiter| !waiter.wake.is_closed());
-        let wanted = |queue: &WorkQueue| slots.iter().any(|waiter| waiter.queues.contains(queue));
-        WorkQueue::BY_PRIORITY.into_iter().filter(wanted).collect()
+        let served = |queue: &WorkQueue| slots.iter().any(|waiter| waiter.queues.contains(queue));
+        WorkQueue::BY_PRIORITY.into_iter().filter(served).collect()
     }
 }
 
-struct Ringer {
+struct DepthPolling {
     link: Link,
     topology: Arc<Topology>,
     waiting: Arc<Waiting>,
     channel: Option<Channel>,
 }
 
-impl Ringer {
+impl DepthPolling {
     async fn run(mut self) {
         let mut pause = FIRST_PAUSE;
         loop {
-            let wanted = self.waiting.wanted();
-            if wanted.is_empty() {
+            let queues = self.waiting.queues();
+            if queues.is_empty() {
                 self.waiting.somebody.notified().await;
                 pause = FIRST_PAUSE;
                 continue;
             }
-            match self.look(&wanted).await {
-                Ok(Found::Work) => pause = FIRST_PAUSE,
-                Ok(Found::Nothing) => pause = pause.mul_f64(1.25).min(LONGEST_PAUSE),
+            match self.poll(&queues).await {
+                Ok(Backlog::Work) => pause = FIRST_PAUSE,
+                Ok(Backlog::Empty) => pause = pause.mul_f64(1.25).min(LONGEST_PAUSE),
                 Err(error) => {
                     tracing::debug!(error = %error_chain::line(&error), "cannot look at the work queues");
                     self.channel = None;
@@ -128,36 +131,38 @@ impl Ringer {
         }
     }
 
-    async fn look(&mut self, wanted: &[WorkQueue]) -> Result<Found, BrokerError> {
+    /// Asks for the depth of each queue once and wakes the slots that have something to fetch.
+    async fn poll(&mut self, queues: &[WorkQueue]) -> Result<Backlog, BrokerError> {
         let channel = match self.channel.take() {
             Some(channel) if channel.status().connected() => channel,
             _ => self.link.live(LONGEST_PAUSE).await?.channel().await?,
         };
-        let mut found = Found::Nothing;
-        for queue in wanted {
+        let mut backlog = Backlog::Empty;
+        for queue in queues {
             let messages = depth(&channel, self.topology.work_queue(*queue)).await?;
             if messages > 0 {
-                found = Found::Work;
+                backlog = Backlog::Work;
                 self.waiting.wake(*queue, messages);
             }
         }
         self.channel = Some(channel);
-        Ok(found)
+        Ok(backlog)
     }
 }
 
-enum Found {
+enum Backlog {
     Work,
-    Nothing,
+    Empty,
 }
 
 /// How many messages wait in a queue.
 pub(crate) async fn depth(channel: &Channel, queue: String) -> Result<u32, BrokerError> {
+    // A passive declare changes nothing and answers with the count; AMQP has no other way to ask.
     let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
     let declared =
-        timeout(LOOK_TIMEOUT, channel.queue_declare(queue.into(), options, FieldTable::default())).await;
+        timeout(DEPTH_TIMEOUT, channel.queue_declare(queue.into(), options, FieldTable::default())).await;
     match declared {
         Ok(queue) => Ok(queue?.message_count()),
-        Err(_elapsed) => Err(BrokerError::Silent(LOOK_TIMEOUT)),
+        Err(_elapsed) => Err(BrokerError::Silent(DEPTH_TIMEOUT)),
     }
 }
