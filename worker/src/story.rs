@@ -45,12 +45,7 @@ pub(crate) fn open(by: &str, gather: Duration) -> (Story, Scribe) {
 impl Story {
     /// Tells of something that happened now, in the current trace.
     pub(crate) fn tell(&self, event: LedgerEvent) {
-        let entry = LedgerEntry {
-            at: Utc::now(),
-            by: self.by.clone(),
-            trace_id: telemetry::current_trace_id(),
-            event,
-        };
+        let entry = LedgerEntry::new(Utc::now(), &self.by, event).in_trace(telemetry::current_trace_id());
         self.offer(Told::Entry(Box::new(entry)));
     }
 
@@ -97,7 +92,7 @@ impl Scribe {
             return;
         }
         let event = LedgerEvent::NoOps { jobs: std::mem::take(gathered) };
-        write(publisher, &LedgerEntry { at: Utc::now(), by: self.by.clone(), trace_id: None, event }).await;
+        write(publisher, &LedgerEntry::new(Utc::now(), &self.by, event)).await;
     }
 }
 

@@ -22,6 +22,19 @@ pub struct LedgerEntry {
     pub event: LedgerEvent,
 }
 
+impl LedgerEntry {
+    /// What `by` says happened at that time, in no trace.
+    pub fn new(at: DateTime<Utc>, by: impl Into<String>, event: LedgerEvent) -> Self {
+        Self { at, by: by.into(), trace_id: None, event }
+    }
+
+    /// The same entry in the trace it belongs to, where there is one.
+    #[must_use]
+    pub fn in_trace(self, trace_id: Option<String>) -> Self {
+        Self { trace_id, ..self }
+    }
+}
+
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -119,6 +132,13 @@ pub struct AttemptEnd {
     pub stages: Vec<StageReport>,
     /// How long it took, in milliseconds.
     pub milliseconds: u64,
+}
+
+impl LedgerEvent {
+    /// What an operator did to one job of a target: `submit`, `replay`.
+    pub fn operator_act(act: &str, target: Target, job: JobId) -> Self {
+        Self::Operator { act: act.to_owned(), target: Some(target), job: Some(job) }
+    }
 }
 
 impl AttemptEnd {
