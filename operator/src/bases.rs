@@ -8,9 +8,9 @@ use std::time::Duration;
 use daytona::BaseError;
 use tokio::time::Instant;
 
-use crate::console::Console;
 use crate::error::CommandError;
 use crate::parts::Parts;
+use crate::terminal::Terminal;
 
 /// How long Daytona is waited for in all.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -24,13 +24,13 @@ impl Bases {
     pub(crate) async fn look_up(
         parts: &Parts,
         names: impl Iterator<Item = &str>,
-        console: &mut Console,
+        terminal: &mut Terminal,
     ) -> Result<Self, CommandError> {
         let mut found = BTreeMap::new();
         let client = match parts.daytona() {
             None => return Ok(Self(found)),
             Some(Err(error)) => {
-                console.say(format!(
+                terminal.say(format!(
                     "base snapshots are left to the workers: {}",
                     error_chain::line(error.as_ref())
                 ))?;
@@ -43,17 +43,17 @@ impl Bases {
             match tokio::time::timeout_at(deadline, client.base_snapshot(name)).await {
                 Ok(Ok(snapshot)) => drop(found.insert(name.to_owned(), snapshot.id.to_string())),
                 Ok(Err(error @ (BaseError::Missing { .. } | BaseError::NotActive { .. }))) => {
-                    console.say(format!("{error}: jobs wait until there is one"))?;
+                    terminal.say(format!("{error}: jobs wait until there is one"))?;
                 }
                 Ok(Err(BaseError::Call(error))) => {
-                    console.say(format!(
+                    terminal.say(format!(
                         "base snapshots are left to the workers: {}",
                         error_chain::line(&error)
                     ))?;
                     break;
                 }
                 Err(_elapsed) => {
-                    console.say("base snapshots are left to the workers: Daytona did not answer in time")?;
+                    terminal.say("base snapshots are left to the workers: Daytona did not answer in time")?;
                     break;
                 }
             }

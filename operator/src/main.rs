@@ -5,25 +5,25 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use lifecycle::Lifecycle;
-use operator::{Arguments, Console, Exit};
+use operator::{Arguments, Exit, Terminal};
 use settings::{Environment, OperatorSettings};
 use telemetry::{Flush, Telemetry};
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let mut console = Console::of_process();
-    let exit = match start_and_run(arguments, &mut console).await {
+    let mut terminal = Terminal::of_process();
+    let exit = match start_and_run(arguments, &mut terminal).await {
         Ok(exit) => exit,
         Err(error) => {
-            console.complain(&format!("{error:#}"));
+            terminal.complain(&format!("{error:#}"));
             Exit::Usage
         }
     };
     exit.into()
 }
 
-async fn start_and_run(arguments: Arguments, console: &mut Console) -> anyhow::Result<Exit> {
+async fn start_and_run(arguments: Arguments, terminal: &mut Terminal) -> anyhow::Result<Exit> {
     let environment = Environment::read(Path::new("."))?;
     let settings = OperatorSettings::load(&environment, arguments.config.as_deref());
     let telemetry = match &settings {
@@ -32,9 +32,9 @@ async fn start_and_run(arguments: Arguments, console: &mut Console) -> anyhow::R
         Err(_) => None,
     };
     let lifecycle = Lifecycle::listen_for_signals()?;
-    let exit = operator::run(arguments, settings, &environment, console, lifecycle.shutdown()).await;
+    let exit = operator::run(arguments, settings, &environment, terminal, lifecycle.shutdown()).await;
     if let Some(lost) = flush(telemetry).await {
-        console.complain(&lost);
+        terminal.complain(&lost);
     }
     Ok(exit)
 }

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ::operator::{Arguments, Console, Exit, Reader};
+use ::operator::{Arguments, Exit, Reader, Terminal};
 use broker::{Broker, BrokerSettings, Delivery, Register, Settled, WorkQueue};
 use chrono::Utc;
 use clap::Parser;
@@ -130,8 +130,8 @@ impl Scene {
         let arguments = Arguments::try_parse_from(format!("harvestctl {line}").split(' ')).unwrap();
         let environment = self.environment();
         let settings = OperatorSettings::load(&environment, None);
-        let mut console = Console::new(said.out.clone(), said.err.clone(), None, Reader::Person);
-        let run = ::operator::run(arguments, settings, &environment, &mut console, shutdown);
+        let mut terminal = Terminal::new(said.out.clone(), said.err.clone(), None, Reader::Person);
+        let run = ::operator::run(arguments, settings, &environment, &mut terminal, shutdown);
         tokio::time::timeout(SOON * 2, run).await.unwrap_or_else(|_| panic!("`{line}` did not end: {said}"))
     }
 

@@ -1,0 +1,65 @@
+//! The list of dead letters. Pure.
+
+use broker::DeadLetter;
+use chrono::{DateTime, Utc};
+use job::FleetName;
+use serde::Serialize;
+
+use super::bytes::escape;
+use super::letter::LetterView;
+use crate::terminal::{View, table};
+use crate::time::ago;
+
+/// The list, oldest first.
+#[derive(Debug, Serialize)]
+pub(super) struct ListView {
+    dead_letters: Vec<LetterView>,
+    #[serde(skip)]
+    now: DateTime<Utc>,
+}
+
+pub(super) fn list_view<L: AsRef<DeadLetter>>(
+    letters: &[L],
+    fleet: &FleetName,
+    now: DateTime<Utc>,
+) -> ListView {
+    let mut dead_letters: Vec<_> =
+        letters.iter().map(|letter| LetterView::new(letter.as_ref(), fleet)).collect();
+    dead_letters.sort_by_key(|letter| letter.at);
+    ListView { dead_letters, now }
+}
+
+impl View for ListView {
+    fn text(&self) -> String {
+        if self.dead_letters.is_empty() {
+            return "no dead letters\n".to_owned();
+        }
+        let row = |letter: &LetterView| {
+            let failure = letter.failure.map_or_else(|| reason(letter), |failure| failure.to_string());
+            [
+                letter.short_id.clone(),
+                ago(letter.at, self.now),
+                letter.target.as_ref().map_or("-".to_owned(), ToString::to_string),
+                failure,
+                one_line(&letter.message),
+            ]
+        };
+        let mut text =
+            table(["ID", "WHEN", "TARGET", "FAILURE", "WHAT IT SAYS"], self.dead_letters.iter().map(row));
+        text.push_str("\nharvestctl dead-letters show ID tells the whole story, replay ID sends it again\n");
+        text
+    }
+}
+
+fn reason(letter: &LetterView) -> String {
+    match letter.reason {
+        job::DeadLetterReason::Failed => "failed".to_owned(),
+        job::DeadLetterReason::Undecodable => "undecodable".to_owned(),
+        job::DeadLetterReason::Broker => "broker gave up".to_owned(),
+    }
+}
+
+fn one_line(message: &str) -> String {
+    let line = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    escape(&job::bounded(&line, 100))
+}

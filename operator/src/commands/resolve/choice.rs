@@ -1,0 +1,257 @@
+//! Which prebuild a session should start from, from what register and Daytona say. Pure.
+//!
+//! The answer never depends on the broker being up: then Daytona's names alone give it, and it says so.
+
+use chrono::{DateTime, Utc};
+use daytona::SnapshotState;
+use job::{BuildMode, Completeness, PrebuildName, PrebuildRecord, Target, TargetState};
+use serde::Serialize;
+
+use crate::terminal::{View, labelled};
+use crate::time::{at, since};
+
+/// What the register says of the target.
+#[derive(Debug)]
+pub(super) enum RegisterSays {
+    /// It could not be read, and why.
+    Unreadable(String),
+    /// It never heard of the target.
+    Nothing,
+    /// This.
+    State(Box<TargetState>),
+}
+
+/// What Daytona says.
+#[derive(Debug)]
+pub(super) enum DaytonaSays {
+    /// It was not asked: there is no key.
+    NoKey,
+    /// It could not be asked, and why.
+    Unreachable(String),
+    /// Snapshots with a name of this target.
+    Snapshots(Vec<SnapshotSeen>),
+}
+
+/// A snapshot of the target.
+#[derive(Debug, Clone)]
+pub(super) struct SnapshotSeen {
+    pub(super) id: String,
+    pub(super) name: PrebuildName,
+    pub(super) state: SnapshotState,
+    pub(super) created_at: Option<DateTime<Utc>>,
+}
+
+/// The answer.
+#[derive(Debug, Serialize)]
+pub(super) struct ResolveView {
+    pub(super) target: Target,
+    pub(super) name: PrebuildName,
+    pub(super) snapshot_id: String,
+    /// All digits where the register knows them, else the first twelve.
+    pub(super) commit: String,
+    pub(super) completeness: Option<Completeness>,
+    pub(super) flags: Vec<String>,
+    pub(super) mode: BuildMode,
+    pub(super) built_at: Option<DateTime<Utc>>,
+    pub(super) age_seconds: Option<u64>,
+    /// Whether register and Daytona agree on it.
+    pub(super) confirmed: bool,
+    pub(super) source: Source,
+    /// Daytona's word, where it was asked.
+    pub(super) state: Option<SnapshotState>,
+    pub(super) notes: Vec<String>,
+    #[serde(skip)]
+    now: DateTime<Utc>,
+}
+
+/// Where the answer comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Source {
+    /// The register.
+    Register,
+    /// Daytona's names alone.
+    DaytonaNames,
+}
+
+/// There is none; says what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("{target} has no prebuild: {why}")]
+pub(super) struct NoPrebuild {
+    target: Target,
+    why: String,
+}
+
+/// The answer, from what both say.
+pub(super) fn choose(
+    target: &Target,
+    register: &RegisterSays,
+    daytona: &DaytonaSays,
+    now: DateTime<Utc>,
+) -> Result<ResolveView, NoPrebuild> {
+    let without = |why: String| NoPrebuild { target: target.clone(), why };
+    match register {
+        RegisterSays::State(state) => {
+            from_register(state, daytona, now).ok_or_else(|| without(why_none(state)))
+        }
+        RegisterSays::Nothing => {
+            let told = "the register does not know the target";
+            from_names(target, daytona, told, now).map_err(without)
+        }
+        RegisterSays::Unreadable(error) => {
+            let told = format!("the register could not be read ({error})");
+            from_names(target, daytona, &told, now).map_err(without)
+        }
+    }
+}
+
+fn from_register(state: &TargetState, daytona: &DaytonaSays, now: DateTime<Utc>) -> Option<ResolveView> {
+    let promoted = state.promoted.as_ref();
+    let alone = |why: String| {
+        let note = format!("not confirmed by Daytona: {why}");
+        promoted.map(|prebuild| recorded(state, prebuild, None, vec![note], now))
+    };
+    let seen = match daytona {
+        DaytonaSays::NoKey => return alone("DAYTONA_API_KEY is not set".to_owned()),
+        DaytonaSays::Unreachable(error) => return alone(error.clone()),
+        DaytonaSays::Snapshots(seen) => seen,
+    };
+    let startable =
+        |prebuild: &&PrebuildRecord| seen.iter().any(|s| s.id == prebuild.snapshot_id && usable(s));
+    if let Some(prebuild) = state.prebuilds().find(startable) {
+        let snapshot = seen.iter().find(|snapshot| snapshot.id == prebuild.snapshot_id);
+        let mut notes = Vec::new();
+        if promoted.is_none_or(|promoted| promoted.name != prebuild.name) {
+            notes.push(
+                "the promoted prebuild is not usable in Daytona; this is the newest kept one".to_owned(),
+            );
+        }
+        return Some(recorded(state, prebuild, snapshot, notes, now));
+    }
+    promoted?;
+    let note = "no prebuild of the register is in Daytona";
+    from_names(&state.target, daytona, note, now).ok()
+}
+
+fn recorded(
+    state: &TargetState,
+    prebuild: &PrebuildRecord,
+    snapshot: Option<&SnapshotSeen>,
+    mut notes: Vec<String>,
+    now: DateTime<Utc>,
+) -> ResolveView {
+    let agreed = notes.is_empty() && snapshot.is_some();
+    notes.extend(snapshot.and_then(asleep));
+    ResolveView {
+        target: state.target.clone(),
+        name: prebuild.name.clone(),
+        snapshot_id: prebuild.snapshot_id.clone(),
+        commit: prebuild.commit.to_string(),
+        completeness: Some(prebuild.completeness),
+        flags: prebuild.flags.clone(),
+        mode: prebuild.mode,
+        built_at: Some(prebuild.built_at),
+        age_seconds: Some(since(prebuild.built_at, now).as_secs()),
+        confirmed: agreed,
+        source: Source::Register,
+        state: snapshot.map(|snapshot| snapshot.state.clone()),
+        notes,
+        now,
+    }
+}
+
+fn from_names(
+    target: &Target,
+    daytona: &DaytonaSays,
+    why: &str,
+    now: DateTime<Utc>,
+) -> Result<ResolveView, String> {
+    let seen = match daytona {
+        DaytonaSays::NoKey => {
+            return Err(format!("{why}, and Daytona cannot be asked: set DAYTONA_API_KEY"));
+        }
+        DaytonaSays::Unreachable(error) => {
+            return Err(format!("{why}, and Daytona could not be asked: {error}"));
+        }
+        DaytonaSays::Snapshots(seen) => seen,
+    };
+    // Awake before asleep, then the newest.
+    let newest = seen
+        .iter()
+        .filter(|snapshot| usable(snapshot))
+        .max_by_key(|snapshot| (snapshot.state == SnapshotState::Active, snapshot.name.attempt()));
+    let Some(snapshot) = newest else {
+        return Err(format!(
+            "{why}, and Daytona has none by name; build it: harvestctl submit {target} --wait"
+        ));
+    };
+    let mut notes = vec![format!("{why}; this is Daytona's newest by name")];
+    notes.extend(asleep(snapshot));
+    Ok(ResolveView {
+        target: target.clone(),
+        name: snapshot.name.clone(),
+        snapshot_id: snapshot.id.clone(),
+        commit: snapshot.name.commit_short().to_owned(),
+        completeness: None,
+        flags: Vec::new(),
+        mode: snapshot.name.mode(),
+        built_at: snapshot.created_at,
+        age_seconds: snapshot.created_at.map(|built| since(built, now).as_secs()),
+        confirmed: false,
+        source: Source::DaytonaNames,
+        state: Some(snapshot.state.clone()),
+        notes,
+        now,
+    })
+}
+
+pub(super) fn usable(snapshot: &SnapshotSeen) -> bool {
+    matches!(snapshot.state, SnapshotState::Active | SnapshotState::Inactive)
+}
+
+fn asleep(snapshot: &SnapshotSeen) -> Option<String> {
+    let asleep = snapshot.state == SnapshotState::Inactive;
+    asleep.then(|| "Daytona put it to sleep: activate it first (the next tick does so too)".to_owned())
+}
+
+fn why_none(state: &TargetState) -> String {
+    let target = &state.target;
+    match (&state.failing, &state.promoted) {
+        (Some(failing), _) => format!(
+            "{}. Mend that, then: harvestctl submit {target} --force --wait. harvestctl explain {target} tells more",
+            failing.failure
+        ),
+        (None, Some(promoted)) => {
+            format!(
+                "{} is gone from Daytona; build it anew: harvestctl submit {target} --wait",
+                promoted.name
+            )
+        }
+        (None, None) => format!("none was built yet; build it: harvestctl submit {target} --wait"),
+    }
+}
+
+impl View for ResolveView {
+    fn text(&self) -> String {
+        let quality = self.completeness.map(|completeness| match completeness {
+            Completeness::Complete => "complete",
+            Completeness::Partial => "partial (dependencies are in, the build script failed)",
+        });
+        let mut rows = vec![
+            ("snapshot", self.name.to_string()),
+            ("id", self.snapshot_id.clone()),
+            ("commit", self.commit.clone()),
+            ("built", self.built_at.map_or("unknown".to_owned(), |built| at(built, self.now))),
+            ("quality", quality.unwrap_or("unknown").to_owned()),
+        ];
+        if !self.flags.is_empty() {
+            rows.push(("flags", self.flags.join(", ")));
+        }
+        rows.push(("confirmed", if self.confirmed { "yes" } else { "no" }.to_owned()));
+        rows.extend(self.notes.iter().map(|note| ("note", note.clone())));
+        labelled(rows)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,150 @@
+//! What submit prints while it waits.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use job::{JobId, Target};
+use serde::Serialize;
+
+use super::waiting::{Next, Progress, Report, Step, TargetEnd};
+use crate::terminal::View;
+use crate::time::length;
+
+/// One line about one target.
+pub(super) fn line(progress: &Progress) -> String {
+    let target = &progress.target;
+    match &progress.step {
+        Step::Started { number, max_attempts, .. } => {
+            format!("{target}  attempt {number}/{max_attempts}  started")
+        }
+        Step::Stage { stage, result, milliseconds, .. } => {
+            format!("{target}    {stage} {result} {}", length(Duration::from_millis(*milliseconds)))
+        }
+        Step::Attempt { number, max_attempts, outcome, failure, next, milliseconds, .. } => {
+            let what = match failure {
+                Some(failure) => format!("{outcome} {} ({})", failure.id, failure.message),
+                None => format!("{outcome} in {}", length(Duration::from_millis(*milliseconds))),
+            };
+            let then = match next {
+                Next::Nothing => String::new(),
+                Next::DeadLetter => "; dead letter: harvestctl dead-letters list".to_owned(),
+                Next::Retry => {
+                    format!("; next try in {}", length(progress.step.retry_after().unwrap_or_default()))
+                }
+                Next::HandedOn => "; another worker goes on".to_owned(),
+            };
+            format!("{target}  attempt {number}/{max_attempts}  {what}{then}")
+        }
+        Step::Ended { outcome } => format!("{target}  {outcome}"),
+    }
+}
+
+impl View for Progress {
+    fn text(&self) -> String {
+        line(self) + "\n"
+    }
+}
+
+/// A job that was published, or not.
+#[derive(Debug, Serialize)]
+pub(super) struct SubmittedView {
+    pub(super) target: Target,
+    pub(super) job: JobId,
+    pub(super) trace_id: Option<String>,
+    /// Why it was not published.
+    pub(super) error: Option<String>,
+}
+
+impl SubmittedView {
+    fn line(&self) -> String {
+        match &self.error {
+            None => format!("{}  submitted as job {}\n", self.target, self.job),
+            Some(error) => format!("{}  not submitted: {error}\n", self.target),
+        }
+    }
+}
+
+/// The answer without `--wait`.
+#[derive(Debug, Serialize)]
+pub(super) struct SubmitView {
+    pub(super) submitted: Vec<SubmittedView>,
+    /// What is wrong in fleet.toml.
+    pub(super) problems: Vec<String>,
+}
+
+impl View for SubmitView {
+    fn text(&self) -> String {
+        self.submitted.iter().map(SubmittedView::line).collect()
+    }
+}
+
+/// A line of JSON that is not about an attempt.
+#[derive(Debug, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub(super) enum Notice {
+    Submitted {
+        at: DateTime<Utc>,
+        #[serde(flatten)]
+        job: SubmittedView,
+    },
+    Summary(Report),
+}
+
+impl View for Notice {
+    fn text(&self) -> String {
+        match self {
+            Self::Submitted { job, .. } => job.line(),
+            Self::Summary(report) => summary(report),
+        }
+    }
+}
+
+fn summary(report: &Report) -> String {
+    let list = |targets: &[Target]| targets.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let ended = |end: &TargetEnd| match end.outcome {
+        Some(outcome) => format!("{}  {outcome}", end.target),
+        None => format!("{}  still running", end.target),
+    };
+    let mut lines: Vec<String> = report.targets.iter().map(ended).collect();
+    lines.push(format!("Success: {}/{}", report.succeeded.len(), report.total));
+    if !report.failed.is_empty() {
+        lines.push(format!("Failed: {}", list(&report.failed)));
+    }
+    if !report.unknown.is_empty() {
+        lines.push(format!("Still running: {}", list(&report.unknown)));
+    }
+    lines.join("\n") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use job::OutcomeWord;
+
+    use super::*;
+    use crate::examples::target;
+
+    #[test]
+    fn the_summary_names_what_failed_and_what_goes_on() {
+        let ended = |name: &str, outcome| TargetEnd { target: target(name), outcome };
+        let report = Report {
+            total: 3,
+            targets: vec![
+                ended("o/a@main", Some(OutcomeWord::Built)),
+                ended("o/b@main", Some(OutcomeWord::Failed)),
+                ended("o/c@main", None),
+            ],
+            succeeded: vec![target("o/a@main")],
+            failed: vec![target("o/b@main")],
+            unknown: vec![target("o/c@main")],
+        };
+        assert!(!report.is_success());
+        insta::assert_snapshot!(summary(&report), @r"
+        o/a@main  built
+        o/b@main  failed
+        o/c@main  still running
+        Success: 1/3
+        Failed: o/b@main
+        Still running: o/c@main
+        ");
+    }
+}
