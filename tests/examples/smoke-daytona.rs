@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use broker::{LockName, Topology};
 use clap::Parser;
-use daytona::{Client, ClientSettings, CreateOutcome, Execute, NewSandbox, Pace, Sandbox};
+use daytona::{Client, ClientSettings, CreateOutcome, Execute, NewSandbox, Sandbox, pace};
 use fleet_tests::guard;
 use fleet_tests::processes::{FleetProcess, Program};
 use fleet_tests::rabbit::RabbitNode;
@@ -201,7 +201,7 @@ impl Smoke {
             bail!("there is a sandbox named {} already", wish.name)
         };
         let started =
-            self.client.wait_until_started(&sandbox.id, Instant::now() + SESSION, Pace::COLD_START).await?;
+            self.client.wait_until_started(&sandbox.id, Instant::now() + SESSION, pace::COLD_START).await?;
         say(&format!("a sandbox of it is up after {} ms", began.elapsed().as_millis()));
         let manifest = self.says(&started, "cat /workspace/.harvest/manifest.json").await?;
         let manifest: Manifest = serde_json::from_str(&manifest).context("its manifest")?;

@@ -443,7 +443,7 @@ impl Daytona {
                 other => panic!("{other:?}"),
             };
         let deadline = tokio::time::Instant::now() + SOON;
-        self.client.wait_until_started(&sandbox.id, deadline, daytona::Pace::STATE).await.unwrap();
+        self.client.wait_until_started(&sandbox.id, deadline, daytona::pace::STATE).await.unwrap();
         self.client.create_snapshot_from_sandbox(&sandbox.id, name).await.unwrap();
         eventually(SOON, "the snapshot is active", async || match self.client.get_snapshot(name).await {
             Ok(Some(snapshot)) if snapshot.state == daytona::SnapshotState::Active => {

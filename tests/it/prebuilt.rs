@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use daytona::{Client, ClientSettings, CreateOutcome, Execute, NewSandbox, Pace, SandboxState};
+use daytona::{Client, ClientSettings, CreateOutcome, Execute, NewSandbox, SandboxState, pace};
 use fleet_tests::{eventually, leaks};
 
 const SOON: Duration = Duration::from_mins(1);
@@ -35,7 +35,7 @@ async fn a_prebuilt_fleet_says_where_all_is_until_its_stdin_closes() {
         panic!("no sandbox")
     };
     let deadline = tokio::time::Instant::now() + SOON;
-    let sandbox = client.wait_until_started(&sandbox.id, deadline, Pace::COLD_START).await.unwrap();
+    let sandbox = client.wait_until_started(&sandbox.id, deadline, pace::COLD_START).await.unwrap();
     assert_eq!(sandbox.state, SandboxState::Started);
     let look = format!(
         "cat /app/rules.md; git -C {0} remote get-url origin; git -C {0} branch --show-current; ls {0}/dist",

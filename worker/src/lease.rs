@@ -8,7 +8,7 @@ mod labels;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use daytona::{Client, CreateOutcome, NewSandbox, Pace, Retry, Sandbox, SandboxId};
+use daytona::{Client, CreateOutcome, NewSandbox, Retry, Sandbox, SandboxId, pace};
 use job::{Failure, FailureKind, FleetName, JobId, LeaseSeen, Outcome, SandboxName, Stage};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -198,7 +198,7 @@ impl Leases {
             }
         };
         let usable = async {
-            let mut pause = tokio::time::interval(Pace::COLD_START.first.max(Duration::from_millis(10)));
+            let mut pause = tokio::time::interval(pace::COLD_START.first().max(Duration::from_millis(10)));
             loop {
                 pause.tick().await;
                 if let Ok(Some(sandbox)) = self.client.get_sandbox(&wish.name).await

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use backoff::jittered;
 use futures::StreamExt as _;
 use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicQosOptions, QueueBindOptions, QueueDeclareOptions,
@@ -15,7 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use crate::error::{BrokerError, PublishError};
-use crate::link::{Link, jittered};
+use crate::link::Link;
 use crate::publish::{Outgoing, Routing, properties};
 use crate::{Broker, Publisher};
 

@@ -6,6 +6,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use backoff::Backoff;
 use chrono::{DateTime, Utc};
 use job::{DeadLetterRecord, Envelope, FleetName, Job, JobDecodeError};
 use lapin::options::BasicAckOptions;
@@ -15,14 +16,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::headers::{HeaderReader, HeaderWriter, ReadEnvelope};
-use crate::link::jittered;
 use crate::publish::{Outgoing, Routing, properties};
 use crate::slot::SlotChannel;
 use crate::{Broker, WorkQueue};
 
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const REPUBLISH: Backoff = Backoff::constant(Duration::from_millis(100), 2.0, Duration::from_secs(5));
 
 /// What was delivered.
 #[derive(Debug, Clone)]
@@ -247,7 +246,7 @@ impl Delivery {
     /// copy is recognised, a missing one is not.
     async fn replace_by(mut self, next: Outgoing) -> Settled {
         let deadline = Instant::now() + self.broker.inner.settings.settle_timeout;
-        let mut pause = FIRST_PAUSE;
+        let mut pauses = REPUBLISH.pauses();
         loop {
             if self.is_lost() {
                 return self.come_again("its channel is gone");
@@ -263,8 +262,7 @@ impl Delivery {
             if Instant::now() >= deadline {
                 return self.come_again("what follows could not be published");
             }
-            sleep(jittered(pause)).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            sleep(pauses.next_pause()).await;
         }
     }
 

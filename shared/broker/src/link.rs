@@ -5,8 +5,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use backoff::Backoff;
 use chrono::Utc;
-use rand::RngExt as _;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -15,8 +15,7 @@ use crate::connection::{Connector, Live};
 use crate::error::{BrokerError, ConnectError};
 use crate::status::{BrokerStatus, Purpose, StatusBoard};
 
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+const RECONNECT: Backoff = Backoff::constant(Duration::from_millis(100), 2.0, Duration::from_secs(2));
 const LAST_TRY: Duration = Duration::from_secs(1);
 
 /// The live connection of the moment, if there is one.
@@ -91,7 +90,7 @@ impl Supervisor {
 
     /// Tries until it works; none at shutdown.
     async fn connect(&self) -> Option<Arc<Live>> {
-        let mut pause = FIRST_PAUSE;
+        let mut pauses = RECONNECT.pauses();
         let mut tries: u64 = 0;
         loop {
             if self.stop.is_cancelled() {
@@ -117,9 +116,8 @@ impl Supervisor {
             self.failure.send_replace(Some(error));
             tokio::select! {
                 () = self.stop.cancelled() => return None,
-                () = sleep(jittered(pause)) => {}
+                () = sleep(pauses.next_pause()) => {}
             }
-            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
@@ -166,9 +164,4 @@ impl Supervisor {
         let status = BrokerStatus::Disconnected { since: Utc::now(), error: error.to_owned() };
         self.board.post(self.purpose, status);
     }
-}
-
-/// Half of it to all of it, so that what failed together does not come back together.
-pub(crate) fn jittered(pause: Duration) -> Duration {
-    pause.mul_f64(rand::rng().random_range(0.5..1.0))
 }

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use backoff::{Backoff, jittered};
 use lapin::Channel;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
@@ -15,13 +16,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::error::BrokerError;
-use crate::link::{Link, jittered};
+use crate::link::Link;
 use crate::{Topology, WorkQueue};
 
 const DEPTH_TIMEOUT: Duration = Duration::from_secs(5);
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// What a job waits at most for an idle fleet to notice it.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+const POLL: Backoff = Backoff::constant(Duration::from_millis(100), 1.25, LONGEST_PAUSE);
 
 /// Where idle slots wait.
 #[derive(Clone)]
@@ -110,24 +111,27 @@ struct DepthPolling {
 
 impl DepthPolling {
     async fn run(mut self) {
-        let mut pause = FIRST_PAUSE;
+        let mut pauses = POLL.pauses();
         loop {
             let queues = self.waiting.queues();
             if queues.is_empty() {
                 self.waiting.somebody.notified().await;
-                pause = FIRST_PAUSE;
+                pauses.reset();
                 continue;
             }
-            match self.poll(&queues).await {
-                Ok(Backlog::Work) => pause = FIRST_PAUSE,
-                Ok(Backlog::Empty) => pause = pause.mul_f64(1.25).min(LONGEST_PAUSE),
+            let pause = match self.poll(&queues).await {
+                Ok(Backlog::Work) => {
+                    pauses.reset();
+                    pauses.next_pause()
+                }
+                Ok(Backlog::Empty) => pauses.next_pause(),
                 Err(error) => {
                     tracing::debug!(error = %error_chain::line(&error), "cannot look at the work queues");
                     self.channel = None;
-                    pause = LONGEST_PAUSE;
+                    jittered(LONGEST_PAUSE)
                 }
-            }
-            sleep(jittered(pause)).await;
+            };
+            sleep(pause).await;
         }
     }
 

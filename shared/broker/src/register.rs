@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use backoff::jittered;
 use job::{FleetState, RegisterEntry, RegisterKey, Target, TargetState};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -14,7 +15,6 @@ use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use crate::error::PublishError;
-use crate::link::jittered;
 use crate::stream::{ReadFrom, Reader, StreamItem};
 use crate::{Broker, Publisher};
 

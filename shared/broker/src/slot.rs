@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use backoff::jittered;
 use lapin::Channel;
 use lapin::message::BasicGetMessage;
 use lapin::options::BasicGetOptions;
@@ -15,7 +16,6 @@ use tokio_util::sync::CancellationToken;
 use crate::connection::Live;
 use crate::delivery::Delivery;
 use crate::error::BrokerError;
-use crate::link::jittered;
 use crate::{Broker, WorkQueue};
 
 const GET_TIMEOUT: Duration = Duration::from_secs(10);

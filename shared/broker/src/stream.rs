@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use backoff::jittered;
 use chrono::{DateTime, Utc};
 use futures::StreamExt as _;
 use lapin::message::Delivery;
@@ -18,7 +19,7 @@ use crate::connection::Live;
 use crate::delivery::sent_at;
 use crate::error::BrokerError;
 use crate::headers::HeaderReader;
-use crate::link::{Link, jittered};
+use crate::link::Link;
 
 /// Unacknowledged entries on their way; acknowledging is what asks for more.
 const PREFETCH: u16 = 500;

@@ -4,11 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use backoff::Backoff;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use crate::pace::Pace;
+use crate::pace;
 
 /// What this client calls itself.
 const SOURCE: &str = "harvest-fleet";
@@ -43,11 +44,11 @@ pub struct ClientSettings {
     /// How often a call that may be repeated is sent in all when Daytona is unavailable.
     pub sends: u32,
     /// The pauses between them.
-    pub repeat_pace: Pace,
+    pub repeat_pace: Backoff,
     /// The pauses of waits for a sandbox or snapshot to change state.
-    pub state_pace: Pace,
+    pub state_pace: Backoff,
     /// The pauses of waits for a capture.
-    pub capture_pace: Pace,
+    pub capture_pace: Backoff,
     /// Whether to inject the trace context.
     pub propagate_trace: TracePropagation,
 }
@@ -63,9 +64,9 @@ impl ClientSettings {
             request_timeout: Duration::from_secs(30),
             create_timeout: Duration::from_secs(90),
             sends: 3,
-            repeat_pace: Pace::REPEAT,
-            state_pace: Pace::STATE,
-            capture_pace: Pace::CAPTURE,
+            repeat_pace: pace::REPEAT,
+            state_pace: pace::STATE,
+            capture_pace: pace::CAPTURE,
             propagate_trace: TracePropagation::Off,
         }
     }

@@ -1,12 +1,12 @@
 //! Waits until a sandbox is usable.
 
+use backoff::Backoff;
 use tokio::time::Instant;
 use tracing::field::Empty;
 
 use crate::client::Client;
 use crate::errors::Error;
 use crate::ids::SandboxId;
-use crate::pace::Pace;
 use crate::sandbox::Sandbox;
 use crate::states::SandboxState;
 use crate::wait::{Elapsed, Poll};
@@ -43,12 +43,13 @@ pub enum StartError {
 }
 
 impl Client {
-    /// Waits until a sandbox is started. `pace` is [`Pace::STATE`], or [`Pace::COLD_START`] to measure one.
+    /// Waits until a sandbox is started. `pace` is [`pace::STATE`](crate::pace::STATE), or
+    /// [`pace::COLD_START`](crate::pace::COLD_START) to measure one.
     pub async fn wait_until_started(
         &self,
         id: &SandboxId,
         deadline: Instant,
-        pace: Pace,
+        pace: Backoff,
     ) -> Result<Sandbox, StartError> {
         let span = tracing::info_span!("wait started", daytona.sandbox.id = %id, poll.count = Empty);
         let mut poll = Poll::new(span, pace, deadline);

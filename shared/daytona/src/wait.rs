@@ -3,6 +3,7 @@
 //! A wait has one span, with the number of its polls. Failures that pass (Daytona down, rate limit) are waited
 //! out within the deadline; all others end the wait.
 
+use backoff::{Backoff, Pauses};
 use tokio::time::Instant;
 use tracing::Span;
 use tracing::field::Empty;
@@ -10,7 +11,6 @@ use tracing::field::Empty;
 use crate::client::Client;
 use crate::errors::{Error, ErrorKind, Retry};
 use crate::ids::{SandboxId, SnapshotId};
-use crate::pace::{Pace, jittered};
 use crate::sandbox_calls::DeleteOutcome;
 use crate::snapshot::Snapshot;
 use crate::states::{SandboxState, SnapshotState};
@@ -21,16 +21,15 @@ pub(crate) struct Elapsed;
 
 /// The pauses of one wait, and its span.
 pub(crate) struct Poll {
-    pace: Pace,
-    pause: std::time::Duration,
+    pauses: Pauses,
     deadline: Instant,
     polls: u64,
     span: Span,
 }
 
 impl Poll {
-    pub(crate) fn new(span: Span, pace: Pace, deadline: Instant) -> Self {
-        Self { pace, pause: pace.first, deadline, polls: 0, span }
+    pub(crate) fn new(span: Span, pace: Backoff, deadline: Instant) -> Self {
+        Self { pauses: pace.pauses(), deadline, polls: 0, span }
     }
 
     /// Counts a request; it ends with the wait.
@@ -41,8 +40,7 @@ impl Poll {
 
     /// Pauses until the next look. The last look is at the deadline.
     pub(crate) async fn pause(&mut self) -> Result<(), Elapsed> {
-        let pause = jittered(self.pause);
-        self.pause = self.pace.after(self.pause);
+        let pause = self.pauses.next_pause();
         self.sleep(pause).await
     }
 

@@ -13,7 +13,6 @@ use url::Url;
 use crate::client::{Client, TracePropagation};
 use crate::errors::{Error, ErrorKind, Sent, classify, read_body, retry_after};
 use crate::operation::{Method, Operation, Repeat};
-use crate::pace::jittered;
 use crate::span;
 use crate::toolbox::Upload;
 
@@ -136,13 +135,12 @@ impl Client {
             (Repeat::Safe, Watch::Attempt) => self.settings.sends.max(1),
             (Repeat::ReadFirst, _) | (_, Watch::Poll(..)) => 1,
         };
-        let mut pause = self.settings.repeat_pace.first;
+        let mut pauses = self.settings.repeat_pace.pauses();
         let mut resend = 0;
         loop {
             match self.attempt(call, &url, resend).await {
                 Err(error) if error.kind() == ErrorKind::Unavailable && resend + 1 < sends => {
-                    tokio::time::sleep(jittered(pause)).await;
-                    pause = self.settings.repeat_pace.after(pause);
+                    tokio::time::sleep(pauses.next_pause()).await;
                     resend += 1;
                 }
                 ended => return ended,

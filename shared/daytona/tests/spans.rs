@@ -9,7 +9,7 @@ use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use daytona::{Client, Pace, SandboxId, TracePropagation};
+use daytona::{Backoff, Client, SandboxId, TracePropagation};
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracerProvider;
@@ -93,7 +93,7 @@ async fn attempts_and_waits_are_spans_and_carry_the_trace_only_when_told() {
     assert!(!spans[0].contains_key("error.type"), "an expected absence is no error: {spans:?}");
 
     fake.on("GET /sandbox/s2", [sandbox("s2", "creating"), raw(502, ""), sandbox("s2", "started")]);
-    let fast = Pace { first: Duration::from_millis(1), factor: 1.0, longest: Duration::from_millis(1) };
+    let fast = Backoff::constant(Duration::from_millis(1), 1.0, Duration::from_millis(1));
     let deadline = Instant::now() + Duration::from_secs(20);
     let mut settings = fake.settings();
     settings.propagate_trace = TracePropagation::Inject;

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
 use daytona::{
-    ActivateError, CaptureError, CaptureLimits, DeleteError, Error, ErrorKind, Pace, SandboxId, SandboxState,
-    Snapshot, SnapshotId, StartError,
+    ActivateError, Backoff, CaptureError, CaptureLimits, DeleteError, Error, ErrorKind, SandboxId,
+    SandboxState, Snapshot, SnapshotId, StartError,
 };
 use support::{Fake, Reply, json_reply, raw, refusal, sandbox, snapshot};
 use tokio::time::Instant;
 
-const FAST: Pace = Pace { first: Duration::from_millis(2), factor: 1.2, longest: Duration::from_millis(5) };
+const FAST: Backoff = Backoff::constant(Duration::from_millis(2), 1.2, Duration::from_millis(5));
 const LONG: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(80);
 const POST: &str = "POST /sandbox/s1/snapshot";

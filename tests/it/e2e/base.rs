@@ -1,6 +1,6 @@
 //! Rolling a new base snapshot out, taking it back, and losing one while jobs wait.
 
-use daytona::{CaptureLimits, CreateOutcome, Execute, NewSandbox, Pace, SnapshotId};
+use daytona::{CaptureLimits, CreateOutcome, Execute, NewSandbox, SnapshotId, pace};
 use fleet_tests::eventually;
 use fleet_tests::rabbit::shared_node;
 use job::{FingerprintInputs, Job, LedgerEvent, OutcomeWord, PrebuildRecord, Target};
@@ -34,7 +34,7 @@ impl Scene {
             panic!("no sandbox to make {name} from")
         };
         let deadline = Instant::now() + SOON;
-        let sandbox = self.daytona.wait_until_started(&sandbox.id, deadline, Pace::COLD_START).await.unwrap();
+        let sandbox = self.daytona.wait_until_started(&sandbox.id, deadline, pace::COLD_START).await.unwrap();
         let toolbox = self.daytona.toolbox(&sandbox).await.unwrap();
         let mark = Execute::new(format!("echo {name} > ~/base"), SOON);
         assert_eq!(toolbox.execute(&mark).await.unwrap().exit_code, 0);

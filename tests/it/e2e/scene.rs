@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use broker::{Broker, Ledger, ReadFrom, Register, WorkQueue};
 use chrono::Utc;
-use daytona::{Client, ClientSettings, NewSandbox, Pace, Toolbox};
+use daytona::{Client, ClientSettings, NewSandbox, Toolbox, pace};
 use fleet_tests::eventually;
 use fleet_tests::fixtures::Sample;
 use fleet_tests::fleet::{Fleet, FleetPlan};
@@ -225,7 +225,7 @@ impl Scene {
             panic!("no session from {}", prebuild.name);
         };
         let deadline = tokio::time::Instant::now() + SOON;
-        let sandbox = self.daytona.wait_until_started(&sandbox.id, deadline, Pace::COLD_START).await.unwrap();
+        let sandbox = self.daytona.wait_until_started(&sandbox.id, deadline, pace::COLD_START).await.unwrap();
         let toolbox = self.daytona.toolbox(&sandbox).await.unwrap();
         Session { client: &self.daytona, sandbox, toolbox }
     }

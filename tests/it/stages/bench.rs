@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use daytona::{Client, ClientSettings, CreateOutcome, NewSandbox, Pace, Toolbox};
+use daytona::{Client, ClientSettings, CreateOutcome, NewSandbox, Toolbox, pace};
 use fleet_tests::git_server::GitServer;
 use fleet_tests::guard;
 use job::{AttemptId, Commit, Settings, Target};
@@ -43,7 +43,7 @@ impl Bench {
         let created = client.create_sandbox(&NewSandbox::new("stages", base)).await.unwrap();
         let CreateOutcome::Created(sandbox) = created else { panic!("{created:?}") };
         let deadline = Instant::now() + Duration::from_mins(1);
-        let sandbox = client.wait_until_started(&sandbox.id, deadline, Pace::STATE).await.unwrap();
+        let sandbox = client.wait_until_started(&sandbox.id, deadline, pace::STATE).await.unwrap();
         let toolbox = client.toolbox(&sandbox).await.unwrap();
         Self { git, toolbox, attempt: AttemptId::new(), shutdown, serving, _data: data }
     }

@@ -14,7 +14,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use daytona::{Client, ClientSettings, Pace};
+use daytona::{Backoff, Client, ClientSettings};
 use serde_json::{Value, json};
 use url::Url;
 
@@ -124,7 +124,7 @@ impl Fake {
     }
 
     pub(crate) fn settings(&self) -> ClientSettings {
-        let fast = Pace { first: Duration::from_millis(2), factor: 1.5, longest: Duration::from_millis(10) };
+        let fast = Backoff::constant(Duration::from_millis(2), 1.5, Duration::from_millis(10));
         let mut settings = ClientSettings::new(self.url("/api/"), KEY.into());
         settings.repeat_pace = fast;
         settings.state_pace = fast;
