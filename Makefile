@@ -55,6 +55,7 @@ lint: prerequisites $(CARGO_DENY) ## Formatting, lints, docs, licences, architec
 	cargo clippy --workspace --all-targets --locked -- --deny warnings
 	RUSTDOCFLAGS='--deny warnings' cargo doc --workspace --no-deps --locked
 	$(CARGO_DENY) --all-features --locked check bans licenses sources
+	cd scripts && python3 -B -m unittest discover --buffer
 	scripts/check-architecture
 	scripts/check-changelog
 	scripts/check-workflows

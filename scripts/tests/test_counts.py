@@ -1,0 +1,40 @@
+"""Takers of the whole of `Parts`, and doc comments that say nothing."""
+
+import unittest
+
+from architecture import counts
+
+
+class Parts(unittest.TestCase):
+    def test_whatever_gets_all_of_them_is_found(self) -> None:
+        for text, found in {
+            "async fn f(parts: &Parts) {}": ["1: f"],
+            "fn f<'a, T: Fn() -> U>(\n    x: u8,\n    parts: &'a Parts,\n) {}": ["1: f"],
+            "fn f(parts: Arc<Parts>) {}": ["1: f"],
+            "struct S<'a> {\n    parts: &'a Parts,\n}": ["1: S"],
+            "struct S(Parts);": ["1: S"],
+            "impl Parts {\n    fn new(x: u8) -> Self {}\n    fn own(&self) {}\n    fn other(&mut self) {}\n}": ["3: own", "4: other"],
+            "fn f() -> Parts {}": [],
+            "fn f(parts: &OtherParts) {}": [],
+            "// fn f(parts: &Parts) {}": [],
+            "fn f() { let parts: Parts = g(); }": [],
+            "#[cfg(test)]\nfn f(parts: &Parts) {}": [],
+        }.items():
+            with self.subTest(text):
+                self.assertEqual(counts.takers_of_parts(text), found)
+
+
+class DocComments(unittest.TestCase):
+    def test_fewer_than_four_words_are_found(self) -> None:
+        for text, found in {
+            "/// Which.\na: u8": ["1: Which."],
+            "x\n    /// Its own, - `name`.\n    a: u8": ["2: Its own, `name`."],
+            "/// Two\n/// lines.\na: u8": ["1: Two lines."],
+            "/// A sentence has more.\na: u8": [],
+            "/// Two lines\n/// make one.\na: u8": [],
+            "// Why.\na: u8": [],
+            "//! Which.\n//// Rule.": [],
+            "#[cfg(test)]\nmod tests {\n    /// Which.\n    fn f() {}\n}": [],
+        }.items():
+            with self.subTest(text):
+                self.assertEqual(counts.short_doc_comments(text), found)
