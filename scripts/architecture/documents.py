@@ -4,22 +4,53 @@ import pathlib
 import re
 import subprocess
 
-INVARIANTS = pathlib.Path("ARCHITECTURE.md")
+INVARIANTS = pathlib.Path("docs/invariants.md")
+PLACE = re.compile(r"`([\w./-]+\.(?:rs|toml)|[\w-]+(?:/[\w-]+)+)`")
+TEST = re.compile(r"`((?:[a-z0-9_]+::)*[a-z0-9_]+)`")
+# What else may stand for a test.
+OTHERWISE = ("the compiler", "make lint")
 
 
-def missing_tests() -> list[str]:
-    """The tests that the table of invariants names and no file has."""
-    table = INVARIANTS.read_text().split("\n## Invariants\n")[1].split("\n## ")[0]
-    rows = [line.split(" | ") for line in table.splitlines() if re.match(r"\| \d", line)]
-    sources = subprocess.run(["git", "grep", "-hoE", r"fn [a-z0-9_]+", "--", "*.rs"], check=True, stdout=subprocess.PIPE)
-    known = {line.removeprefix("fn ") for line in sources.stdout.decode().splitlines()}
-    mistakes = []
-    for row in rows:
-        named = re.findall(r"`((?:[a-z0-9_]+::)*[a-z0-9_]+)`", row[-1])
-        names = [name.rsplit("::", 1)[-1] for name in named if name.count("_") > 2]
-        if not names and "the compiler" not in row[-1] and "make lint" not in row[-1]:
-            mistakes.append(f"{INVARIANTS}: invariant {row[0].strip('| ')} names no test")
-        mistakes += [f"{INVARIANTS} names the test {name}, which is not there" for name in names if name not in known]
-    if not rows:
-        mistakes.append(f"{INVARIANTS}: the table of invariants was not found")
-    return mistakes
+def invariant_mistakes(page: str, tests: dict[str, list[str]]) -> list[str]:
+    """Places and tests that the table of invariants names and that are not there, by the files that each function is in."""
+    rows = [line.strip("| ").split(" | ") for line in page.splitlines() if re.match(r"\| \d", line)]
+    mistakes = [] if rows else ["the table of invariants was not found"]
+    for number, _, places, proof in rows:
+        mistakes += [f"invariant {number} names {place}, which is not there" for place in missing_places(places)]
+        # Other names stand there in brackets: a test's is a sentence.
+        names = [name for name in TEST.findall(proof) if name.count("_") > 2]
+        if not names and not any(words in proof for words in OTHERWISE):
+            mistakes.append(f"invariant {number} names no test")
+        for name in names:
+            *folders, function = name.split("::")
+            under = "/".join(["tests/it", *folders]) if folders else ""
+            if not any(file.startswith((f"{under}.rs", f"{under}/") if under else "") for file in tests.get(function, [])):
+                mistakes.append(f"invariant {number} names the test {name}, which is not there")
+    return [f"{INVARIANTS}: {mistake}" for mistake in mistakes]
+
+
+def missing_places(cell: str) -> list[str]:
+    """Paths of a cell that are not there. One may go on from the folder, or from the crate, of the one before it."""
+    folders, missing = [pathlib.Path()], []
+    for place in PLACE.findall(cell):
+        found = next((folder / place for folder in folders if (folder / place).exists()), None)
+        if found:
+            sources = [above for above in found.parents if above.name == "src"]
+            folders = [pathlib.Path(), found.parent, *sources]
+        else:
+            missing.append(place)
+    return missing
+
+
+def functions() -> dict[str, list[str]]:
+    """Every function of the repository, with the files it is in."""
+    command = ["git", "grep", "--untracked", "-oE", r"fn [a-z0-9_]+", "--", "*.rs"]
+    found: dict[str, list[str]] = {}
+    for line in subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines():
+        file, name = line.split(":fn ")
+        found.setdefault(name, []).append(file)
+    return found
+
+
+def mistakes() -> list[str]:
+    return invariant_mistakes(INVARIANTS.read_text(), functions())

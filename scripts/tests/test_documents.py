@@ -1,0 +1,36 @@
+"""Documents that say what is not so."""
+
+import unittest
+
+from architecture import documents
+
+# The repository's own files are the places: tests run in scripts/.
+ROW = "| 1a | holds | {} | {} |"
+TESTS = {"a_test_that_is_there": ["tests/it/e2e/leases.rs", "worker/src/lease.rs"]}
+
+
+class Invariants(unittest.TestCase):
+    def mistakes(self, places: str, proof: str) -> list[str]:
+        return documents.invariant_mistakes(ROW.format(places, proof), TESTS)
+
+    def test_what_is_there_is_no_mistake(self) -> None:
+        for places, proof in [
+            ("`architecture/source.py`, all of 1", "`a_test_that_is_there` (rules)"),
+            ("`tests/test_documents.py` (`replace_by`)", "`e2e::leases::a_test_that_is_there`"),
+            ("", "the compiler"),
+            ("", "`make lint`"),
+        ]:
+            self.assertEqual(self.mistakes(places, proof), [])
+
+    def test_what_is_not_there_is_named(self) -> None:
+        for places, proof, mistake in [
+            ("`worker/src/gone.rs`", "the compiler", "invariant 1a names worker/src/gone.rs, which is not there"),
+            ("`architecture/gone`", "the compiler", "invariant 1a names architecture/gone, which is not there"),
+            ("", "`a_test_that_is_not_there`", "invariant 1a names the test a_test_that_is_not_there, which is not there"),
+            ("", "`e2e::retries::a_test_that_is_there`", "invariant 1a names the test e2e::retries::a_test_that_is_there, which is not there"),
+            ("", "`decide`", "invariant 1a names no test"),
+        ]:
+            self.assertEqual(self.mistakes(places, proof), [f"docs/invariants.md: {mistake}"])
+
+    def test_a_page_without_the_table_is_a_mistake(self) -> None:
+        self.assertEqual(len(documents.invariant_mistakes("# Invariants", TESTS)), 1)
