@@ -1,7 +1,5 @@
 # Thin names for what is done often; the work is in scripts/ and cargo.
 .DEFAULT_GOAL := help
-CARGO_DENY_VERSION := 0.20.2
-CARGO_DENY := .tools/bin/cargo-deny
 
 .PHONY: help
 help: ## Show this list
@@ -50,11 +48,11 @@ smoke-daytona: prerequisites ## One small repository through the real Daytona; n
 check: lint test chart-test ## What CI checks, but for images and Jaeger
 
 .PHONY: lint
-lint: prerequisites $(CARGO_DENY) ## Formatting, lints, docs, licences, architecture: everything but the tests
+lint: prerequisites ## Formatting, lints, docs, licences, architecture: everything but the tests
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- --deny warnings
 	RUSTDOCFLAGS='--deny warnings' cargo doc --workspace --no-deps --locked
-	$(CARGO_DENY) --all-features --locked check bans licenses sources
+	cargo_deny=$$(scripts/tool cargo-deny) && $$cargo_deny --all-features --locked check bans licenses sources
 	cd scripts && python3 -B -m unittest discover --buffer
 	scripts/check-architecture
 	scripts/check-changelog
@@ -68,7 +66,3 @@ fmt: ## Format the sources
 .PHONY: prerequisites
 prerequisites:
 	@scripts/install-prerequisites
-
-# Unoptimised: it is built more often than its seconds of work are worth.
-$(CARGO_DENY):
-	cargo install --locked --quiet --debug --root .tools --version $(CARGO_DENY_VERSION) cargo-deny
