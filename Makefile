@@ -56,6 +56,7 @@ lint: prerequisites ## Formatting, lints, docs, licences, architecture: everythi
 	cd scripts && python3 -B -m unittest discover --buffer
 	scripts/check-architecture
 	scripts/check-changelog
+	scripts/check-links
 	scripts/check-workflows
 	scripts/check-scripts
 
