@@ -12,7 +12,8 @@ use thiserror::Error;
 use tracing::{Instrument, Span};
 
 use broker::{
-    Broker, BrokerError, BrokerStatus, JobMessage, PublishError, Publisher, Register, SyncError, WorkQueue,
+    Broker, BrokerError, BrokerStatus, JobMessage, PublishError, PublishSpan, Publisher, Register, SyncError,
+    WorkQueue,
 };
 
 use crate::base::{BaseIds, Bases};
@@ -200,10 +201,10 @@ impl Firer {
     ) -> Vec<PublishError> {
         let now = self.clock.now();
         // The spans end with the batch: each lasts until its job is confirmed, or given up.
-        let spans: Vec<Span> = batch.iter().map(|job| publish_span(job, link)).collect();
+        let spans: Vec<PublishSpan> = batch.iter().map(|job| linked_span(job, link)).collect();
         let messages = batch.iter().zip(&spans).map(|(job, span)| JobMessage {
             job: (*job).clone(),
-            envelope: Envelope::first(now, telemetry::carrier_of(span)),
+            envelope: Envelope::first(now, telemetry::carrier_of(span.span())),
             queue: QUEUE,
         });
         let results = self.publisher.publish_jobs(messages.collect::<Vec<_>>(), BATCH_PATIENCE).await;
@@ -212,7 +213,7 @@ impl Firer {
             match result {
                 Ok(()) => drop(confirmed.insert(job.id)),
                 Err(error) => {
-                    span.record("otel.status_code", "ERROR");
+                    span.record_error(&error);
                     errors.push(error);
                 }
             }
@@ -222,36 +223,17 @@ impl Firer {
 
     /// Tells the ledger; it is a story, not a duty.
     async fn tell(&self, event: LedgerEvent) {
-        let entry = LedgerEntry {
-            at: self.clock.now(),
-            by: self.instance.clone(),
-            trace_id: telemetry::current_trace_id(),
-            event,
-        };
+        let entry =
+            LedgerEntry::new(self.clock.now(), &self.instance, event).in_trace(telemetry::current_trace_id());
         if let Err(error) = self.publisher.publish_ledger(&entry).await {
             tracing::warn!(error = &error as &dyn std::error::Error, "a ledger entry was lost");
         }
     }
 }
 
-/// The root of the job's trace: everything that happens to the job is below it.
-fn publish_span(job: &Job, tick: &Carrier) -> Span {
-    let queue = QUEUE.as_str();
-    let span = tracing::info_span!(
-        parent: None,
-        "publish",
-        otel.name = format!("publish {queue}"),
-        otel.kind = "producer",
-        otel.status_code = tracing::field::Empty,
-        messaging.system = "rabbitmq",
-        messaging.operation.name = "publish",
-        messaging.operation.type = "send",
-        messaging.destination.name = queue,
-        messaging.message.id = %job.id,
-        job.id = %job.id,
-        job.reason = job.reason.as_str(),
-        target = %job.target,
-    );
-    telemetry::add_link(&span, tick);
+/// The root of the job's trace, linked to the tick's.
+fn linked_span(job: &Job, tick: &Carrier) -> PublishSpan {
+    let span = PublishSpan::new(job, QUEUE);
+    telemetry::add_link(span.span(), tick);
     span
 }

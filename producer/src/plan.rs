@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use job::{FleetName, JOB_VERSION, Job, JobId, Reason, Settings, Target, Tick};
+use job::{FleetName, Job, Settings, Target, Tick};
 
 /// The jobs of this tick, in the order in which they are published. `bases` has the id behind each base snapshot's name, as
 /// far as it is known. `promoted_at` says how old the prebuild of a target is; a target without one comes first.
@@ -18,32 +18,18 @@ pub fn jobs(
         targets.iter().map(|(target, settings)| (promoted_at(target), target, settings)).collect();
     // Stable: targets of one age stay in the order of the file.
     ordered.sort_by_key(|(promoted_at, _, _)| *promoted_at);
-    ordered.into_iter().map(|(_, target, settings)| job(fleet, tick, target, settings, bases)).collect()
-}
-
-fn job(
-    fleet: &FleetName,
-    tick: Tick,
-    target: &Target,
-    settings: &Settings,
-    bases: &BTreeMap<String, String>,
-) -> Job {
-    Job {
-        version: JOB_VERSION,
-        id: JobId::scheduled(fleet, tick, target),
-        fleet: fleet.clone(),
-        target: target.clone(),
-        reason: Reason::Scheduled { tick },
-        settings: settings.clone(),
-        base_snapshot_id: bases.get(&settings.base_snapshot).cloned(),
-        forced: false,
-    }
+    let job = |(_, target, settings): (_, &Target, &Settings)| {
+        let base_snapshot_id = bases.get(&settings.base_snapshot).cloned();
+        Job::scheduled(fleet, tick, target, settings, base_snapshot_id)
+    };
+    ordered.into_iter().map(job).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
+    use job::{JobId, Reason};
     use settings::FleetFile;
 
     use super::*;

@@ -9,12 +9,11 @@ mod waiting;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use broker::{Broker, BrokerStatus, JobMessage, Ledger, ReadFrom, Register, WorkQueue};
+use broker::{Broker, BrokerStatus, JobMessage, Ledger, PublishSpan, ReadFrom, Register, WorkQueue};
 use chrono::Utc;
-use job::{Envelope, JOB_VERSION, Job, JobId, LedgerEntry, LedgerEvent, Reason, Target};
+use job::{Envelope, Job, JobId, LedgerEntry, LedgerEvent, Target};
 use lifecycle::Shutdown;
 use tokio::time::Instant;
-use tracing::Span;
 
 use crate::bases::Bases;
 use crate::cli::Submit;
@@ -26,6 +25,8 @@ use crate::time::length;
 use lines::{Notice, SubmitView, SubmittedView};
 use waiting::{Progress, Step, Waiting};
 
+/// Where jobs go that somebody asked for.
+const QUEUE: WorkQueue = WorkQueue::OnDemand;
 /// How long publishing may take in all, reconnecting included.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// Clocks differ: the ledger is read from a little earlier.
@@ -76,27 +77,25 @@ pub(crate) async fn run(
     Ok(exit)
 }
 
-async fn publish(parts: &Parts, broker: &Broker, messages: Vec<(JobMessage, Span)>) -> Vec<SubmittedView> {
+async fn publish(
+    parts: &Parts,
+    broker: &Broker,
+    messages: Vec<(JobMessage, PublishSpan)>,
+) -> Vec<SubmittedView> {
     let publisher = broker.publisher();
     let results = publisher.publish_jobs(messages.iter().map(|(message, _)| message.clone()), PATIENCE).await;
     let mut submitted = Vec::with_capacity(messages.len());
     let mut telling = true;
     for ((message, span), result) in messages.into_iter().zip(results) {
-        let error = result.err().map(|error| error_chain::line(&error));
-        if let Some(error) = &error {
-            span.record("otel.status_code", "ERROR");
-            span.record("error.type", error.as_str());
+        if let Err(error) = &result {
+            span.record_error(error);
         }
+        let error = result.err().map(|error| error_chain::line(&error));
         let trace_id = telemetry::trace_id_of(&message.envelope.trace);
         let (target, job) = (message.job.target, message.job.id);
         if error.is_none() {
-            let event = LedgerEvent::Operator {
-                act: "submit".to_owned(),
-                target: Some(target.clone()),
-                job: Some(job),
-            };
-            let entry =
-                LedgerEntry { at: Utc::now(), by: parts.operator.clone(), trace_id: trace_id.clone(), event };
+            let event = LedgerEvent::operator_act("submit", target.clone(), job);
+            let entry = LedgerEntry::new(Utc::now(), &parts.operator, event).in_trace(trace_id.clone());
             if telling && let Err(error) = publisher.publish_ledger(&entry).await {
                 tracing::warn!(
                     error = error_chain::line(&error),
@@ -112,44 +111,20 @@ async fn publish(parts: &Parts, broker: &Broker, messages: Vec<(JobMessage, Span
 }
 
 /// The job and the root span of its trace, which ends once it is confirmed.
-fn message(parts: &Parts, (target, settings): &Listed, bases: &Bases, wanted: &Submit) -> (JobMessage, Span) {
-    let id = JobId::on_demand();
-    let span = publish_span(id, target);
+fn message(
+    parts: &Parts,
+    (target, settings): &Listed,
+    bases: &Bases,
+    wanted: &Submit,
+) -> (JobMessage, PublishSpan) {
+    let base_snapshot_id = bases.id_of(&settings.base_snapshot);
     let job = Job {
-        version: JOB_VERSION,
-        id,
-        fleet: parts.settings.fleet.clone(),
-        target: target.clone(),
-        reason: Reason::OnDemand,
-        settings: settings.clone(),
-        base_snapshot_id: bases.id_of(&settings.base_snapshot),
         forced: wanted.force,
+        ..Job::on_demand(&parts.settings.fleet, target, settings, base_snapshot_id)
     };
-    let envelope = Envelope::first(Utc::now(), telemetry::carrier_of(&span));
-    (JobMessage { job, envelope, queue: WorkQueue::OnDemand }, span)
-}
-
-/// The PRODUCER span that a job's trace begins with.
-pub(crate) fn publish_span(job: JobId, target: &Target) -> Span {
-    use tracing::field::Empty;
-    let queue = WorkQueue::OnDemand.as_str();
-    tracing::info_span!(
-        parent: None,
-        "publish",
-        otel.name = format!("publish {queue}"),
-        otel.kind = "producer",
-        otel.status_code = Empty,
-        error.r#type = Empty,
-        messaging.system = "rabbitmq",
-        messaging.operation.name = "publish",
-        messaging.operation.r#type = "send",
-        messaging.destination.name = queue,
-        messaging.message.id = %job,
-        job.id = %job,
-        target = %target,
-        vcs.repository.name = target.name(),
-        vcs.ref.head.name = target.branch(),
-    )
+    let span = PublishSpan::new(&job, QUEUE);
+    let envelope = Envelope::first(Utc::now(), telemetry::carrier_of(span.span()));
+    (JobMessage { job, envelope, queue: QUEUE }, span)
 }
 
 /// The waiting: what it listens to, and where it tells.

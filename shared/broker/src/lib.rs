@@ -6,7 +6,8 @@
 //!   acknowledged.
 //! - [`DeadLetterQueue`], [`Register`], [`Ledger`], [`Lock`], [`Control`]: what operators and keepers work with.
 //!
-//! What does not belong here: what a job means, when to retry it, and spans (the trace travels in the envelope).
+//! What does not belong here: what a job means, when to retry it, and spans, but for the [`PublishSpan`]
+//! that a job's trace begins with (the trace travels in the envelope).
 #![warn(missing_docs)]
 
 mod broker;
@@ -24,6 +25,7 @@ mod lock;
 mod pool;
 mod publish;
 mod publish_many;
+mod publish_span;
 mod queue_watcher;
 mod register;
 mod settings;
@@ -44,6 +46,7 @@ pub use ledger::Ledger;
 pub use lock::{Lock, LockError};
 pub use publish::Publisher;
 pub use publish_many::JobMessage;
+pub use publish_span::PublishSpan;
 pub use register::{Register, SyncError};
 pub use settings::BrokerSettings;
 pub use slot::Slot;

@@ -88,6 +88,52 @@ pub enum JobDecodeError {
 }
 
 impl Job {
+    /// The job of one target at this tick. Its id follows from fleet, tick and target, so that whatever is published twice
+    /// is built once.
+    pub fn scheduled(
+        fleet: &FleetName,
+        tick: Tick,
+        target: &Target,
+        settings: &Settings,
+        base_snapshot_id: Option<String>,
+    ) -> Self {
+        Self {
+            version: JOB_VERSION,
+            id: JobId::scheduled(fleet, tick, target),
+            fleet: fleet.clone(),
+            target: target.clone(),
+            reason: Reason::Scheduled { tick },
+            settings: settings.clone(),
+            base_snapshot_id,
+            forced: false,
+        }
+    }
+
+    /// A job that somebody asked for, under an id of its own. What failed for good at the same commit is not tried again.
+    pub fn on_demand(
+        fleet: &FleetName,
+        target: &Target,
+        settings: &Settings,
+        base_snapshot_id: Option<String>,
+    ) -> Self {
+        Self {
+            version: JOB_VERSION,
+            id: JobId::on_demand(),
+            fleet: fleet.clone(),
+            target: target.clone(),
+            reason: Reason::OnDemand,
+            settings: settings.clone(),
+            base_snapshot_id,
+            forced: false,
+        }
+    }
+
+    /// The same job once more, with these settings: under its own id, and past an earlier permanent failure.
+    #[must_use]
+    pub fn replay_with(self, settings: Settings, base_snapshot_id: Option<String>) -> Self {
+        Self { reason: Reason::Replay, settings, base_snapshot_id, forced: true, ..self }
+    }
+
     /// The bytes to publish.
     pub fn encode(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_else(|error| unreachable!("a job has only string keys: {error}"))

@@ -173,6 +173,7 @@ async fn a_job_is_one_trace_from_the_operator_to_the_promoted_prebuild_and_none_
     assert!(root.name.starts_with("publish ") && root.name.ends_with("ondemand"), "{root:#?}");
     assert_eq!((root.kind, root.parent_span_id.as_ref()), (SpanKind::Producer, None));
     assert_eq!(root.resource["service.name"], "harvestctl");
+    is_described(root, "on_demand", "ondemand", "traced");
     let process = trace.one("process ondemand");
     assert_eq!(process.kind, SpanKind::Consumer);
     assert!(process.is_child_of(root) && process.links == [root.reference()], "{process:#?}");
@@ -248,11 +249,27 @@ pub(super) fn every_stage_and_wait_is_a_span(trace: &Trace, process: &CollectedS
     assert!(trace.spans.iter().all(|span| !span.name.starts_with("PUT ")), "{:?}", names(&trace.spans));
 }
 
+/// A root has the same attributes whichever program publishes the job.
+fn is_described(root: &CollectedSpan, reason: &str, queue: &str, repository: &str) {
+    for (attribute, value) in [
+        ("job.reason", reason),
+        ("messaging.system", "rabbitmq"),
+        ("messaging.destination.name", queue),
+        ("target", &format!("acme/{repository}@main")),
+        ("vcs.repository.name", repository),
+        ("vcs.ref.head.name", "main"),
+    ] {
+        assert!(says(root, attribute, value), "{attribute}: {root:#?}");
+    }
+    assert!(root.attributes.contains_key("job.id"), "{root:#?}");
+}
+
 /// The trace of a job of this tick whose first attempt met a git host that was away.
 pub(super) fn attempts_are_siblings(trace: &Trace, tick: &CollectedSpan) {
     trace.is_whole();
     let root = trace.one("publish refresh");
     assert_eq!((root.kind, &root.links), (SpanKind::Producer, &vec![tick.reference()]));
+    is_described(root, "scheduled", "refresh", "flaky");
     assert_ne!(tick.trace_id, trace.id);
     let attempts = trace.all("process refresh");
     let [first, second] = attempts[..] else { panic!("{attempts:#?}") };

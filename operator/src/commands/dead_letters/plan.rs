@@ -4,7 +4,7 @@
 //! failure, and its attempts begin again at 1 (the dead-letter queue's envelope says so).
 
 use broker::DeadLetter;
-use job::{FleetName, Job, Reason};
+use job::{FleetName, Job};
 use settings::FleetLoad;
 
 use super::letter::{Content, content};
@@ -43,7 +43,7 @@ pub(super) fn plan(
         Content::NoJob(error) => return Err(NotReplayable::NoJob(error)),
     };
     let (settings, base_snapshot_id) = match from {
-        SettingsFrom::Recorded => (recorded.settings, recorded.base_snapshot_id),
+        SettingsFrom::Recorded => (recorded.settings.clone(), recorded.base_snapshot_id.clone()),
         SettingsFrom::FleetFile(load, bases) => {
             let settings = load
                 .settings_of(&recorded.target)
@@ -53,5 +53,5 @@ pub(super) fn plan(
             (settings, base)
         }
     };
-    Ok(Job { forced: true, reason: Reason::Replay, settings, base_snapshot_id, ..recorded })
+    Ok(recorded.replay_with(settings, base_snapshot_id))
 }

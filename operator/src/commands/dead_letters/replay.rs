@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use broker::{Broker, DeadLetter, DeadLetterQueue, Register, Replay};
+use broker::{Broker, DeadLetter, DeadLetterQueue, PublishSpan, Register, Replay, WorkQueue};
 use chrono::Utc;
 use job::{Job, JobId, LedgerEntry, LedgerEvent, RegisterEntry, Target, TargetState};
 use lifecycle::Shutdown;
@@ -15,7 +15,6 @@ use super::letter::{LetterView, find};
 use super::plan::{SettingsFrom, plan};
 use crate::bases::Bases;
 use crate::cli;
-use crate::commands::submit::publish_span;
 use crate::error::{CommandError, Exit};
 use crate::parts::Parts;
 use crate::terminal::{Answer, Format, Terminal, View};
@@ -136,14 +135,15 @@ impl Replayer<'_> {
     async fn send(&mut self, letter: &DeadLetter, job: Job) -> anyhow::Result<String> {
         self.close_in_register(&job).await.context("the register could not be told")?;
         let (id, target) = (job.id, job.target.clone());
-        let span = publish_span(id, &target);
-        let parent = telemetry::set_parent(&span, &letter.envelope.trace);
+        let span = PublishSpan::new(&job, WorkQueue::OnDemand);
+        let parent = telemetry::set_parent(span.span(), &letter.envelope.trace);
         tracing::trace!(?parent, "the replay joins the trace of its job");
         let ids = [letter.id.clone()];
         let replaying = self.queue.replay(&ids, |_| Replay::Job(Box::new(job.clone())));
-        let mut results = replaying.instrument(span).await;
+        let mut results = replaying.instrument(span.span().clone()).await;
         let (_, result) = results.pop().context("the desk gave no answer")?;
-        let replay = result?;
+        let replay = result.inspect_err(|error| span.record_error(error))?;
+        drop(span);
         self.tell_ledger(letter, id, target).await;
         Ok(replay.to_string())
     }
@@ -160,9 +160,9 @@ impl Replayer<'_> {
     }
 
     async fn tell_ledger(&self, letter: &DeadLetter, job: JobId, target: Target) {
-        let event = LedgerEvent::Operator { act: "replay".to_owned(), target: Some(target), job: Some(job) };
+        let event = LedgerEvent::operator_act("replay", target, job);
         let trace_id = telemetry::trace_id_of(&letter.envelope.trace);
-        let entry = LedgerEntry { at: Utc::now(), by: self.parts.operator.clone(), trace_id, event };
+        let entry = LedgerEntry::new(Utc::now(), &self.parts.operator, event).in_trace(trace_id);
         if let Err(error) = self.broker.publisher().publish_ledger(&entry).await {
             tracing::warn!(error = error_chain::line(&error), "the ledger does not know of this replay");
         }

@@ -3,8 +3,7 @@ use std::sync::Arc;
 use broker::{BrokerDeath, DeadLetter, DeadLetterId, WorkQueue};
 use chrono::Duration;
 use job::{
-    AttemptSummary, DeadLetterReason, DeadLetterRecord, Envelope, FleetName, JOB_VERSION, Job, OutcomeWord,
-    Reason, Tail,
+    AttemptSummary, DeadLetterReason, DeadLetterRecord, Envelope, FleetName, Job, OutcomeWord, Reason, Tail,
 };
 use settings::FleetFile;
 
@@ -21,16 +20,9 @@ fn fleet() -> FleetName {
 }
 
 fn recorded(number: u8) -> Job {
-    Job {
-        version: JOB_VERSION,
-        id: job(number),
-        fleet: fleet(),
-        target: target("acme/service@main"),
-        reason: Reason::OnDemand,
-        settings: settings(),
-        base_snapshot_id: Some("base-1".into()),
-        forced: false,
-    }
+    let settings = settings();
+    let asked = Job::on_demand(&fleet(), &target("acme/service@main"), &settings, Some("base-1".into()));
+    Job { id: job(number), ..asked }
 }
 
 fn failed(number: u8) -> Arc<DeadLetter> {

@@ -308,12 +308,9 @@ mod tests {
             ],
             milliseconds: 41_300,
         };
-        let entry = LedgerEntry {
-            at: now() - chrono::Duration::hours(1),
-            by: "worker-1".into(),
-            trace_id: Some("0af7651916cd43dd8448eb211c80319c".into()),
-            event: LedgerEvent::AttemptEnded(Box::new(end)),
-        };
+        let event = LedgerEvent::AttemptEnded(Box::new(end));
+        let entry = LedgerEntry::new(now() - chrono::Duration::hours(1), "worker-1", event)
+            .in_trace(Some("0af7651916cd43dd8448eb211c80319c".into()));
         assert!(AttemptView::of(&entry, &target("acme/other@main")).is_none());
         let mut state = failing(TARGET);
         state.promoted = Some(prebuild(TARGET, now() - chrono::Duration::days(2)));

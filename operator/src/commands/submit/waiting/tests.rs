@@ -5,7 +5,7 @@ use crate::commands::submit::lines::line;
 use crate::examples::{attempt, dead_letter, job, now, state, target};
 
 fn entry(event: LedgerEvent) -> LedgerEntry {
-    LedgerEntry { at: now(), by: "worker-1".into(), trace_id: Some("0af7".into()), event }
+    LedgerEntry::new(now(), "worker-1", event).in_trace(Some("0af7".into()))
 }
 
 fn end(number: u8, outcome: OutcomeWord, decision: &str) -> AttemptEnd {
