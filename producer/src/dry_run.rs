@@ -1,9 +1,9 @@
 //! What a tick would publish, without a broker.
 
-use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use daytona::BaseIds;
 use job::Tick;
 use settings::{FleetFile, PlanSettings, Problem, Problems};
 use thiserror::Error;
@@ -32,7 +32,7 @@ pub fn dry_run(
 ) -> Result<Vec<Problem>, DryRunError> {
     let load = FleetFile::load(fleet_file.unwrap_or_else(|| settings.fleet_file.clone()))?;
     let tick = Tick::at_or_before(clock.now(), load.every);
-    for job in plan::jobs(&settings.fleet, tick, &load.targets, &BTreeMap::new(), |_| None) {
+    for job in plan::jobs(&settings.fleet, tick, &load.targets, &BaseIds::default(), |_| None) {
         let mut line = job.encode();
         line.push(b'\n');
         output.write_all(&line).map_err(DryRunError::Output)?;

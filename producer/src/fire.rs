@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use daytona::BaseIds;
 use job::{Envelope, FleetName, Job, JobId, LedgerEntry, LedgerEvent, RegisterEntry, Settings, Target, Tick};
 use telemetry::Carrier;
 use thiserror::Error;
@@ -16,7 +17,7 @@ use broker::{
     WorkQueue,
 };
 
-use crate::base::{BaseIds, Bases};
+use crate::base::Bases;
 use crate::due::Firing;
 use crate::room::{BrokerSeen, Crowding, Flow, Room, room};
 use crate::{Clock, ProducerMetrics, plan};

@@ -1,8 +1,7 @@
 //! The jobs of a tick: one per target, the target with the oldest prebuild first. Pure.
 
-use std::collections::BTreeMap;
-
 use chrono::{DateTime, Utc};
+use daytona::BaseIds;
 use job::{FleetName, Job, Settings, Target, Tick};
 
 /// The jobs of this tick, in the order in which they are published. `bases` has the id behind each base snapshot's name, as
@@ -11,7 +10,7 @@ pub fn jobs(
     fleet: &FleetName,
     tick: Tick,
     targets: &[(Target, Settings)],
-    bases: &BTreeMap<String, String>,
+    bases: &BaseIds,
     promoted_at: impl Fn(&Target) -> Option<DateTime<Utc>>,
 ) -> Vec<Job> {
     let mut ordered: Vec<_> =
@@ -19,7 +18,7 @@ pub fn jobs(
     // Stable: targets of one age stay in the order of the file.
     ordered.sort_by_key(|(promoted_at, _, _)| *promoted_at);
     let job = |(_, target, settings): (_, &Target, &Settings)| {
-        let base_snapshot_id = bases.get(&settings.base_snapshot).cloned();
+        let base_snapshot_id = bases.id_of(&settings.base_snapshot).map(ToString::to_string);
         Job::scheduled(fleet, tick, target, settings, base_snapshot_id)
     };
     ordered.into_iter().map(job).collect()
@@ -29,6 +28,7 @@ pub fn jobs(
 mod tests {
     use std::time::Duration;
 
+    use daytona::SnapshotId;
     use job::{JobId, Reason};
     use settings::FleetFile;
 
@@ -43,7 +43,7 @@ mod tests {
         let fleet: FleetName = "demo".parse().unwrap();
         let tick = Tick::at_or_before("2026-11-23T10:00:00Z".parse().unwrap(), Duration::from_mins(30));
         let hour = |hour: u32| Some(format!("2026-11-23T{hour:02}:00:00Z").parse().unwrap());
-        let bases = [("harvest-snapshot".to_owned(), "base-1".to_owned())].into();
+        let bases = BaseIds::from_iter([("harvest-snapshot".to_owned(), SnapshotId::new("base-1"))]);
         let planned = jobs(&fleet, tick, &targets, &bases, |target| match target.name() {
             "a" => hour(9),
             "c" => hour(7),

@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use broker::{Broker, BrokerStatus, JobMessage, Ledger, PublishSpan, ReadFrom, Register, WorkQueue};
 use chrono::Utc;
+use daytona::BaseIds;
 use job::{Envelope, Job, JobId, LedgerEntry, LedgerEvent, Target};
 use lifecycle::Shutdown;
 use tokio::time::Instant;
 
-use crate::bases::Bases;
+use crate::bases::look_up_bases;
 use crate::cli::Submit;
 use crate::error::{CommandError, Exit};
 use crate::parts::Parts;
@@ -58,7 +59,7 @@ pub(crate) async fn run(
     let since = Utc::now() - SKEW;
     let ledger = wanted.wait.then(|| Ledger::follow(&broker, ReadFrom::Time(since)));
     let names = chosen.iter().map(|(_, settings)| settings.base_snapshot.as_str());
-    let bases = Bases::look_up(parts, names, terminal).await?;
+    let bases = look_up_bases(parts, names, terminal).await?;
     let messages = chosen.into_iter().map(|listed| message(parts, listed, &bases, wanted)).collect();
     let submitted = publish(parts, &broker, messages).await;
     let all_published = submitted.iter().all(|job| job.error.is_none());
@@ -114,10 +115,10 @@ async fn publish(
 fn message(
     parts: &Parts,
     (target, settings): &Listed,
-    bases: &Bases,
+    bases: &BaseIds,
     wanted: &Submit,
 ) -> (JobMessage, PublishSpan) {
-    let base_snapshot_id = bases.id_of(&settings.base_snapshot);
+    let base_snapshot_id = bases.id_of(&settings.base_snapshot).map(ToString::to_string);
     let job = Job {
         forced: wanted.force,
         ..Job::on_demand(&parts.settings.fleet, target, settings, base_snapshot_id)

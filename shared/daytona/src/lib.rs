@@ -6,6 +6,7 @@
 
 mod account;
 mod base;
+mod base_lookup;
 mod capture;
 mod client;
 mod errors;
@@ -28,6 +29,7 @@ mod wire;
 pub use account::{ApiKey, OrganizationUsage, Permission, RegionUsage};
 pub use backoff::Backoff;
 pub use base::BaseError;
+pub use base_lookup::{BaseFinding, BaseIds, BaseLookupError};
 pub use capture::{CaptureError, CaptureLimits};
 pub use client::{Client, ClientSettings, SettingsError, TracePropagation};
 pub use errors::{Error, ErrorKind, Message, Retry, Sent};

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use daytona::{
-    BaseError, Client, ClientSettings, CreateOutcome, DeleteOutcome, Error, ErrorKind, Execute, ExecuteError,
-    NewSandbox, Retry, SandboxId, SandboxState, SettingsError, SnapshotId, Upload,
+    BaseError, BaseFinding, BaseIds, BaseLookupError, Client, ClientSettings, CreateOutcome, DeleteOutcome,
+    Error, ErrorKind, Execute, ExecuteError, NewSandbox, Retry, SandboxId, SandboxState, SettingsError,
+    SnapshotId, Upload,
 };
 use serde_json::json;
 use support::{Fake, KEY, Reply, json_reply, raw, refusal, sandbox, sandbox_json, snapshot_json};
@@ -230,6 +231,33 @@ async fn a_base_is_one_look_up_by_its_name_else_the_newest_of_it() {
     fake.on("GET /snapshots/base", [refusal(401, "Invalid credentials")]);
     let error = fake.client().base_snapshot("base").await.unwrap_err();
     assert!(matches!(&error, BaseError::Call(error) if error.kind() == ErrorKind::Unauthorized), "{error}");
+}
+
+#[tokio::test]
+async fn bases_are_looked_up_once_each_until_a_call_fails() {
+    let fake = Fake::start().await;
+    let active = |name| json_reply(200, &snapshot_json(name, "active", "2026-03-01T10:00:00Z", None));
+    fake.on("GET /snapshots/a", [active("a")]).on("GET /snapshots/c", [active("c")]);
+    fake.on("GET /snapshots/b", [refusal(404, "Snapshot b not found")]);
+    fake.on(
+        "GET /snapshots",
+        [json_reply(200, &json!({ "items": [], "total": 0, "page": 1, "totalPages": 0 }))],
+    );
+    let findings = fake.client().look_up_bases(["c", "a", "b", "a"]).await;
+    let names: Vec<&str> = findings.iter().map(|finding| finding.name.as_str()).collect();
+    assert_eq!(names, ["a", "b", "c"], "what is missing stops no other");
+    assert_eq!(fake.count("GET /snapshots/a"), 1);
+    let ids = BaseIds::from(&findings[..]);
+    let id_of = |name| ids.id_of(name).map(SnapshotId::as_str);
+    assert_eq!((id_of("a"), id_of("b"), id_of("c")), (Some("id-a"), None, Some("id-c")));
+
+    fake.on("GET /snapshots/b", [refusal(401, "Invalid credentials")]);
+    let findings = fake.client().look_up_bases(["a", "b", "c"]).await;
+    let [_, BaseFinding { name, result: Err(BaseLookupError::Base(BaseError::Call(_))) }] = &findings[..]
+    else {
+        panic!("{findings:?}")
+    };
+    assert_eq!(name, "b", "the others would fare no better");
 }
 
 #[tokio::test]

@@ -4,17 +4,17 @@
 //! failure, and its attempts begin again at 1 (the dead-letter queue's envelope says so).
 
 use broker::DeadLetter;
+use daytona::BaseIds;
 use job::{FleetName, Job};
 use settings::FleetLoad;
 
 use super::letter::{Content, content};
-use crate::bases::Bases;
 
 /// Where a replayed job's settings come from.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum SettingsFrom<'a> {
     /// fleet.toml, and the bases it names, as they are now.
-    FleetFile(&'a FleetLoad, &'a Bases),
+    FleetFile(&'a FleetLoad, &'a BaseIds),
     /// The job itself.
     Recorded,
 }
@@ -49,7 +49,7 @@ pub(super) fn plan(
                 .settings_of(&recorded.target)
                 .cloned()
                 .ok_or_else(|| NotReplayable::NotListed(recorded.target.to_string()))?;
-            let base = bases.id_of(&settings.base_snapshot);
+            let base = bases.id_of(&settings.base_snapshot).map(ToString::to_string);
             (settings, base)
         }
     };

@@ -13,7 +13,7 @@ use tracing::Instrument;
 
 use super::letter::{LetterView, find};
 use super::plan::{SettingsFrom, plan};
-use crate::bases::Bases;
+use crate::bases::look_up_bases;
 use crate::cli;
 use crate::error::{CommandError, Exit};
 use crate::parts::Parts;
@@ -79,7 +79,7 @@ pub(super) async fn run(
     }
     let names =
         load.iter().flat_map(|load| &load.targets).map(|(_, settings)| settings.base_snapshot.as_str());
-    let bases = Bases::look_up(parts, names, terminal).await?;
+    let bases = look_up_bases(parts, names, terminal).await?;
     let from = load.as_ref().map_or(SettingsFrom::Recorded, |load| SettingsFrom::FleetFile(load, &bases));
     let mut replayer = Replayer { parts, broker, register: parts.register(broker).await?, queue, from };
     let mut results = Vec::with_capacity(chosen.len());

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use broker::{BrokerDeath, DeadLetter, DeadLetterId, WorkQueue};
 use chrono::Duration;
+use daytona::{BaseIds, SnapshotId};
 use job::{
     AttemptSummary, DeadLetterReason, DeadLetterRecord, Envelope, FleetName, Job, OutcomeWord, Reason, Tail,
 };
@@ -11,7 +12,6 @@ use super::letter::{NoSuchLetter, find, short_id};
 use super::list::list_view;
 use super::plan::{NotReplayable, SettingsFrom, plan};
 use super::show::story_view;
-use crate::bases::Bases;
 use crate::examples::{attempt, failure, job, now, settings, target};
 use crate::terminal::View;
 
@@ -129,11 +129,11 @@ fn an_id_is_known_by_its_beginning_or_its_end() {
 fn a_replay_is_forced_and_takes_what_fleet_toml_says_now() {
     let text = "[[repository]]\nname = \"acme/service\"\nkeep = 7\n";
     let load = FleetFile::new("fleet.toml").understand(text).unwrap();
-    let now = Bases::of("harvest-snapshot", "base-2");
+    let now = BaseIds::from_iter([("harvest-snapshot".into(), SnapshotId::new("base-2"))]);
     let anew = plan(&failed(1), &fleet(), SettingsFrom::FleetFile(&load, &now)).unwrap();
     assert_eq!((anew.id, anew.reason, anew.forced, anew.settings.keep), (job(1), Reason::Replay, true, 7));
     assert_eq!(anew.base_snapshot_id.as_deref(), Some("base-2"));
-    let unknown = Bases::default();
+    let unknown = BaseIds::default();
     let left_out = plan(&failed(1), &fleet(), SettingsFrom::FleetFile(&load, &unknown)).unwrap();
     assert_eq!(left_out.base_snapshot_id, None, "an old base does not come back with new settings");
     let as_recorded = plan(&failed(1), &fleet(), SettingsFrom::Recorded).unwrap();
