@@ -44,6 +44,9 @@ class Module:
     def all(self) -> "list[Module]":
         return [self, *(below for child in self.children.values() for below in child.all())]
 
+    def files(self) -> set[pathlib.Path]:
+        return {module.file for module in self.all()}
+
 
 def read(root: pathlib.Path) -> Module:
     """The modules of a crate, from the file that declares them all; those that only tests have are left out."""
