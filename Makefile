@@ -52,9 +52,11 @@ lint: prerequisites ## Formatting, lints, docs, licences, architecture: everythi
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- --deny warnings
 	RUSTDOCFLAGS='--deny warnings' cargo doc --workspace --no-deps --locked
-	cargo_deny=$$(scripts/tool cargo-deny) && $$cargo_deny --all-features --locked check bans licenses sources
+	scripts/tool cargo-deny --all-features --locked check bans licenses sources
+	scripts/tool cargo-shear --locked --deny-warnings
 	cd scripts && python3 -B -m unittest discover --buffer
 	scripts/check-architecture
+	scripts/check-snapshots
 	scripts/check-changelog
 	scripts/check-links
 	scripts/check-workflows
