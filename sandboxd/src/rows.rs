@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, SubsecRound, Utc};
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub(crate) enum SandboxState {
     Creating,
     Starting,
@@ -29,16 +31,7 @@ impl SandboxState {
     }
 
     pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Creating => "creating",
-            Self::Starting => "starting",
-            Self::Started => "started",
-            Self::Stopping => "stopping",
-            Self::Stopped => "stopped",
-            Self::Snapshotting => "snapshotting",
-            Self::Destroying => "destroying",
-            Self::Error => "error",
-        }
+        self.into()
     }
 
     fn desired(self) -> &'static str {
@@ -106,8 +99,9 @@ impl SandboxRow {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub(crate) enum SnapshotState {
     Active,
     Inactive,
@@ -116,11 +110,7 @@ pub(crate) enum SnapshotState {
 
 impl SnapshotState {
     pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Inactive => "inactive",
-            Self::Removing => "removing",
-        }
+        self.into()
     }
 }
 

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use secrecy::SecretString;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use strum::{EnumString, VariantArray};
 
 /// Environment variables of the server that reach sandbox processes: registries, proxies, certificates.
 /// A trailing `*` stands for any ending.
@@ -36,31 +37,20 @@ pub const PASSED_ENVIRONMENT: &[&str] = &[
 ];
 
 /// What an API key may do beyond reading.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, EnumString, VariantArray)]
 pub enum Permission {
     #[serde(rename = "write:sandboxes")]
+    #[strum(serialize = "write:sandboxes")]
     WriteSandboxes,
     #[serde(rename = "delete:sandboxes")]
+    #[strum(serialize = "delete:sandboxes")]
     DeleteSandboxes,
     #[serde(rename = "write:snapshots")]
+    #[strum(serialize = "write:snapshots")]
     WriteSnapshots,
     #[serde(rename = "delete:snapshots")]
+    #[strum(serialize = "delete:snapshots")]
     DeleteSnapshots,
-}
-
-impl Permission {
-    pub const ALL: [Self; 4] =
-        [Self::WriteSandboxes, Self::DeleteSandboxes, Self::WriteSnapshots, Self::DeleteSnapshots];
-
-    pub fn parse(text: &str) -> Option<Self> {
-        match text {
-            "write:sandboxes" => Some(Self::WriteSandboxes),
-            "delete:sandboxes" => Some(Self::DeleteSandboxes),
-            "write:snapshots" => Some(Self::WriteSnapshots),
-            "delete:snapshots" => Some(Self::DeleteSnapshots),
-            _ => None,
-        }
-    }
 }
 
 /// One API key: bound to one organization, as Daytona's are.
@@ -90,7 +80,7 @@ impl ApiKey {
         Self {
             secret: SecretString::from(secret.into()),
             organization: DEFAULT_ORGANIZATION.to_owned(),
-            permissions: Permission::ALL.into(),
+            permissions: Permission::VARIANTS.iter().copied().collect(),
         }
     }
 
@@ -102,7 +92,7 @@ impl ApiKey {
         if let Some(list) = parts.next().filter(|list| !list.is_empty()) {
             let names = list.split('+').filter(|name| *name != "none");
             key.permissions = names
-                .map(|name| Permission::parse(name).ok_or(KeyError::UnknownPermission))
+                .map(|name| name.parse().map_err(|_| KeyError::UnknownPermission))
                 .collect::<Result<_, _>>()?;
         }
         if let Some(organization) = parts.next().filter(|organization| !organization.is_empty()) {

@@ -60,7 +60,7 @@ impl Broker {
             tasks.spawn(supervisor.run());
             link
         };
-        let [publish, consume, stream] = Purpose::ALL.map(keep);
+        let [publish, consume, stream] = [Purpose::Publish, Purpose::Consume, Purpose::Stream].map(keep);
         let publisher = Publisher::over(publish, topology.clone(), settings.publish_timeout);
         let queue_watcher = QueueWatcher::new(consume.clone(), topology.clone(), stop.clone(), &tasks);
         let inner = Inner {

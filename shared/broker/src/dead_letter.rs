@@ -90,7 +90,7 @@ impl DeadLetter {
         let sent = sent_at(properties);
         let reader = HeaderReader::new(properties.headers().as_ref());
         let (record, broker_death) = (reader.record(), broker_death(reader.value("x-death")));
-        let home = reader.home().or_else(|| WorkQueue::from_str(routing_key)).unwrap_or(WorkQueue::Refresh);
+        let home = reader.home().or_else(|| routing_key.parse().ok()).unwrap_or(WorkQueue::Refresh);
         let died_at = record
             .as_ref()
             .map(|record| record.at)

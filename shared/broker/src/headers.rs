@@ -195,7 +195,7 @@ impl<'a> HeaderReader<'a> {
     }
 
     pub(crate) fn home(&self) -> Option<WorkQueue> {
-        self.text(HOME).and_then(WorkQueue::from_str)
+        self.text(HOME)?.parse().ok()
     }
 
     pub(crate) fn record(&self) -> Option<DeadLetterRecord> {

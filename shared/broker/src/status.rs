@@ -3,6 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
+use strum::{EnumCount, IntoStaticStr};
 use tokio::sync::watch;
 
 use crate::topology::Extent;
@@ -42,7 +43,9 @@ impl BrokerStatus {
 }
 
 /// What a connection is for; one for each, so that a blocked publisher never holds up acknowledgements.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumCount, IntoStaticStr)]
+#[cfg_attr(test, derive(strum::VariantArray))]
+#[strum(serialize_all = "lowercase")]
 pub(crate) enum Purpose {
     Publish,
     Consume,
@@ -50,8 +53,6 @@ pub(crate) enum Purpose {
 }
 
 impl Purpose {
-    pub(crate) const ALL: [Self; 3] = [Self::Publish, Self::Consume, Self::Stream];
-
     /// Only who reads streams waits for them.
     pub(crate) fn declares(self) -> Extent {
         match self {
@@ -61,18 +62,14 @@ impl Purpose {
     }
 
     pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Publish => "publish",
-            Self::Consume => "consume",
-            Self::Stream => "stream",
-        }
+        self.into()
     }
 }
 
 /// Where the supervisors post the status of their connection.
 #[derive(Debug)]
 pub(crate) struct StatusBoard {
-    links: Mutex<[BrokerStatus; Purpose::ALL.len()]>,
+    links: Mutex<[BrokerStatus; Purpose::COUNT]>,
     worst: watch::Sender<BrokerStatus>,
 }
 
@@ -105,6 +102,8 @@ impl StatusBoard {
 
 #[cfg(test)]
 mod tests {
+    use strum::VariantArray as _;
+
     use super::*;
 
     #[test]
@@ -112,8 +111,8 @@ mod tests {
         let board = StatusBoard::new();
         let status = board.watch();
         assert!(matches!(*status.borrow(), BrokerStatus::Disconnected { .. }));
-        for purpose in Purpose::ALL {
-            board.post(purpose, BrokerStatus::Connected);
+        for purpose in Purpose::VARIANTS {
+            board.post(*purpose, BrokerStatus::Connected);
         }
         assert!(status.borrow().is_connected());
         board.post(Purpose::Publish, BrokerStatus::Blocked { reason: "low on memory".into() });

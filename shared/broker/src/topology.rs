@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use job::FleetName;
+use strum::{EnumString, IntoStaticStr};
 
 mod declare;
 mod markdown;
@@ -22,7 +23,8 @@ const DELIVERY_LIMIT: i64 = 20;
 const NO_DELIVERY_LIMIT: i64 = 1_000_000_000;
 
 /// The queues workers take from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum WorkQueue {
     /// Attempts that a leaving worker handed on; taken first.
     Resume,
@@ -38,15 +40,7 @@ impl WorkQueue {
 
     /// The routing key, and the word in names, logs and metrics.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Resume => "resume",
-            Self::OnDemand => "ondemand",
-            Self::Refresh => "refresh",
-        }
-    }
-
-    pub(crate) fn from_str(text: &str) -> Option<Self> {
-        Self::BY_PRIORITY.into_iter().find(|queue| queue.as_str() == text)
+        self.into()
     }
 }
 
@@ -80,7 +74,8 @@ pub struct Exchange {
 }
 
 /// The kinds of exchange we use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
+#[strum(serialize_all = "lowercase")]
 pub enum ExchangeType {
     /// By routing key.
     Direct,

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
+use strum::{AsRefStr, EnumString};
 
 use crate::client::Client;
 use crate::errors::Error;
@@ -10,18 +11,23 @@ use crate::lenient;
 use crate::operation::{USAGE, WHOAMI};
 
 /// What an API key may do.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, AsRefStr, EnumString)]
 #[serde(from = "String")]
 pub enum Permission {
     /// Create, start, stop, label and capture sandboxes.
+    #[strum(serialize = "write:sandboxes")]
     WriteSandboxes,
     /// Delete sandboxes.
+    #[strum(serialize = "delete:sandboxes")]
     DeleteSandboxes,
     /// Activate snapshots.
+    #[strum(serialize = "write:snapshots")]
     WriteSnapshots,
     /// Delete snapshots.
+    #[strum(serialize = "delete:snapshots")]
     DeleteSnapshots,
     /// Something the fleet has no use for.
+    #[strum(default, transparent)]
     Other(String),
 }
 
@@ -32,20 +38,13 @@ impl Permission {
 
     /// As Daytona writes it.
     pub fn as_str(&self) -> &str {
-        match self {
-            Self::WriteSandboxes => "write:sandboxes",
-            Self::DeleteSandboxes => "delete:sandboxes",
-            Self::WriteSnapshots => "write:snapshots",
-            Self::DeleteSnapshots => "delete:snapshots",
-            Self::Other(text) => text,
-        }
+        self.as_ref()
     }
 }
 
 impl From<String> for Permission {
     fn from(text: String) -> Self {
-        let known = Self::NEEDED.into_iter().find(|permission| permission.as_str() == text);
-        known.unwrap_or(Self::Other(text))
+        Self::from(text.as_str())
     }
 }
 

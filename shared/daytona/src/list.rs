@@ -20,19 +20,12 @@ const PAGE: usize = 200;
 const PAGES: usize = 1000;
 
 /// In which order snapshots are read.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, strum::IntoStaticStr)]
 enum Order {
+    #[strum(serialize = "asc")]
     OldestFirst,
+    #[strum(serialize = "desc")]
     NewestFirst,
-}
-
-impl Order {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::OldestFirst => "asc",
-            Self::NewestFirst => "desc",
-        }
-    }
 }
 
 #[derive(Deserialize)]
@@ -146,8 +139,10 @@ impl Client {
         order: Order,
     ) -> Result<SnapshotPage, Error> {
         let mut call = self.call(LIST_SNAPSHOTS, &[]).query("limit", limit.to_string());
-        call =
-            call.query("page", number.to_string()).query("sort", "createdAt").query("order", order.as_str());
+        call = call
+            .query("page", number.to_string())
+            .query("sort", "createdAt")
+            .query("order", <&str>::from(order));
         if !name.is_empty() {
             call = call.query("name", name);
         }

@@ -3,101 +3,79 @@
 //! Daytona adds states without notice. One that is not listed here is kept as it came and counts as "in
 //! transition": waiting a little longer is harmless, while deleting or adopting on a guess is not.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
+use strum::{AsRefStr, Display, EnumString};
 
-macro_rules! states {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-        #[serde(from = "String", into = "String")]
-        pub enum $name {
-            $($(#[$variant_doc])* $variant,)+
-            /// A state this client does not know.
-            Other(String),
-        }
-
-        impl $name {
-            /// The state as Daytona writes it.
-            pub fn as_str(&self) -> &str {
-                match self {
-                    $(Self::$variant => $text,)+
-                    Self::Other(text) => text,
-                }
-            }
-        }
-
-        impl From<String> for $name {
-            fn from(text: String) -> Self {
-                match text.as_str() {
-                    $($text => Self::$variant,)+
-                    _ => Self::Other(text),
-                }
-            }
-        }
-
-        impl From<$name> for String {
-            fn from(state: $name) -> Self {
-                state.as_str().to_owned()
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-                out.write_str(self.as_str())
-            }
-        }
-    };
+/// What a sandbox is doing.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, AsRefStr, Display, EnumString)]
+#[serde(from = "String", into = "String")]
+#[strum(serialize_all = "snake_case")]
+pub enum SandboxState {
+    /// The row exists, nothing runs yet.
+    Creating,
+    /// Coming back from the archive.
+    Restoring,
+    /// Usable.
+    Started,
+    /// Booting.
+    Starting,
+    /// Stopped, its disk kept.
+    Stopped,
+    /// Shutting down.
+    Stopping,
+    /// Being deleted.
+    Destroying,
+    /// Deleted; GET answers 404 from here on or soon.
+    Destroyed,
+    /// Failed for good, see `error_reason`.
+    Error,
+    /// Its image could not be built.
+    BuildFailed,
+    /// Waiting for its image to be built.
+    PendingBuild,
+    /// Its image is being built.
+    BuildingSnapshot,
+    /// The runner fetches the snapshot.
+    PullingSnapshot,
+    /// Going to the archive.
+    Archiving,
+    /// In the archive.
+    Archived,
+    /// Changing its resources.
+    Resizing,
+    /// Being captured as a snapshot; every other change answers 409.
+    Snapshotting,
+    /// Being forked.
+    Forking,
+    /// Going to sleep.
+    Pausing,
+    /// Asleep.
+    Paused,
+    /// Waking.
+    Resuming,
+    /// Daytona does not know.
+    Unknown,
+    /// A state this client does not know.
+    #[strum(default, transparent)]
+    Other(String),
 }
 
-states! {
-    /// What a sandbox is doing.
-    SandboxState {
-        /// The row exists, nothing runs yet.
-        Creating = "creating",
-        /// Coming back from the archive.
-        Restoring = "restoring",
-        /// Usable.
-        Started = "started",
-        /// Booting.
-        Starting = "starting",
-        /// Stopped, its disk kept.
-        Stopped = "stopped",
-        /// Shutting down.
-        Stopping = "stopping",
-        /// Being deleted.
-        Destroying = "destroying",
-        /// Deleted; GET answers 404 from here on or soon.
-        Destroyed = "destroyed",
-        /// Failed for good, see `error_reason`.
-        Error = "error",
-        /// Its image could not be built.
-        BuildFailed = "build_failed",
-        /// Waiting for its image to be built.
-        PendingBuild = "pending_build",
-        /// Its image is being built.
-        BuildingSnapshot = "building_snapshot",
-        /// The runner fetches the snapshot.
-        PullingSnapshot = "pulling_snapshot",
-        /// Going to the archive.
-        Archiving = "archiving",
-        /// In the archive.
-        Archived = "archived",
-        /// Changing its resources.
-        Resizing = "resizing",
-        /// Being captured as a snapshot; every other change answers 409.
-        Snapshotting = "snapshotting",
-        /// Being forked.
-        Forking = "forking",
-        /// Going to sleep.
-        Pausing = "pausing",
-        /// Asleep.
-        Paused = "paused",
-        /// Waking.
-        Resuming = "resuming",
-        /// Daytona does not know.
-        Unknown = "unknown",
+impl SandboxState {
+    /// The state as Daytona writes it.
+    pub fn as_str(&self) -> &str {
+        self.as_ref()
+    }
+}
+
+impl From<String> for SandboxState {
+    fn from(text: String) -> Self {
+        Self::from(text.as_str())
+    }
+}
+
+impl From<SandboxState> for String {
+    fn from(state: SandboxState) -> Self {
+        state.as_str().to_owned()
     }
 }
 
@@ -142,27 +120,50 @@ impl SandboxState {
     }
 }
 
-states! {
-    /// What a snapshot is doing.
-    SnapshotState {
-        /// Its image is being built.
-        Building = "building",
-        /// Waiting to be built or pulled.
-        Pending = "pending",
-        /// A runner fetches it.
-        Pulling = "pulling",
-        /// Being captured from a sandbox.
-        Snapshotting = "snapshotting",
-        /// Usable.
-        Active = "active",
-        /// Put to sleep after 14 days without use; creates fail until it is activated.
-        Inactive = "inactive",
-        /// Failed for good, see `error_reason`.
-        Error = "error",
-        /// Its image could not be built.
-        BuildFailed = "build_failed",
-        /// Being deleted; its name is free only once the row is gone.
-        Removing = "removing",
+/// What a snapshot is doing.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, AsRefStr, Display, EnumString)]
+#[serde(from = "String", into = "String")]
+#[strum(serialize_all = "snake_case")]
+pub enum SnapshotState {
+    /// Its image is being built.
+    Building,
+    /// Waiting to be built or pulled.
+    Pending,
+    /// A runner fetches it.
+    Pulling,
+    /// Being captured from a sandbox.
+    Snapshotting,
+    /// Usable.
+    Active,
+    /// Put to sleep after 14 days without use; creates fail until it is activated.
+    Inactive,
+    /// Failed for good, see `error_reason`.
+    Error,
+    /// Its image could not be built.
+    BuildFailed,
+    /// Being deleted; its name is free only once the row is gone.
+    Removing,
+    /// A state this client does not know.
+    #[strum(default, transparent)]
+    Other(String),
+}
+
+impl SnapshotState {
+    /// The state as Daytona writes it.
+    pub fn as_str(&self) -> &str {
+        self.as_ref()
+    }
+}
+
+impl From<String> for SnapshotState {
+    fn from(text: String) -> Self {
+        Self::from(text.as_str())
+    }
+}
+
+impl From<SnapshotState> for String {
+    fn from(state: SnapshotState) -> Self {
+        state.as_str().to_owned()
     }
 }
 
@@ -196,5 +197,21 @@ impl SnapshotState {
             | Self::Other(_) => true,
             Self::Inactive | Self::Error | Self::BuildFailed | Self::Removing => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_is_written_as_it_was_read_known_or_not() {
+        for text in ["started", "pulling_snapshot", "build_failed", "error", "state_of_next_year", ""] {
+            let (sandbox, snapshot) = (SandboxState::from(text), SnapshotState::from(text));
+            assert_eq!((sandbox.as_str(), snapshot.as_str()), (text, text));
+            assert_eq!((sandbox.to_string(), String::from(snapshot)), (text.to_owned(), text.to_owned()));
+        }
+        assert_eq!(SandboxState::from("pulling_snapshot"), SandboxState::PullingSnapshot);
+        assert_eq!(SnapshotState::from("started"), SnapshotState::Other("started".to_owned()));
     }
 }

@@ -3,10 +3,10 @@
 //! Nothing is retryable by default: what follows from a failure is decided from its blame and scope alone (see `decision`).
 
 use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use strum::{Display, EnumString, IntoStaticStr, VariantArray};
 use thiserror::Error;
 
 use crate::{Stage, Tail};
@@ -49,18 +49,20 @@ macro_rules! failure_kinds {
     ($($(#[doc = $doc:literal])+ $variant:ident = $id:literal, $stage:ident, $blame:ident;)+) => {
         /// Every way an attempt can fail, by its stable id. One row each: id, the stage it belongs to, blame.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Display, EnumString, IntoStaticStr, VariantArray)]
+        #[strum(parse_err_ty = UnknownFailureKind, parse_err_fn = UnknownFailureKind::of)]
         #[non_exhaustive]
         pub enum FailureKind {
-            $($(#[doc = $doc])+ $variant,)+
+            $($(#[doc = $doc])+ #[strum(serialize = $id)] $variant,)+
         }
 
         impl FailureKind {
             /// All of them, in stage order.
-            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+            pub const ALL: &'static [Self] = <Self as VariantArray>::VARIANTS;
 
             /// The id used in messages, metrics, logs and the register; never changes its meaning.
             pub fn id(self) -> &'static str {
-                match self { $(Self::$variant => $id,)+ }
+                self.into()
             }
 
             /// The stage it usually belongs to.
@@ -184,20 +186,9 @@ failure_kinds! {
 #[error("`{0}` is not a failure id")]
 pub struct UnknownFailureKind(String);
 
-impl FromStr for FailureKind {
-    type Err = UnknownFailureKind;
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL
-            .iter()
-            .copied()
-            .find(|kind| kind.id() == text)
-            .ok_or_else(|| UnknownFailureKind(crate::bounded(text, 60)))
-    }
-}
-
-impl fmt::Display for FailureKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.id())
+impl UnknownFailureKind {
+    fn of(text: &str) -> Self {
+        Self(crate::bounded(text, 60))
     }
 }
 

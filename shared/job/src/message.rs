@@ -2,6 +2,7 @@
 //! worker understand each other while a deployment rolls.
 
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 use thiserror::Error;
 
 use crate::{FleetName, JobId, Settings, Target, Tick};
@@ -37,8 +38,9 @@ pub struct Job {
 }
 
 /// Why a job exists.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr)]
 #[serde(tag = "kind", rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Reason {
     /// The schedule fired.
     Scheduled {
@@ -54,11 +56,7 @@ pub enum Reason {
 impl Reason {
     /// The word in logs and metrics.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Scheduled { .. } => "scheduled",
-            Self::OnDemand => "on_demand",
-            Self::Replay => "replay",
-        }
+        self.into()
     }
 }
 

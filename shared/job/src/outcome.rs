@@ -1,8 +1,7 @@
 //! How an attempt ended.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
+use strum::{Display, IntoStaticStr};
 
 use crate::{Failure, JobId, PrebuildRecord};
 
@@ -44,8 +43,12 @@ pub enum Outcome {
 }
 
 /// An outcome without its particulars: the word in metrics, logs, the ledger and on terminals.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Display, IntoStaticStr,
+)]
+#[cfg_attr(test, derive(strum::VariantArray))]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum OutcomeWord {
     /// See [`Outcome::Built`].
     Built,
@@ -130,38 +133,9 @@ impl Outcome {
 }
 
 impl OutcomeWord {
-    /// Every word.
-    pub const ALL: [Self; 12] = [
-        Self::Built,
-        Self::Partial,
-        Self::Unchanged,
-        Self::OverQuota,
-        Self::StillFailing,
-        Self::Superseded,
-        Self::Busy,
-        Self::Cancelled,
-        Self::Paused,
-        Self::Interrupted,
-        Self::LeaseLost,
-        Self::Failed,
-    ];
-
     /// As written.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Built => "built",
-            Self::Partial => "partial",
-            Self::Unchanged => "unchanged",
-            Self::OverQuota => "over_quota",
-            Self::StillFailing => "still_failing",
-            Self::Superseded => "superseded",
-            Self::Busy => "busy",
-            Self::Cancelled => "cancelled",
-            Self::Paused => "paused",
-            Self::Interrupted => "interrupted",
-            Self::LeaseLost => "lease_lost",
-            Self::Failed => "failed",
-        }
+        self.into()
     }
 
     /// Whether it changed nothing and is told in batches only.
@@ -175,8 +149,16 @@ impl OutcomeWord {
     }
 }
 
-impl fmt::Display for OutcomeWord {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+#[cfg(test)]
+mod tests {
+    use strum::VariantArray as _;
+
+    use super::*;
+
+    #[test]
+    fn the_word_is_the_same_on_the_wire_and_in_logs() {
+        for word in OutcomeWord::VARIANTS {
+            assert_eq!(serde_json::to_value(word).unwrap(), word.as_str());
+        }
     }
 }

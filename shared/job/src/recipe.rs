@@ -1,6 +1,7 @@
 //! What was found to run in a checkout, and why: every source seen, which one won, and where they disagreed.
 
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
 /// What an attempt will run, explainable line by line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,8 +50,9 @@ pub struct PackageManager {
 }
 
 /// The package managers known so far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum PackageManagerKind {
     /// npm.
     Npm,
@@ -61,10 +63,7 @@ pub enum PackageManagerKind {
 impl PackageManagerKind {
     /// Its name as typed on a command line.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Npm => "npm",
-            Self::Pnpm => "pnpm",
-        }
+        self.into()
     }
 }
 

@@ -1,10 +1,15 @@
 //! The steps of an attempt, in the order they run.
 
 use serde::{Deserialize, Serialize};
+use strum::{Display, IntoStaticStr};
 
 /// One step of an attempt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Display, IntoStaticStr,
+)]
+#[cfg_attr(test, derive(strum::VariantArray))]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Stage {
     /// Which commit is wanted, and is it built already?
     Resolve,
@@ -31,41 +36,22 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// Every stage, in order.
-    pub const ALL: [Self; 11] = [
-        Self::Resolve,
-        Self::Provision,
-        Self::Checkout,
-        Self::Detect,
-        Self::Toolchain,
-        Self::Install,
-        Self::Build,
-        Self::Scrub,
-        Self::Capture,
-        Self::Verify,
-        Self::Promote,
-    ];
-
     /// The word used in logs, spans, metrics and the ledger.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Resolve => "resolve",
-            Self::Provision => "provision",
-            Self::Checkout => "checkout",
-            Self::Detect => "detect",
-            Self::Toolchain => "toolchain",
-            Self::Install => "install",
-            Self::Build => "build",
-            Self::Scrub => "scrub",
-            Self::Capture => "capture",
-            Self::Verify => "verify",
-            Self::Promote => "promote",
-        }
+        self.into()
     }
 }
 
-impl std::fmt::Display for Stage {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.as_str())
+#[cfg(test)]
+mod tests {
+    use strum::VariantArray as _;
+
+    use super::*;
+
+    #[test]
+    fn the_word_is_the_same_on_the_wire_and_in_logs() {
+        for stage in Stage::VARIANTS {
+            assert_eq!(serde_json::to_value(stage).unwrap(), stage.as_str());
+        }
     }
 }

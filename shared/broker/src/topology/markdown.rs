@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Display};
 
-use super::{Argument, ExchangeType, LockName, Topology};
+use super::{Argument, LockName, Topology};
 
 impl Topology {
     /// Tables of everything that is declared, in Markdown.
@@ -18,11 +18,7 @@ impl Display for Drawing<'_> {
         let topology = self.0;
         writeln!(f, "| exchange | kind | purpose |\n|---|---|---|")?;
         for exchange in topology.exchanges() {
-            let kind = match exchange.kind {
-                ExchangeType::Direct => "direct",
-                ExchangeType::Fanout => "fanout",
-            };
-            writeln!(f, "| `{}` | {kind} | {} |", exchange.name, exchange.purpose)?;
+            writeln!(f, "| `{}` | {} | {} |", exchange.name, exchange.kind, exchange.purpose)?;
         }
         writeln!(f, "\n| queue | bound to | arguments | purpose |\n|---|---|---|---|")?;
         for queue in topology.queues() {
