@@ -1,4 +1,6 @@
-"""What is counted in the files of a crate beside circles: who takes the whole of `Parts`, and doc comments that say nothing."""
+"""What is counted in the files of a crate beside circles: who takes the whole of `Parts`, doc comments that say nothing, and
+names that a reader has to solve.
+"""
 
 import re
 
@@ -14,6 +16,9 @@ SELF = re.compile(r"\(\s*(?:&\s*(?:'\w+\s+)?)?(?:mut\s+)?self\b")
 DOC_COMMENT = re.compile(r"(?:^[ \t]*///(?!/).*\n)+", re.MULTILINE)
 WORD = re.compile(r"\S*\w\S*")
 FEWEST_WORDS = 4
+NAME = re.compile(r"\b(?:fn|struct|enum|trait|type|mod|const)\s+(\w+)")
+# Of `SomeWord`, `some_word`, `SOME_WORD`.
+PART = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
 
 def takers_of_parts(text: str) -> list[str]:
@@ -41,6 +46,16 @@ def short_doc_comments(text: str) -> list[str]:
         if len(words) < FEWEST_WORDS:
             found.append(f"{line_of(text, comment.start())}: {' '.join(words)}")
     return found
+
+
+def literary_names(text: str, words: set[str], names: set[str]) -> list[str]:
+    """Functions, types, constants and modules whose names have one of these words, or are one of these names."""
+    code = source.code_of(source.production(text))
+    return [
+        f"{line_of(code, found.start())}: {found[1]}"
+        for found in NAME.finditer(code)
+        if found[1].lower() in names or words & {part.lower() for part in PART.findall(found[1])}
+    ]
 
 
 def line_of(text: str, at: int) -> int:

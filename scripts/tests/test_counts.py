@@ -1,4 +1,4 @@
-"""Takers of the whole of `Parts`, and doc comments that say nothing."""
+"""Takers of the whole of `Parts`, doc comments that say nothing, names that have to be solved."""
 
 import unittest
 
@@ -38,3 +38,20 @@ class DocComments(unittest.TestCase):
         }.items():
             with self.subTest(text):
                 self.assertEqual(counts.short_doc_comments(text), found)
+
+
+class Names(unittest.TestCase):
+    def test_words_and_whole_names_are_found(self) -> None:
+        for text, found in {
+            "pub struct DeadLetterStory;": ["1: DeadLetterStory"],
+            "async fn tell_story() {}": ["1: tell_story"],
+            "const SECRETS_TOLD: u8 = 1;": ["1: SECRETS_TOLD"],
+            "mod story;": ["1: story"],
+            "fn look() {}\nenum Look {}": ["1: look", "2: Look"],
+            "fn look_up() {}\nconst LOOK_EVERY: u8 = 1;": [],
+            "struct History;\nfn retold() {}": [],
+            "fn f() { story() } // fn story": [],
+            "#[cfg(test)]\nfn story() {}": [],
+        }.items():
+            with self.subTest(text):
+                self.assertEqual(counts.literary_names(text, {"story", "told", "tell"}, {"look"}), found)
