@@ -42,6 +42,17 @@ def missing_places(cell: str) -> list[str]:
     return missing
 
 
+def words_unknown_to(code: str, page: str) -> list[str]:
+    """Words of the glossary that are part of no name in the code."""
+    glossary = page.partition("\n## Glossary\n")[2].partition("\n## ")[0]
+    # A heading's row is followed by a line of dashes.
+    rows = re.findall(r"^\| ([^|]+?) \|.*\|$(?!\n\|-)", glossary, re.MULTILINE)
+    words = [word for row in rows if row.strip("-") for word in row.split(", ")]
+    names = " ".join({name.replace("_", "").lower() for name in re.findall(r"\w+", code)})
+    mistakes = [f"{word} is in no name of the code" for word in words if word.replace(" ", "") not in names]
+    return [f"ARCHITECTURE.md: glossary: {mistake}" for mistake in mistakes or ([] if words else ["it has no words"])]
+
+
 def functions() -> dict[str, list[str]]:
     """Every function of the repository, with the files it is in."""
     command = ["git", "grep", "--untracked", "-oE", r"fn [a-z0-9_]+", "--", "*.rs"]

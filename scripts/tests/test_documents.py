@@ -34,3 +34,12 @@ class Invariants(unittest.TestCase):
 
     def test_a_page_without_the_table_is_a_mistake(self) -> None:
         self.assertEqual(len(documents.invariant_mistakes("# Invariants", TESTS)), 1)
+
+
+class Glossary(unittest.TestCase):
+    def test_a_word_that_no_name_has_is_a_mistake(self) -> None:
+        page = "\n## Glossary\n\n| word | meaning |\n|---|---|\n| dead letter, slot | a |\n| story | b |\n\n## Code map\n| history | |\n"
+        code = "struct DeadLetterRecord; fn free_slots() {}"
+        self.assertEqual(documents.words_unknown_to(code + " mod story;", page), [])
+        self.assertEqual(documents.words_unknown_to(code, page), ["ARCHITECTURE.md: glossary: story is in no name of the code"])
+        self.assertEqual(documents.words_unknown_to(code, "# Nothing"), ["ARCHITECTURE.md: glossary: it has no words"])
