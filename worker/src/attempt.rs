@@ -2,6 +2,8 @@
 //!
 //! A stage ends by itself, or because the worker leaves, or because the lease is another's; nobody waits longer.
 
+mod stage_end;
+
 use std::future::Future;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -16,33 +18,9 @@ use telemetry::{Carrier, Interval, IntervalEnd};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
+use self::stage_end::StageEnd;
+use crate::early_end::EarlyEnd;
 use crate::story::Story;
-
-/// How an attempt ends before its last stage: the error type of everything under [`crate::process`].
-#[derive(Debug)]
-pub(crate) struct Ended(Box<Outcome>);
-
-impl Ended {
-    pub(crate) fn into_outcome(self) -> Outcome {
-        *self.0
-    }
-
-    pub(crate) fn outcome(&self) -> &Outcome {
-        &self.0
-    }
-}
-
-impl From<Outcome> for Ended {
-    fn from(outcome: Outcome) -> Self {
-        Self(Box::new(outcome))
-    }
-}
-
-impl From<Failure> for Ended {
-    fn from(failure: Failure) -> Self {
-        Outcome::Failed(failure).into()
-    }
-}
 
 /// One attempt.
 #[derive(Debug)]
@@ -148,12 +126,12 @@ impl Attempt {
     }
 
     /// Runs a stage in a span of its own, and keeps how it went.
-    pub(crate) async fn stage<T, E: Into<Ended>>(
+    pub(crate) async fn stage<T, E: Into<EarlyEnd>>(
         &self,
         stage: Stage,
         interrupts: Interrupts<'_>,
         work: impl Future<Output = Result<T, E>>,
-    ) -> Result<T, Ended> {
+    ) -> Result<T, EarlyEnd> {
         let span = self.span_of(stage);
         let (began, began_at) = (Instant::now(), Utc::now());
         let work = async {
@@ -165,23 +143,16 @@ impl Attempt {
             }
         };
         let result = work.instrument(span.clone()).await;
-        let ended = result.as_ref().err().map(Ended::outcome);
-        let end = StageEnd::of(ended);
+        let end = StageEnd::of(&result);
         end.record(&span);
         if stage == Stage::Resolve {
             self.hold_back(telemetry::carrier_of(&Span::current()), self.interval_of(stage, began_at, end));
-            if matches!(ended, Some(Outcome::Failed(_))) {
+            if matches!(&result, Err(EarlyEnd::Outcome(outcome)) if matches!(**outcome, Outcome::Failed(_))) {
                 self.tell_held_back();
             }
         }
-        let result_word = ended.map_or_else(
-            || "ok".to_owned(),
-            |outcome| match outcome.failure() {
-                Some(failure) => failure.id.to_string(),
-                None => outcome.word().to_string(),
-            },
-        );
-        self.report(StageReport { stage, result: result_word, milliseconds: milliseconds(began.elapsed()) });
+        let milliseconds = milliseconds(began.elapsed());
+        self.report(StageReport { stage, result: end.result().to_owned(), milliseconds });
         result
     }
 
@@ -213,7 +184,7 @@ impl Attempt {
             KeyValue::new("cicd.pipeline.task.run.result", end.word()),
         ];
         let ended = match end {
-            StageEnd::Success | StageEnd::Skip => IntervalEnd::Passed,
+            StageEnd::Success | StageEnd::Skip(_) => IntervalEnd::Passed,
             StageEnd::Failure(id) => {
                 attributes.push(KeyValue::new("error.type", id));
                 IntervalEnd::Failed
@@ -241,42 +212,6 @@ impl Attempt {
 
     fn locked<T>(&self, with: impl FnOnce(&mut Found) -> T) -> T {
         with(&mut self.found.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-/// How a stage ended, as its span says it.
-#[derive(Debug, Clone, Copy)]
-enum StageEnd {
-    Success,
-    /// It ended the attempt, and nothing is wrong.
-    Skip,
-    /// With the failure's id.
-    Failure(&'static str),
-}
-
-impl StageEnd {
-    fn of(ended: Option<&Outcome>) -> Self {
-        match (ended, ended.and_then(Outcome::failure)) {
-            (None, _) => Self::Success,
-            (Some(_), None) => Self::Skip,
-            (Some(_), Some(failure)) => Self::Failure(failure.id.id()),
-        }
-    }
-
-    fn word(self) -> &'static str {
-        match self {
-            Self::Success => "success",
-            Self::Skip => "skip",
-            Self::Failure(_) => "failure",
-        }
-    }
-
-    fn record(self, span: &Span) {
-        span.record("cicd.pipeline.task.run.result", self.word());
-        if let Self::Failure(id) = self {
-            span.record("otel.status_code", "ERROR");
-            span.record("error.type", id);
-        }
     }
 }
 

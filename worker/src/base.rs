@@ -12,7 +12,7 @@ use daytona::{BaseError, Client, SnapshotState};
 use job::{Failure, FailureKind, Scope, Stage};
 use tokio::time::Instant;
 
-use crate::attempt::Ended;
+use crate::early_end::{EarlyEnd, ResolveAgain};
 use crate::failures::from_call;
 
 const REMEMBERED: Duration = Duration::from_mins(1);
@@ -40,7 +40,7 @@ impl BaseSnapshots {
     }
 
     /// The id of the snapshot to start from.
-    pub(crate) async fn id_of(&self, wanted: &WantedBase) -> Result<String, Ended> {
+    pub(crate) async fn id_of(&self, wanted: &WantedBase) -> Result<String, EarlyEnd> {
         let Some(id) = &wanted.id else { return self.named(&wanted.name).await };
         if let Some(known) = self.remembered(id) {
             return Ok(known);
@@ -63,19 +63,18 @@ impl BaseSnapshots {
         Ok(instead)
     }
 
-    /// Whether an attempt ended because the snapshot it was to start from is not usable any more. Then all that is
-    /// remembered of it is forgotten, and another look finds another base.
-    pub(crate) async fn was_taken_away(&self, id: &str, ended: &Ended) -> bool {
-        let missing =
-            ended.outcome().failure().is_some_and(|failure| failure.id == FailureKind::ProvisionBaseMissing);
+    /// What ends an attempt whose sandbox was not provisioned. When that is because the snapshot it was to start from is
+    /// not usable any more, all that is remembered of it is forgotten, so that resolving again finds another base.
+    pub(crate) async fn after_provision(&self, id: &str, end: EarlyEnd) -> EarlyEnd {
+        let missing = end.failure().is_some_and(|failure| failure.id == FailureKind::ProvisionBaseMissing);
         if !missing || matches!(self.state_of(id).await, Err(_) | Ok(Some(SnapshotState::Active))) {
-            return false;
+            return end;
         }
         self.known().retain(|_, (known, _)| known != id);
-        true
+        ResolveAgain::BaseGone.into()
     }
 
-    async fn named(&self, name: &str) -> Result<String, Ended> {
+    async fn named(&self, name: &str) -> Result<String, EarlyEnd> {
         if let Some(known) = self.remembered(name) {
             return Ok(known);
         }
@@ -85,7 +84,7 @@ impl BaseSnapshots {
     }
 
     /// None when it is gone.
-    async fn state_of(&self, id: &str) -> Result<Option<SnapshotState>, Ended> {
+    async fn state_of(&self, id: &str) -> Result<Option<SnapshotState>, EarlyEnd> {
         let found = self.client.get_snapshot(id).await.map_err(|error| from_call(&error, Stage::Resolve))?;
         Ok(found.map(|snapshot| snapshot.state))
     }
@@ -107,7 +106,7 @@ impl BaseSnapshots {
     }
 }
 
-fn refused(error: &BaseError) -> Ended {
+fn refused(error: &BaseError) -> EarlyEnd {
     match error {
         BaseError::Call(error) => from_call(error, Stage::Resolve),
         BaseError::Missing { .. } | BaseError::NotActive { .. } => {

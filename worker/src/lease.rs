@@ -18,7 +18,7 @@ use tracing::instrument::WithSubscriber;
 
 pub(crate) use labels::{Labels, Owner};
 
-use crate::attempt::Ended;
+use crate::early_end::EarlyEnd;
 use crate::failures::{from_call, from_delete, from_start};
 
 /// How often a create that met a name just freed is asked again.
@@ -71,7 +71,7 @@ impl Leases {
         wish: &NewSandbox,
         labels: &Labels,
         seen: Option<&LeaseSeen>,
-    ) -> Result<Acquired, Ended> {
+    ) -> Result<Acquired, EarlyEnd> {
         for _ in 0..CREATE_ROUNDS {
             if let Some(sandbox) = self.create(wish, labels).await? {
                 return Ok(Acquired::Held(Box::new(self.started(sandbox, labels.clone()).await?)));
@@ -93,7 +93,7 @@ impl Leases {
     }
 
     /// One create: ours, or none when the name is taken.
-    async fn create(&self, wish: &NewSandbox, labels: &Labels) -> Result<Option<Sandbox>, Ended> {
+    async fn create(&self, wish: &NewSandbox, labels: &Labels) -> Result<Option<Sandbox>, EarlyEnd> {
         let mut wish = wish.clone();
         wish.labels = labels.to_map();
         match self.client.create_sandbox(&wish).await {
@@ -117,7 +117,7 @@ impl Leases {
         }
     }
 
-    async fn look(&self, name: &str) -> Result<Option<Sandbox>, Ended> {
+    async fn look(&self, name: &str) -> Result<Option<Sandbox>, EarlyEnd> {
         self.client.get_sandbox(name).await.map_err(|error| from_call(&error, Stage::Provision))
     }
 
@@ -126,7 +126,7 @@ impl Leases {
         holder: Sandbox,
         labels: &Labels,
         seen: Option<&LeaseSeen>,
-    ) -> Result<Judged, Ended> {
+    ) -> Result<Judged, EarlyEnd> {
         if labels.same_attempt(&holder.labels) {
             return Ok(Judged::Ours(Box::new(holder)));
         }
@@ -153,7 +153,7 @@ impl Leases {
         Ok(Judged::Alive { holder_job: owner.job, seen: seen_now })
     }
 
-    async fn started(&self, sandbox: Sandbox, labels: Labels) -> Result<Lease, Ended> {
+    async fn started(&self, sandbox: Sandbox, labels: Labels) -> Result<Lease, EarlyEnd> {
         let lease = Lease::beating(self.client.clone(), sandbox, labels, self.policy);
         let deadline = Instant::now() + self.policy.start_deadline;
         let started = self
@@ -189,11 +189,11 @@ impl Leases {
         &self,
         wish: &NewSandbox,
         labels: &Labels,
-    ) -> Result<(Lease, Duration), Ended> {
+    ) -> Result<(Lease, Duration), EarlyEnd> {
         let began = Instant::now();
         let created = async {
             match self.create(wish, labels).await? {
-                Some(sandbox) => Ok::<_, Ended>(sandbox),
+                Some(sandbox) => Ok::<_, EarlyEnd>(sandbox),
                 None => Err(Outcome::LeaseLost.into()),
             }
         };
@@ -272,7 +272,7 @@ impl Lease {
     }
 
     /// Reads the labels again: still ours?
-    pub(crate) async fn confirm(&self, stage: Stage) -> Result<(), Ended> {
+    pub(crate) async fn confirm(&self, stage: Stage) -> Result<(), EarlyEnd> {
         match self.client.get_sandbox(self.sandbox.id.as_str()).await {
             Ok(Some(sandbox)) if self.labels.same_attempt(&sandbox.labels) => Ok(()),
             Ok(Some(_) | None) => {

@@ -7,6 +7,7 @@ mod attempt;
 mod base;
 mod classify;
 mod consume;
+mod early_end;
 mod failures;
 mod lease;
 mod metrics;
@@ -20,5 +21,6 @@ mod start;
 mod story;
 mod sweeper;
 
+pub use early_end::{EarlyEnd, ResolveAgain};
 pub use run::{WorkerError, run};
 pub use start::{instance_name, start_telemetry};

@@ -11,8 +11,9 @@ use remote::{Credential, Remote};
 use secrecy::SecretString;
 use settings::{ClassSettings, Secrets};
 
-use crate::attempt::{Attempt, Ended};
+use crate::attempt::Attempt;
 use crate::base::{BaseSnapshots, WantedBase};
+use crate::early_end::EarlyEnd;
 use crate::lease::Leases;
 use crate::metrics::Instruments;
 use crate::sandbox::{Redactor, Sandbox, Watching};
@@ -57,7 +58,7 @@ pub(crate) struct Limits {
 
 impl Parts {
     /// What this attempt's cold build starts from: its class's base, which the job's maker knows nothing of, or else its job's.
-    pub(crate) fn base_of(&self, attempt: &Attempt) -> Result<WantedBase, Ended> {
+    pub(crate) fn base_of(&self, attempt: &Attempt) -> Result<WantedBase, EarlyEnd> {
         let settings = &attempt.job.settings;
         let class = self.classes.get(&settings.class).ok_or_else(|| {
             Failure::new(
@@ -92,7 +93,7 @@ impl Parts {
     }
 
     /// Waits until the register shows everything written before now.
-    pub(crate) async fn caught_up(&self) -> Result<(), Ended> {
+    pub(crate) async fn caught_up(&self) -> Result<(), EarlyEnd> {
         self.register.sync(CATCH_UP).await.map_err(|error| {
             let text = format!("the register in RabbitMQ could not be read: {}", error_chain::line(&error));
             Failure::new(FailureKind::RegisterUnavailable, text).touching(Scope::Broker).into()

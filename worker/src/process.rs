@@ -6,59 +6,46 @@ use chrono::{DateTime, Utc};
 use daytona::Snapshot;
 use job::{
     BuildMode, Completeness, Failure, FailureKind, Manifest, Outcome, PrebuildName, PrebuildRecord, Stage,
-    TargetState,
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::attempt::{Attempt, Ended, Interrupts};
+use crate::attempt::{Attempt, Interrupts};
+use crate::early_end::{EarlyEnd, ResolveAgain};
 use crate::lease::{self, Labels, Lease};
 use crate::parts::Parts;
-use crate::stages::build_in_sandbox::Prepared;
 use crate::stages::resolve::{Present, Wanted};
 use crate::stages::{build_in_sandbox, capture, promote, provision, resolve, verify};
-
-/// Brings the attempt's target up to date, or says why not.
-pub(crate) async fn process(parts: &Parts, attempt: &Attempt, leaving: &CancellationToken) -> Outcome {
-    Box::pin(refresh(parts, attempt, leaving)).await.unwrap_or_else(Ended::into_outcome)
-}
 
 /// How often what is wanted may change under an attempt before the attempt gives up on catching it.
 const ROUNDS: u32 = 4;
 
-async fn refresh(parts: &Parts, attempt: &Attempt, leaving: &CancellationToken) -> Result<Outcome, Ended> {
+/// Brings the attempt's target up to date, or says why not.
+pub(crate) async fn process(parts: &Parts, attempt: &Attempt, leaving: &CancellationToken) -> Outcome {
     for _ in 0..ROUNDS {
-        match Box::pin(round(parts, attempt, leaving)).await? {
-            Round::Ended(outcome) => return Ok(*outcome),
-            Round::CommitGone => {
+        match Box::pin(round(parts, attempt, leaving)).await {
+            Ok(outcome) => return outcome,
+            Err(EarlyEnd::Outcome(outcome)) => return *outcome,
+            Err(EarlyEnd::ResolveAgain(ResolveAgain::CommitGone)) => {
                 tracing::info!("the wanted commit was pushed away meanwhile; looking again");
             }
-            Round::BaseGone => tracing::info!("the base snapshot was taken away meanwhile; looking again"),
+            Err(EarlyEnd::ResolveAgain(ResolveAgain::BaseGone)) => {
+                tracing::info!("the base snapshot was taken away meanwhile; looking again");
+            }
         }
     }
-    Err(Failure::new(
+    Outcome::Failed(Failure::new(
         FailureKind::CloneFailed,
         "the branch was pushed over, or its base snapshot taken away, again and again while it was fetched",
-    )
-    .into())
+    ))
 }
 
-enum Round {
-    Ended(Box<Outcome>),
-    CommitGone,
-    BaseGone,
-}
-
-async fn round(parts: &Parts, attempt: &Attempt, leaving: &CancellationToken) -> Result<Round, Ended> {
+async fn round(parts: &Parts, attempt: &Attempt, leaving: &CancellationToken) -> Result<Outcome, EarlyEnd> {
     let no_lease = CancellationToken::new();
     let outside = Interrupts { leaving, lease_lost: &no_lease };
     let (wanted, present) = attempt.stage(Stage::Resolve, outside, look(parts, attempt)).await?;
     match present {
-        Present::Promoted(prebuild) => return Ok(Round::Ended(Box::new(Outcome::Unchanged(prebuild)))),
-        Present::Kept(prebuild) => {
-            return promote_again(parts, attempt, outside, prebuild)
-                .await
-                .map(|outcome| Round::Ended(Box::new(outcome)));
-        }
+        Present::Promoted(prebuild) => return Ok(Outcome::Unchanged(prebuild)),
+        Present::Kept(prebuild) => return promote_again(parts, attempt, outside, prebuild).await,
         Present::Unpromoted(_) | Present::Nothing => {}
     }
 
@@ -69,28 +56,18 @@ async fn round(parts: &Parts, attempt: &Attempt, leaving: &CancellationToken) ->
     let taken = Box::pin(provision::run(attempt, &parts.leases, parts.room, &wish, &labels));
     let lease = match attempt.stage(Stage::Provision, outside, taken).await {
         Ok(lease) => lease,
-        Err(ended) if parts.base.was_taken_away(&wanted.base_snapshot, &ended).await => {
-            return Ok(Round::BaseGone);
-        }
-        Err(ended) => return Err(ended),
+        Err(end) => return Err(parts.base.after_provision(&wanted.base_snapshot, end).await),
     };
 
     let inside = lease.lost().clone();
-    let captured =
-        captured(parts, attempt, &lease, &wanted, Interrupts { leaving, lease_lost: &inside }).await;
+    let interrupts = Interrupts { leaving, lease_lost: &inside };
+    let captured = build_and_capture(parts, attempt, &lease, &wanted, interrupts).await;
     lease.release().await;
-    match captured? {
-        Captured::Already(outcome) => Ok(Round::Ended(outcome)),
-        Captured::CommitGone => Ok(Round::CommitGone),
-        Captured::Snapshot { name, snapshot } => {
-            let promoted = verified_and_promoted(parts, attempt, leaving, &wanted, &name, &snapshot);
-            Box::pin(promoted).await.map(|outcome| Round::Ended(Box::new(outcome)))
-        }
-    }
+    Box::pin(verify_and_promote(parts, attempt, leaving, &wanted, &captured?)).await
 }
 
 /// What stands in the register, by the cheapest look.
-async fn look(parts: &Parts, attempt: &Attempt) -> Result<(Wanted, Present), Ended> {
+async fn look(parts: &Parts, attempt: &Attempt) -> Result<(Wanted, Present), EarlyEnd> {
     let state = parts.register.get(&attempt.job.target);
     let credential = parts.credential_of(attempt);
     let base = parts.base.id_of(&parts.base_of(attempt)?).await?;
@@ -104,7 +81,7 @@ async fn promote_again(
     attempt: &Attempt,
     outside: Interrupts<'_>,
     prebuild: PrebuildRecord,
-) -> Result<Outcome, Ended> {
+) -> Result<Outcome, EarlyEnd> {
     attempt.announce();
     // Another worker may have promoted since our copy of the register was read: never put its state back.
     parts.caught_up().await?;
@@ -114,23 +91,20 @@ async fn promote_again(
     Ok(Outcome::Built(prebuild))
 }
 
-/// What came out of the leased sandbox.
-enum Captured {
-    /// Another attempt was faster, between our look and our lease.
-    Already(Box<Outcome>),
-    /// The commit was pushed away while it was fetched.
-    CommitGone,
-    /// A snapshot nobody has verified yet.
-    Snapshot { name: PrebuildName, snapshot: Box<Snapshot> },
+/// A snapshot that nobody has verified yet.
+struct Captured {
+    name: PrebuildName,
+    snapshot: Snapshot,
 }
 
-async fn captured(
+/// Builds in the leased sandbox and captures it, unless another attempt has done so between resolving and the lease.
+async fn build_and_capture(
     parts: &Parts,
     attempt: &Attempt,
     lease: &Lease,
     wanted: &Wanted,
     interrupts: Interrupts<'_>,
-) -> Result<Captured, Ended> {
+) -> Result<Captured, EarlyEnd> {
     // Only now, with the lease held, does a look at the register and at Daytona stay true.
     parts.caught_up().await?;
     let client = &parts.leases.client;
@@ -138,14 +112,14 @@ async fn captured(
     if let Present::Promoted(prebuild) | Present::Kept(prebuild) =
         resolve::registered(client, state.as_deref(), wanted).await?
     {
-        return Ok(Captured::Already(Box::new(Outcome::Unchanged(prebuild))));
+        return Err(Outcome::Unchanged(prebuild).into());
     }
     if let Present::Unpromoted(name) = resolve::unregistered(client, &attempt.sandbox_name(), wanted).await?
         && !verify::is_given_up(attempt, &name)
         && let Ok(Some(snapshot)) = client.get_snapshot(name.to_string()).await
     {
         tracing::info!(prebuild = %name, "a captured prebuild nobody promoted is taken up at verify");
-        return Ok(Captured::Snapshot { name, snapshot: Box::new(snapshot) });
+        return Ok(Captured { name, snapshot });
     }
 
     let name = PrebuildName::new(
@@ -155,26 +129,22 @@ async fn captured(
         BuildMode::Cold,
         attempt.id,
     );
-    if build_in_sandbox::run(parts, attempt, lease, wanted, &name, interrupts).await? == Prepared::CommitGone
-    {
-        return Ok(Captured::CommitGone);
-    }
+    build_in_sandbox::run(parts, attempt, lease, wanted, &name, interrupts).await?;
     lease.confirm(Stage::Capture).await?;
     let within = attempt.job.settings.timeouts.capture;
     let snapshot =
         attempt.stage(Stage::Capture, interrupts, capture::run(client, lease, &name, within)).await?;
-    Ok(Captured::Snapshot { name, snapshot: Box::new(snapshot) })
+    Ok(Captured { name, snapshot })
 }
 
 /// The lease is held through the promotion, so that nobody builds the same again between verify and promote.
-async fn verified_and_promoted(
+async fn verify_and_promote(
     parts: &Parts,
     attempt: &Attempt,
     leaving: &CancellationToken,
     wanted: &Wanted,
-    name: &PrebuildName,
-    snapshot: &Snapshot,
-) -> Result<Outcome, Ended> {
+    Captured { name, snapshot }: &Captured,
+) -> Result<Outcome, EarlyEnd> {
     let no_lease = CancellationToken::new();
     let outside = Interrupts { leaving, lease_lost: &no_lease };
     let wish =
@@ -188,39 +158,28 @@ async fn verified_and_promoted(
     let interrupts = Interrupts { leaving, lease_lost: &inside };
     let promoted = async {
         if let Some(prebuild) = promoted_by_another(parts, attempt, name).await? {
-            return Ok(Promoted::ByAnother(Box::new(prebuild)));
+            return Err(Outcome::Unchanged(prebuild).into());
         }
         let checked = verify::run(parts, attempt, &lease, wanted, name);
         let manifest = attempt.stage(Stage::Verify, interrupts, checked).await?;
         let prebuild = record(&manifest, snapshot, cold_start);
         let promoted = promote::run(attempt, &parts.register, &prebuild, attempt.job.settings.keep);
         let state = attempt.stage(Stage::Promote, interrupts, promoted).await?;
-        Ok::<_, Ended>(Promoted::Here(Box::new((manifest, prebuild, state))))
+        Ok::<_, EarlyEnd>((manifest, prebuild, state))
     }
     .await;
     lease.release().await;
-    if let Err(ended) = &promoted
-        && verify::condemns(ended.outcome())
+    if let Err(end) = &promoted
+        && verify::condemns(end)
     {
         verify::discard(&parts.leases.client, snapshot).await;
     }
-    let (manifest, prebuild, state) = match promoted? {
-        Promoted::Here(promoted) => *promoted,
-        Promoted::ByAnother(prebuild) => return Ok(Outcome::Unchanged(*prebuild)),
-    };
+    let (manifest, prebuild, state) = promoted?;
     promote::collect(&parts.leases.client, &attempt.sandbox_name(), &state, parts.limits.in_use_for).await;
     Ok(match manifest.build_failure {
         Some(failure) => Outcome::Partial { prebuild, failure },
         None => Outcome::Built(prebuild),
     })
-}
-
-/// Who promoted a captured snapshot.
-enum Promoted {
-    /// This attempt.
-    Here(Box<(Manifest, PrebuildRecord, TargetState)>),
-    /// Another one.
-    ByAnother(Box<PrebuildRecord>),
 }
 
 /// Between the build's lease and the verification's the name is free, and who takes it then goes on with this very
@@ -229,7 +188,7 @@ async fn promoted_by_another(
     parts: &Parts,
     attempt: &Attempt,
     name: &PrebuildName,
-) -> Result<Option<PrebuildRecord>, Ended> {
+) -> Result<Option<PrebuildRecord>, EarlyEnd> {
     parts.caught_up().await?;
     let state = parts.register.get(&attempt.job.target);
     Ok(state.and_then(|state| state.prebuilds().find(|prebuild| prebuild.name == *name).cloned()))

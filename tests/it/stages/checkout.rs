@@ -3,7 +3,8 @@
 use fleet_tests::fixtures::Sample;
 use job::{FailureKind, Scope};
 use remote::Credential;
-use worker::stages::checkout::{self, CheckoutError};
+use worker::stages::checkout;
+use worker::{EarlyEnd, ResolveAgain};
 
 use super::bench::{Bench, NAME, PATH, commit, target};
 
@@ -60,7 +61,7 @@ async fn hostile_branch_names_are_only_names() {
         let Ok(wanted) = bench.git.commit(NAME, branch, &[("file.txt", branch)]).await else { continue };
         let checked_out =
             checkout::run(&bench.sandbox(), &target, &bench.settings(), &commit(&wanted), None).await;
-        checked_out.unwrap_or_else(|error| panic!("{branch}: {error}"));
+        checked_out.unwrap_or_else(|error| panic!("{branch}: {error:?}"));
         let facts = "cd /workspace/name && git symbolic-ref --short HEAD && git -c core.quotePath=false rev-parse --abbrev-ref '@{u}' && cat file.txt";
         assert_eq!(bench.prints(facts).await, format!("{branch}\norigin/{branch}\n{branch}"));
     }
@@ -79,11 +80,14 @@ async fn a_commit_that_was_pushed_away_is_gone_and_a_refused_token_is_told() {
             .await
             .unwrap_err()
     };
-    assert_eq!(run("main", &old).await, CheckoutError::CommitGone);
-    assert_eq!(run("never-was", &"0123456789".repeat(4)).await, CheckoutError::CommitGone);
+    for (branch, wanted) in [("main", old.clone()), ("never-was", "0123456789".repeat(4))] {
+        let end = run(branch, &wanted).await;
+        assert!(matches!(end, EarlyEnd::ResolveAgain(ResolveAgain::CommitGone)), "{branch}: {end:?}");
+    }
 
     bench.git.require_token(NAME, "the-git-token-2").unwrap();
-    let CheckoutError::Failed(failure) = run("other", &old).await else { panic!("not a failure") };
+    let end = run("other", &old).await;
+    let failure = end.failure().unwrap_or_else(|| panic!("not a failure: {end:?}"));
     assert_eq!(failure.id, FailureKind::CloneAuth, "{failure:?}");
     assert!(failure.message.contains("GITHUB_TOKEN"), "{failure}");
     bench.end().await;
@@ -94,13 +98,13 @@ async fn a_host_that_is_down_is_the_hosts_fault() {
     let bench = Bench::start().await;
     let mut settings = bench.settings();
     settings.clone.url = "http://127.0.0.1:9/owner/name.git".to_owned();
-    let error = checkout::run(&bench.sandbox(), &target("main"), &settings, &commit(&"a".repeat(40)), None)
+    let end = checkout::run(&bench.sandbox(), &target("main"), &settings, &commit(&"a".repeat(40)), None)
         .await
         .unwrap_err();
-    let CheckoutError::Failed(failure) = error else { panic!("{error:?}") };
+    let failure = end.failure().unwrap_or_else(|| panic!("not a failure: {end:?}"));
     assert_eq!(
-        (failure.id, failure.scope),
-        (FailureKind::CloneHostUnavailable, Scope::GitHost("git.example".to_owned()))
+        (failure.id, &failure.scope),
+        (FailureKind::CloneHostUnavailable, &Scope::GitHost("git.example".to_owned()))
     );
     bench.end().await;
 }

@@ -3,10 +3,10 @@
 use daytona::{CaptureError, DeleteError, Error, ErrorKind, Retry, StartError};
 use job::{Failure, FailureKind, Outcome, Scope, Stage};
 
-use crate::attempt::Ended;
+use crate::early_end::EarlyEnd;
 
 /// The end behind a refused call. No room for a snapshot is an outcome of its own.
-pub(crate) fn from_call(error: &Error, stage: Stage) -> Ended {
+pub(crate) fn from_call(error: &Error, stage: Stage) -> EarlyEnd {
     if error.kind() == ErrorKind::SnapshotQuota {
         return Outcome::OverQuota.into();
     }
@@ -62,7 +62,7 @@ fn advice(id: FailureKind, text: &str) -> String {
 }
 
 /// The end behind a sandbox that did not start.
-pub(crate) fn from_start(error: &StartError, id: FailureKind, stage: Stage) -> Ended {
+pub(crate) fn from_start(error: &StartError, id: FailureKind, stage: Stage) -> EarlyEnd {
     match error {
         StartError::Call(error) => from_call(error, stage),
         StartError::Gone => Outcome::LeaseLost.into(),
@@ -73,7 +73,7 @@ pub(crate) fn from_start(error: &StartError, id: FailureKind, stage: Stage) -> E
 }
 
 /// The end behind a sandbox that would not go.
-pub(crate) fn from_delete(error: &DeleteError, stage: Stage) -> Ended {
+pub(crate) fn from_delete(error: &DeleteError, stage: Stage) -> EarlyEnd {
     match error {
         DeleteError::Call(error) => from_call(error, stage),
         DeleteError::TimedOut { .. } => Failure::new(
@@ -87,7 +87,7 @@ pub(crate) fn from_delete(error: &DeleteError, stage: Stage) -> Ended {
 }
 
 /// The end behind a capture without a snapshot.
-pub(crate) fn from_capture(error: &CaptureError) -> Ended {
+pub(crate) fn from_capture(error: &CaptureError) -> EarlyEnd {
     let failed = |id| Failure::new(id, error_chain::line(error)).into();
     match error {
         CaptureError::Call(error) => from_call(error, Stage::Capture),

@@ -8,23 +8,15 @@ use job::{
     Settings, Stage,
 };
 
-use crate::attempt::{Attempt, Ended, Interrupts};
+use crate::attempt::{Attempt, Interrupts};
+use crate::early_end::EarlyEnd;
 use crate::failures::from_call;
 use crate::lease::Lease;
 use crate::parts::Parts;
 use crate::sandbox::{Environment, Sandbox};
-use crate::stages::checkout::{CheckedOut, CheckoutError};
+use crate::stages::checkout::CheckedOut;
 use crate::stages::resolve::Wanted;
 use crate::stages::{build, checkout, detect, install, scrub, toolchain};
-
-/// What became of the sandbox.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Prepared {
-    /// It holds the prebuild, manifest and all.
-    Ready,
-    /// The commit was pushed away meanwhile: look again which one is wanted.
-    CommitGone,
-}
 
 /// Builds in the leased sandbox, up to the written manifest.
 pub(crate) async fn run(
@@ -34,7 +26,7 @@ pub(crate) async fn run(
     wanted: &Wanted,
     name: &PrebuildName,
     interrupts: Interrupts<'_>,
-) -> Result<Prepared, Ended> {
+) -> Result<(), EarlyEnd> {
     let toolbox = parts
         .leases
         .client
@@ -47,14 +39,10 @@ pub(crate) async fn run(
     let timeouts = &settings.timeouts;
 
     let fetched = fetch(parts, attempt, &sandbox, settings, wanted);
-    let Some(CheckedOut { path }) = attempt.stage(Stage::Checkout, interrupts, fetched).await? else {
-        return Ok(Prepared::CommitGone);
-    };
+    let CheckedOut { path } = attempt.stage(Stage::Checkout, interrupts, fetched).await?;
     lease.confirm(Stage::Detect).await?;
     let detected = detected(parts, attempt, &sandbox, settings, wanted, &path);
-    let Some(recipe) = attempt.stage(Stage::Detect, interrupts, detected).await? else {
-        return Ok(Prepared::CommitGone);
-    };
+    let recipe = attempt.stage(Stage::Detect, interrupts, detected).await?;
     lease.confirm(Stage::Toolchain).await?;
     let tools = toolchain::run(&sandbox, &recipe.toolchain, &parts.mirrors, timeouts.toolchain);
     let tools = attempt.stage(Stage::Toolchain, interrupts, tools).await?;
@@ -99,24 +87,18 @@ pub(crate) async fn run(
         };
         scrub::write_manifest(&sandbox, &manifest).await
     };
-    attempt.stage(Stage::Scrub, interrupts, scrubbed).await?;
-    Ok(Prepared::Ready)
+    attempt.stage(Stage::Scrub, interrupts, scrubbed).await
 }
 
-/// The checkout; none when the commit is gone.
 async fn fetch(
     parts: &Parts,
     attempt: &Attempt,
     sandbox: &Sandbox,
     settings: &Settings,
     wanted: &Wanted,
-) -> Result<Option<CheckedOut>, Ended> {
+) -> Result<CheckedOut, EarlyEnd> {
     let credential = parts.credential_of(attempt);
-    match checkout::run(sandbox, &attempt.job.target, settings, &wanted.commit, credential.as_ref()).await {
-        Ok(checked_out) => Ok(Some(checked_out)),
-        Err(CheckoutError::CommitGone) => Ok(None),
-        Err(CheckoutError::Failed(failure)) => Err(failure.into()),
-    }
+    checkout::run(sandbox, &attempt.job.target, settings, &wanted.commit, credential.as_ref()).await
 }
 
 /// The recipe; checks out again when the repository's own file asks for more (LFS, submodules, another filter).
@@ -127,15 +109,13 @@ async fn detected(
     settings: &Settings,
     wanted: &Wanted,
     path: &str,
-) -> Result<Option<Recipe>, Ended> {
+) -> Result<Recipe, EarlyEnd> {
     let detected = detect::run(sandbox, path, settings, &parts.mirrors).await?;
     if let Some(checkout) = detected.checkout {
         let settings = Settings { checkout, ..settings.clone() };
-        if fetch(parts, attempt, sandbox, &settings, wanted).await?.is_none() {
-            return Ok(None);
-        }
+        fetch(parts, attempt, sandbox, &settings, wanted).await?;
     }
-    Ok(Some(detected.recipe))
+    Ok(detected.recipe)
 }
 
 /// What install, build and verify are given: the plain environment, and the secrets that settings name.

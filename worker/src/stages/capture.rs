@@ -5,7 +5,7 @@ use std::time::Duration;
 use daytona::{CaptureLimits, Snapshot};
 use job::PrebuildName;
 
-use crate::attempt::Ended;
+use crate::early_end::EarlyEnd;
 use crate::failures::from_capture;
 use crate::lease::Lease;
 
@@ -15,7 +15,7 @@ pub(crate) async fn run(
     lease: &Lease,
     name: &PrebuildName,
     total: Duration,
-) -> Result<Snapshot, Ended> {
+) -> Result<Snapshot, EarlyEnd> {
     let usual = CaptureLimits::default();
     // The snapshot is waited for well within the total, or silence would be told as slowness.
     let limits = CaptureLimits { total, grace: usual.grace.min(total / 2), ..usual };

@@ -14,6 +14,7 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use crate::classify;
+use crate::early_end::{EarlyEnd, ResolveAgain};
 use crate::sandbox::{Environment, Exit, LongCommand, Sandbox};
 
 const SCRIPT: &str = include_str!("checkout/checkout.sh");
@@ -30,23 +31,6 @@ pub struct CheckedOut {
     pub path: String,
 }
 
-/// Why there is no checkout.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CheckoutError {
-    /// The branch has moved on and the host no longer gives the commit away: resolve again.
-    #[error("the wanted commit is gone from its branch")]
-    CommitGone,
-    /// Anything else.
-    #[error("{0}")]
-    Failed(Failure),
-}
-
-impl From<Failure> for CheckoutError {
-    fn from(failure: Failure) -> Self {
-        Self::Failed(failure)
-    }
-}
-
 /// Where a target's checkout lies.
 pub fn path_of(target: &Target) -> String {
     format!("/workspace/{}", target.name())
@@ -59,7 +43,7 @@ pub async fn run(
     settings: &Settings,
     commit: &Commit,
     credential: Option<&Credential>,
-) -> Result<CheckedOut, CheckoutError> {
+) -> Result<CheckedOut, EarlyEnd> {
     let path = path_of(target);
     let deadline = settings.timeouts.checkout;
     let environment =
@@ -79,7 +63,7 @@ pub async fn run(
     }
     match end.exit {
         Exit::Code(0) => Ok(CheckedOut { path }),
-        Exit::Code(COMMIT_GONE) => Err(CheckoutError::CommitGone),
+        Exit::Code(COMMIT_GONE) => Err(ResolveAgain::CommitGone.into()),
         Exit::Code(code) | Exit::OutOfMemory(code) => {
             let otherwise =
                 if code == INCOMPLETE { FailureKind::CloneIncomplete } else { FailureKind::CloneFailed };

@@ -10,7 +10,8 @@ use job::{
     Stage, TargetState,
 };
 
-use crate::attempt::{Attempt, Ended};
+use crate::attempt::Attempt;
+use crate::early_end::EarlyEnd;
 
 /// Points the register at `prebuild`; the one before it is kept.
 pub(crate) async fn run(
@@ -18,7 +19,7 @@ pub(crate) async fn run(
     register: &Register,
     prebuild: &PrebuildRecord,
     keep: u32,
-) -> Result<TargetState, Ended> {
+) -> Result<TargetState, EarlyEnd> {
     let now = Utc::now();
     let target = &attempt.job.target;
     let state = register

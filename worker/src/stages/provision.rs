@@ -3,7 +3,8 @@
 use daytona::{Client, NewSandbox};
 use job::{Failure, FailureKind, FleetName, Outcome, Scope, Stage};
 
-use crate::attempt::{Attempt, Ended};
+use crate::attempt::Attempt;
+use crate::early_end::EarlyEnd;
 use crate::failures::from_call;
 use crate::lease::{Acquired, Labels, Lease, Leases, fleet_label};
 
@@ -25,7 +26,7 @@ pub(crate) async fn run(
     room: RoomPolicy,
     wish: &NewSandbox,
     labels: &Labels,
-) -> Result<Lease, Ended> {
+) -> Result<Lease, EarlyEnd> {
     make_sure_of_room(&leases.client, &attempt.job.fleet, room).await?;
     match leases.acquire(wish, labels, attempt.envelope.lease_seen.as_ref()).await? {
         Acquired::Held(lease) => Ok(*lease),
@@ -37,7 +38,7 @@ pub(crate) async fn run(
 }
 
 /// Looks before it leaps: an organization that is full is not asked for more.
-async fn make_sure_of_room(client: &Client, fleet: &FleetName, room: RoomPolicy) -> Result<(), Ended> {
+async fn make_sure_of_room(client: &Client, fleet: &FleetName, room: RoomPolicy) -> Result<(), EarlyEnd> {
     let refused = |error: &daytona::Error| from_call(error, Stage::Provision);
     if let Some(max) = room.max_sandboxes {
         let alive = client.list_sandboxes(&fleet_label(fleet)).await.map_err(|error| refused(&error))?.len();

@@ -9,7 +9,8 @@ use remote::{Credential, HeadError, Remote};
 use tokio::time::Instant;
 use url::Url;
 
-use crate::attempt::{Attempt, Ended};
+use crate::attempt::Attempt;
+use crate::early_end::EarlyEnd;
 use crate::failures::{from_call, from_head};
 
 /// What the branch's head asks for.
@@ -40,7 +41,7 @@ pub(crate) async fn wanted(
     credential: Option<&Credential>,
     base_snapshot: String,
     state: Option<&TargetState>,
-) -> Result<Wanted, Ended> {
+) -> Result<Wanted, EarlyEnd> {
     let settings = &attempt.job.settings;
     let fingerprint = FingerprintInputs::new(settings, &base_snapshot).fingerprint();
     attempt.note_fingerprint(&fingerprint);
@@ -75,7 +76,7 @@ fn refused(
     url: &Url,
     fingerprint: &Fingerprint,
     state: Option<&TargetState>,
-) -> Ended {
+) -> EarlyEnd {
     let host = url.host_str().unwrap_or("localhost");
     let failure = from_head(error, host, &attempt.job.settings.clone.token_secret);
     let standing = state.and_then(|state| still_failing(state, None, fingerprint));
@@ -99,7 +100,7 @@ pub(crate) async fn registered(
     client: &Client,
     state: Option<&TargetState>,
     wanted: &Wanted,
-) -> Result<Present, Ended> {
+) -> Result<Present, EarlyEnd> {
     let Some(state) = state else { return Ok(Present::Nothing) };
     for prebuild in state.prebuilds().filter(|prebuild| prebuild.is_of(&wanted.commit, &wanted.fingerprint)) {
         if usable(client, prebuild).await? {
@@ -119,7 +120,7 @@ pub(crate) async fn unregistered(
     client: &Client,
     name: &SandboxName,
     wanted: &Wanted,
-) -> Result<Present, Ended> {
+) -> Result<Present, EarlyEnd> {
     let snapshots = client
         .list_snapshots(&name.prebuild_prefix())
         .await
@@ -134,7 +135,7 @@ pub(crate) async fn unregistered(
 }
 
 /// Whether sessions can start from it: there, and awake (Daytona puts to sleep what nobody uses for two weeks).
-async fn usable(client: &Client, prebuild: &PrebuildRecord) -> Result<bool, Ended> {
+async fn usable(client: &Client, prebuild: &PrebuildRecord) -> Result<bool, EarlyEnd> {
     let refused = |error: &daytona::Error| from_call(error, Stage::Resolve);
     let Some(snapshot) = client.get_snapshot(&prebuild.snapshot_id).await.map_err(|error| refused(&error))?
     else {

@@ -8,7 +8,8 @@ use job::{
     Toolchain,
 };
 
-use crate::attempt::{Attempt, Ended};
+use crate::attempt::Attempt;
+use crate::early_end::EarlyEnd;
 use crate::failures::from_call;
 use crate::lease::{Labels, Lease, Leases};
 use crate::parts::Parts;
@@ -34,19 +35,19 @@ pub(crate) async fn start(
     leases: &Leases,
     wish: &NewSandbox,
     labels: &Labels,
-) -> Result<(Lease, Duration), Ended> {
+) -> Result<(Lease, Duration), EarlyEnd> {
     leases.start_measured(wish, labels).await.map_err(not_started)
 }
 
 /// What keeps a sandbox from starting here is wrong with the new snapshot, not with the base.
-fn not_started(ended: Ended) -> Ended {
-    match ended.outcome().failure() {
+fn not_started(end: EarlyEnd) -> EarlyEnd {
+    match end.failure() {
         Some(failure)
             if matches!(failure.id, FailureKind::ProvisionFailed | FailureKind::ProvisionBaseMissing) =>
         {
             Failure { id: FailureKind::VerifyStart, stage: Stage::Verify, ..failure.clone() }.into()
         }
-        Some(_) | None => ended,
+        Some(_) | None => end,
     }
 }
 
@@ -66,7 +67,7 @@ pub(crate) async fn run(
     lease: &Lease,
     wanted: &Wanted,
     name: &PrebuildName,
-) -> Result<Manifest, Ended> {
+) -> Result<Manifest, EarlyEnd> {
     let client = &parts.leases.client;
     let toolbox = client.toolbox(lease.sandbox()).await.map_err(|error| from_call(&error, Stage::Verify))?;
     let bytes = toolbox
@@ -91,7 +92,7 @@ pub(crate) async fn run(
     Ok(manifest)
 }
 
-async fn compare(sandbox: &Sandbox, attempt: &Attempt, manifest: &Manifest) -> Result<(), Ended> {
+async fn compare(sandbox: &Sandbox, attempt: &Attempt, manifest: &Manifest) -> Result<(), EarlyEnd> {
     let envs = Environment::from([("CHECKOUT".to_owned(), manifest.path.clone())]);
     let facts = sandbox.short(Stage::Verify, FACTS, &envs, LOOK).await?;
     let says = |fact: &str| {
@@ -121,7 +122,7 @@ async fn verify_command(
     attempt: &Attempt,
     manifest: &Manifest,
     command: &str,
-) -> Result<(), Ended> {
+) -> Result<(), EarlyEnd> {
     let settings = &attempt.job.settings;
     let deadline = settings.timeouts.verify;
     let command = LongCommand {
@@ -157,8 +158,9 @@ fn mismatch(what: &str) -> Failure {
 }
 
 /// Whether this end says that the snapshot itself is bad, so that nobody should take it up again.
-pub(crate) fn condemns(outcome: &Outcome) -> bool {
-    match outcome {
+pub(crate) fn condemns(end: &EarlyEnd) -> bool {
+    let EarlyEnd::Outcome(outcome) = end else { return false };
+    match &**outcome {
         Outcome::Failed(failure) => {
             failure.stage == Stage::Verify
                 && matches!(failure.blame(), Blame::Ours | Blame::Repository | Blame::Resources)
