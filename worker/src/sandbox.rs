@@ -17,6 +17,7 @@ use daytona::{Execute, Executed, Toolbox, Upload};
 use job::{AttemptId, Failure, Stage};
 
 pub use environment::Environment;
+pub(crate) use long::{ANY_ROOM, FinishedCommand};
 pub use long::{CommandEnd, Exit, LongCommand};
 pub use quote::quote;
 pub use redact::Redactor;

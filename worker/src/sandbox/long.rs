@@ -3,6 +3,7 @@
 //! The command's id follows from the attempt and the command itself, and starting it is guarded by a folder of that name: so a
 //! lost answer, or a worker that takes over, finds the same run again and never starts a second. Whoever stops looking stops nothing.
 
+mod command_end;
 mod look;
 
 use std::time::Duration;
@@ -13,6 +14,8 @@ use tokio::time::Instant;
 use tracing::Instrument;
 use tracing::field::Empty;
 
+pub(crate) use self::command_end::{ANY_ROOM, FinishedCommand};
+pub use self::command_end::{CommandEnd, Exit};
 use self::look::{Look, State};
 use super::{Environment, Sandbox, faults};
 
@@ -46,59 +49,6 @@ pub struct LongCommand {
     pub environment: Environment,
     /// After this long it is ended with everything it started.
     pub deadline: Duration,
-}
-
-/// A command that has ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CommandEnd {
-    /// How.
-    pub exit: Exit,
-    /// The end of its output, scrubbed.
-    pub tail: Tail,
-    /// How long it ran.
-    pub duration: Duration,
-    /// Bytes it wrote to its output.
-    pub output_bytes: u64,
-    /// Bytes left on the disk of the checkout, when known.
-    pub free_bytes: Option<u64>,
-}
-
-/// How a command ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
-    /// By itself, with this code.
-    Code(i32),
-    /// At its deadline.
-    DeadlinePassed,
-    /// The kernel ended one of its processes for want of memory, with this code.
-    OutOfMemory(i32),
-}
-
-impl CommandEnd {
-    /// The failure that ends the stage whatever the command was about, if one did: no time, no memory, no room.
-    pub(crate) fn starved(&self, stage: Stage, deadline: Duration, least_free: u64) -> Option<Failure> {
-        let (id, code, text) = match self.exit {
-            Exit::DeadlinePassed => {
-                let text = format!(
-                    "{stage} took longer than its {} s; raise timeouts.{stage} in fleet.toml",
-                    deadline.as_secs()
-                );
-                (FailureKind::StageDeadline, None, text)
-            }
-            Exit::OutOfMemory(code) => {
-                let text =
-                    "a process was ended for want of memory; give the target a larger class".to_owned();
-                (FailureKind::OutOfMemory, Some(code), text)
-            }
-            Exit::Code(code) => {
-                let free = self.free_bytes.filter(|free| *free < least_free)?;
-                let text =
-                    format!("the disk is full ({} MiB left); give the target a larger class", free >> 20);
-                (FailureKind::NoSpace, Some(code), text)
-            }
-        };
-        Some(Failure::new(id, text).at(stage).with_output(code, self.tail.clone()))
-    }
 }
 
 impl LongCommand {

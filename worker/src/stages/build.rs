@@ -6,7 +6,7 @@ use job::{Blame, CommandStep, Failure, Recipe, Stage};
 
 use super::install::surroundings;
 use crate::classify;
-use crate::sandbox::{CommandEnd, Environment, Exit, LongCommand, Sandbox};
+use crate::sandbox::{Environment, FinishedCommand, LongCommand, Sandbox};
 
 /// How the build went.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,15 +35,11 @@ pub async fn run(
         deadline,
     };
     let end = sandbox.run(&long).await?;
-    if let Some(failure) = end.starved(Stage::Build, deadline, sandbox.least_free_bytes()) {
-        return Err(failure);
+    let FinishedCommand { code, tail } = end.into_finished(&long, sandbox.least_free_bytes())?;
+    if code == 0 {
+        return Ok(Built::Complete);
     }
-    let CommandEnd { exit, tail, .. } = end;
-    let failure = match exit {
-        Exit::Code(0) => return Ok(Built::Complete),
-        Exit::Code(code) | Exit::OutOfMemory(code) => classify::build(&tail).with_output(Some(code), tail),
-        Exit::DeadlinePassed => unreachable!("a passed deadline is told by `starved`"),
-    };
+    let failure = classify::build(&tail).with_output(Some(code), tail);
     match failure.blame() {
         Blame::Repository => Ok(Built::Partial(failure)),
         Blame::Upstream | Blame::Capacity | Blame::Resources | Blame::Configuration | Blame::Ours => {

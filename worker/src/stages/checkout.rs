@@ -4,7 +4,6 @@
 //! or a settings file can name travels in variables; the script is a constant. Safe to run again with other settings.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -15,7 +14,7 @@ use url::Url;
 
 use crate::classify;
 use crate::early_end::{EarlyEnd, ResolveAgain};
-use crate::sandbox::{Environment, Exit, LongCommand, Sandbox};
+use crate::sandbox::{Environment, FinishedCommand, LongCommand, Sandbox};
 
 const SCRIPT: &str = include_str!("checkout/checkout.sh");
 /// The user that hosts expect beside a token when none was given.
@@ -57,20 +56,26 @@ pub async fn run(
         deadline,
     };
     let end = sandbox.run(&command).await?;
-    if let Some(failure) = end.starved(Stage::Checkout, deadline, sandbox.least_free_bytes()) {
-        let late = failure.id == FailureKind::StageDeadline;
-        return Err(if late { Failure { id: FailureKind::CloneTimeout, ..failure } } else { failure }.into());
-    }
-    match end.exit {
-        Exit::Code(0) => Ok(CheckedOut { path }),
-        Exit::Code(COMMIT_GONE) => Err(ResolveAgain::CommitGone.into()),
-        Exit::Code(code) | Exit::OutOfMemory(code) => {
+    let finished = end.into_finished(&command, sandbox.least_free_bytes());
+    let FinishedCommand { code, tail } = finished.map_err(as_clone_timeout)?;
+    match code {
+        0 => Ok(CheckedOut { path }),
+        COMMIT_GONE => Err(ResolveAgain::CommitGone.into()),
+        code => {
             let otherwise =
                 if code == INCOMPLETE { FailureKind::CloneIncomplete } else { FailureKind::CloneFailed };
-            let failure = classify::git(&end.tail, otherwise, target.host(), &settings.clone.token_secret);
-            Err(failure.with_output(Some(code), end.tail).into())
+            let failure = classify::git(&tail, otherwise, target.host(), &settings.clone.token_secret);
+            Err(failure.with_output(Some(code), tail).into())
         }
-        Exit::DeadlinePassed => unreachable!("a passed deadline is told by `starved`"),
+    }
+}
+
+/// A fetch that took too long has an id of its own.
+fn as_clone_timeout(failure: Failure) -> Failure {
+    if failure.id == FailureKind::StageDeadline {
+        Failure { id: FailureKind::CloneTimeout, ..failure }
+    } else {
+        failure
     }
 }
 
@@ -79,8 +84,8 @@ fn environment(target: &Target, settings: &Settings, commit: &Commit, path: &str
     let yes = |wanted: bool| if wanted { "yes" } else { "" };
     let mut folders = String::new();
     for folder in sparse {
-        // Writing to a String cannot fail.
-        writeln!(folders, "{folder}").unwrap_or_else(|error| unreachable!("{error}"));
+        folders.push_str(folder);
+        folders.push('\n');
     }
     let variables: BTreeMap<String, String> = [
         ("HARVEST_URL", settings.clone.url.as_str()),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use job::{CommandStep, Failure, FailureKind, LockfileHash, PackageManagerKind, Recipe, Stage, Toolchain};
 
 use crate::classify;
-use crate::sandbox::{CommandEnd, Environment, Exit, LongCommand, SHORT, Sandbox};
+use crate::sandbox::{Environment, FinishedCommand, LongCommand, SHORT, Sandbox};
 
 /// The lockfile did not match and dependencies were resolved anew; the file itself is as committed.
 pub const DEGRADED_LOCKFILE: &str = "degraded.lockfile";
@@ -36,11 +36,10 @@ pub async fn run(
     };
     let environment = surroundings(environment, &recipe.toolchain);
     let mut flags = Vec::new();
-    let first = attempt(sandbox, path, "frozen", command, &environment, deadline).await?;
-    if let Err(failure) = first {
+    if let Err(failure) = attempt(sandbox, path, "frozen", command, &environment, deadline).await {
         let out_of_step = failure.id == FailureKind::InstallLockfileOutOfSync;
         let Some(fallback) = fallback.as_ref().filter(|_| out_of_step) else { return Err(failure) };
-        match attempt(sandbox, path, "plain", fallback, &environment, deadline).await? {
+        match attempt(sandbox, path, "plain", fallback, &environment, deadline).await {
             Ok(()) => flags.push(DEGRADED_LOCKFILE.to_owned()),
             Err(plain) if plain.id == FailureKind::InstallFailed => {
                 let message =
@@ -57,7 +56,6 @@ pub async fn run(
     Ok(Installed { flags, lockfiles })
 }
 
-/// The outer result is the platform's, the inner one the command's.
 async fn attempt(
     sandbox: &Sandbox,
     path: &str,
@@ -65,7 +63,7 @@ async fn attempt(
     command: &str,
     environment: &Environment,
     deadline: Duration,
-) -> Result<Result<(), Failure>, Failure> {
+) -> Result<(), Failure> {
     let long = LongCommand {
         stage: Stage::Install,
         label,
@@ -75,17 +73,8 @@ async fn attempt(
         deadline,
     };
     let end = sandbox.run(&long).await?;
-    if let Some(failure) = end.starved(Stage::Install, deadline, sandbox.least_free_bytes()) {
-        return Err(failure);
-    }
-    let CommandEnd { exit, tail, .. } = end;
-    Ok(match exit {
-        Exit::Code(0) => Ok(()),
-        Exit::Code(code) | Exit::OutOfMemory(code) => {
-            Err(classify::install(&tail).with_output(Some(code), tail))
-        }
-        Exit::DeadlinePassed => unreachable!("a passed deadline is told by `starved`"),
-    })
+    let FinishedCommand { code, tail } = end.into_finished(&long, sandbox.least_free_bytes())?;
+    if code == 0 { Ok(()) } else { Err(classify::install(&tail).with_output(Some(code), tail)) }
 }
 
 /// Puts the lockfiles back as they were committed, and hashes them.

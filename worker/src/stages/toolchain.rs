@@ -10,7 +10,7 @@ use job::{Failure, FailureKind, PackageManager, PackageManagerKind, Stage, ToolV
 use url::Url;
 
 use crate::classify;
-use crate::sandbox::{Environment, Exit, LongCommand, SHORT, Sandbox};
+use crate::sandbox::{ANY_ROOM, Environment, FinishedCommand, LongCommand, SHORT, Sandbox};
 
 const INSTALL: &str = include_str!("toolchain/install.sh");
 const SHELLS: &str = include_str!("toolchain/shells.sh");
@@ -79,25 +79,19 @@ pub async fn run(
         deadline,
     };
     let end = sandbox.run(&command).await?;
-    if let Some(failure) = end.starved(Stage::Toolchain, deadline, 0) {
-        return Err(failure);
-    }
+    let FinishedCommand { code, tail } = end.into_finished(&command, ANY_ROOM)?;
     let asked_for = match pnpm {
         "" => format!("Node {node} with npm {npm}"),
         pnpm => format!("Node {node} with pnpm {pnpm}"),
     };
-    match end.exit {
-        Exit::Code(0) => {}
-        Exit::Code(NOT_WHAT_IS_PINNED) => {
+    match code {
+        0 => {}
+        NOT_WHAT_IS_PINNED => {
             let text =
                 format!("{asked_for}: the package manager is not what package.json pins with {pinned}");
-            return Err(Failure::new(FailureKind::ToolchainChecksum, text)
-                .with_output(Some(NOT_WHAT_IS_PINNED), end.tail));
+            return Err(Failure::new(FailureKind::ToolchainChecksum, text).with_output(Some(code), tail));
         }
-        Exit::Code(code) | Exit::OutOfMemory(code) => {
-            return Err(classify::toolchain(&end.tail, &asked_for).with_output(Some(code), end.tail));
-        }
-        Exit::DeadlinePassed => unreachable!("a passed deadline is told by `starved`"),
+        code => return Err(classify::toolchain(&tail, &asked_for).with_output(Some(code), tail)),
     }
     let mut wanted = vec![("node", node.as_str()), ("npm", npm)];
     if !pnpm.is_empty() {

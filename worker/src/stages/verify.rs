@@ -13,7 +13,7 @@ use crate::early_end::EarlyEnd;
 use crate::failures::from_call;
 use crate::lease::{Labels, Lease, Leases};
 use crate::parts::Parts;
-use crate::sandbox::{Environment, Exit, LongCommand, Sandbox};
+use crate::sandbox::{ANY_ROOM, Environment, FinishedCommand, LongCommand, Sandbox};
 use crate::stages::build_in_sandbox;
 use crate::stages::resolve::Wanted;
 
@@ -134,23 +134,12 @@ async fn verify_command(
         deadline,
     };
     let end = sandbox.run(&command).await?;
-    if let Some(failure) = end.starved(Stage::Verify, deadline, 0) {
-        return Err(failure.into());
+    let FinishedCommand { code, tail } = end.into_finished(&command, ANY_ROOM)?;
+    if code == 0 {
+        return Ok(());
     }
-    match end.exit {
-        Exit::Code(0) => Ok(()),
-        Exit::Code(code) | Exit::OutOfMemory(code) => {
-            let message = format!("the verify command exited with {code}");
-            Err(Failure::new(FailureKind::VerifyCommandFailed, message)
-                .with_output(Some(code), end.tail)
-                .into())
-        }
-        Exit::DeadlinePassed => {
-            Err(Failure::new(FailureKind::StageDeadline, "the verify command took too long")
-                .at(Stage::Verify)
-                .into())
-        }
-    }
+    let message = format!("the verify command exited with {code}");
+    Err(Failure::new(FailureKind::VerifyCommandFailed, message).with_output(Some(code), tail).into())
 }
 
 fn mismatch(what: &str) -> Failure {
