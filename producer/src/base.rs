@@ -21,11 +21,11 @@ pub(crate) struct Bases {
 impl Bases {
     /// Logs at once why it will find none, where that is so.
     pub(crate) fn new(daytona: Option<&DaytonaSettings>) -> Self {
-        let client = daytona.map(|told| {
+        let client = daytona.map(|daytona| {
             Client::new(ClientSettings {
-                target: told.target.clone(),
-                request_timeout: told.request_timeout,
-                ..ClientSettings::new(told.api_url.clone(), told.api_key.clone())
+                target: daytona.target.clone(),
+                request_timeout: daytona.request_timeout,
+                ..ClientSettings::new(daytona.api_url.clone(), daytona.api_key.clone())
             })
         });
         let client = match client {

@@ -44,23 +44,23 @@ const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed, or with --once another p
 pub(crate) const SKIPPED: u8 = 3;
 const WRONG_SETTINGS: u8 = 2;
 
-/// Says to people why the program ends, and by the exit code to programs.
-pub fn complain(error: &anyhow::Error) -> ExitCode {
-    say(format_args!("producer: {error:#}"));
+/// Prints why the program ends. The exit code says it to programs.
+pub fn report_error(error: &anyhow::Error) -> ExitCode {
+    print_line(format_args!("producer: {error:#}"));
     let wrong_settings = error.is::<Problems>() || error.is::<EnvFileError>();
     if wrong_settings { ExitCode::from(WRONG_SETTINGS) } else { ExitCode::FAILURE }
 }
 
-/// Says which entries of the fleet file have no job. They fail a dry run, which is how a file is checked.
-pub fn report(problems: &[Problem]) -> ExitCode {
+/// Prints which entries of the fleet file have no job. They fail a dry run, which is how a file is checked.
+pub fn report_problems(problems: &[Problem]) -> ExitCode {
     for problem in problems {
-        say(format_args!("{problem}"));
+        print_line(format_args!("{problem}"));
     }
     if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn say(text: std::fmt::Arguments<'_>) {
-    // Nobody is left to be told that nobody listens.
+fn print_line(text: std::fmt::Arguments<'_>) {
+    // Nobody is left to read that nobody reads.
     drop(writeln!(std::io::stderr(), "{text}"));
 }
 
@@ -69,8 +69,7 @@ fn say(text: std::fmt::Arguments<'_>) {
 pub enum Command {
     /// Ask a running producer how it is; succeeds when it is well
     Healthcheck {
-        /// Where it answers
-        #[arg(long, default_value = "http://127.0.0.1:8080/healthz")]
+        #[arg(long, help = "Where it answers", default_value = "http://127.0.0.1:8080/healthz")]
         url: String,
     },
 }

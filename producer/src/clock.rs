@@ -5,22 +5,22 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-/// Tells the time.
+/// Where a producer reads the time.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>);
 
 impl Clock {
-    /// The machine's.
+    /// The machine's own clock.
     pub fn system() -> Self {
         Self::new(Utc::now)
     }
 
-    /// Any other.
+    /// A clock that shows what `now` answers.
     pub fn new(now: impl Fn() -> DateTime<Utc> + Send + Sync + 'static) -> Self {
         Self(Arc::new(now))
     }
 
-    /// The time now.
+    /// What time it is now.
     pub fn now(&self) -> DateTime<Utc> {
         (self.0)()
     }

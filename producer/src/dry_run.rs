@@ -8,7 +8,8 @@ use job::Tick;
 use settings::{FleetFile, PlanSettings, Problem, Problems};
 use thiserror::Error;
 
-use crate::{Clock, plan};
+use crate::Clock;
+use crate::plan::plan_jobs;
 
 /// Why nothing could be shown.
 #[derive(Debug, Error)]
@@ -22,8 +23,7 @@ pub enum DryRunError {
 }
 
 /// Writes the jobs of the current tick, one JSON per line, in the file's order (ages are the register's to know, bases
-/// Daytona's). Returns
-/// what is wrong with entries that have no job.
+/// Daytona's). Returns what is wrong with entries that have no job.
 pub fn dry_run(
     settings: &PlanSettings,
     fleet_file: Option<PathBuf>,
@@ -32,7 +32,7 @@ pub fn dry_run(
 ) -> Result<Vec<Problem>, DryRunError> {
     let load = FleetFile::load(fleet_file.unwrap_or_else(|| settings.fleet_file.clone()))?;
     let tick = Tick::at_or_before(clock.now(), load.every);
-    for job in plan::jobs(&settings.fleet, tick, &load.targets, &BaseIds::default(), |_| None) {
+    for job in plan_jobs(&settings.fleet, tick, &load.targets, &BaseIds::default(), |_| None) {
         let mut line = job.encode();
         line.push(b'\n');
         output.write_all(&line).map_err(DryRunError::Output)?;

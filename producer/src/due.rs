@@ -10,7 +10,7 @@ use job::Tick;
 /// What the schedule says now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Due {
-    /// Fire this tick.
+    /// Fire this tick now.
     Fire(Tick, Firing),
     /// Nothing before this time.
     Wait(DateTime<Utc>),

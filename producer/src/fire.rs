@@ -19,8 +19,9 @@ use broker::{
 
 use crate::base::Bases;
 use crate::due::Firing;
-use crate::room::{BrokerSeen, Crowding, Flow, Room, room};
-use crate::{Clock, ProducerMetrics, plan};
+use crate::plan::plan_jobs;
+use crate::room::{BrokerLoad, Flow, Room, SkipReason, check_room};
+use crate::{Clock, ProducerMetrics};
 
 /// Where the schedule's jobs go.
 const QUEUE: WorkQueue = WorkQueue::Refresh;
@@ -40,7 +41,7 @@ pub(crate) enum TickEnd {
         jobs: Vec<Job>,
     },
     /// There was no room.
-    Skipped(Crowding),
+    Skipped(SkipReason),
 }
 
 /// Why a tick is not complete. It stays due.
@@ -55,9 +56,9 @@ pub enum FireError {
     /// Some jobs were not confirmed.
     #[error("{failed} of {jobs} jobs were not confirmed")]
     Unconfirmed {
-        /// How many.
+        /// How many of them.
         failed: usize,
-        /// Of how many.
+        /// How many jobs the tick has.
         jobs: usize,
         /// What the first of them met.
         #[source]
@@ -77,7 +78,8 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    fn of(&mut self, tick: Tick) -> &mut Self {
+    /// What there is of this tick: nothing, when the last one was another.
+    fn for_tick(&mut self, tick: Tick) -> &mut Self {
         if self.tick != Some(tick) {
             *self = Self { tick: Some(tick), ..Self::default() };
         }
@@ -85,7 +87,7 @@ impl Progress {
     }
 }
 
-/// What firing needs.
+/// Publishes the jobs of ticks while this producer is the active one.
 pub(crate) struct Firer {
     pub(crate) broker: Broker,
     /// The lock's own: who is not the active producer any more publishes nothing.
@@ -105,7 +107,7 @@ impl Firer {
         self.register.fleet().last_tick
     }
 
-    /// Fires `tick`, or says why not.
+    /// Fires `tick`, or skips it where there is no room.
     pub(crate) async fn fire(
         &self,
         tick: Tick,
@@ -114,10 +116,10 @@ impl Firer {
         progress: &mut Progress,
     ) -> Result<TickEnd, FireError> {
         let span = tracing::info_span!(parent: None, "schedule.tick", tick = %tick, jobs.enqueued = tracing::field::Empty);
-        self.fire_in(&span, tick, firing, targets, progress).instrument(span.clone()).await
+        self.fire_within(&span, tick, firing, targets, progress).instrument(span.clone()).await
     }
 
-    async fn fire_in(
+    async fn fire_within(
         &self,
         span: &Span,
         tick: Tick,
@@ -125,15 +127,16 @@ impl Firer {
         targets: &[(Target, Settings)],
         progress: &mut Progress,
     ) -> Result<TickEnd, FireError> {
-        let progress = progress.of(tick);
+        let progress = progress.for_tick(tick);
         // What is published of this tick already fills the queue too, and must not stop the rest.
         if progress.confirmed.is_empty()
-            && let Room::None(crowding) = room(self.seen().await?, targets.len(), self.queue_depth_factor)
+            && let Room::None(reason) =
+                check_room(self.measure_load().await?, targets.len(), self.queue_depth_factor)
         {
-            tracing::warn!(%tick, "tick skipped: {crowding}");
-            self.metrics.skipped();
-            self.tell(LedgerEvent::TickSkipped { tick, reason: crowding.to_string() }).await;
-            return Ok(TickEnd::Skipped(crowding));
+            tracing::warn!(%tick, "tick skipped: {reason}");
+            self.metrics.count_skipped();
+            self.write_ledger(LedgerEvent::TickSkipped { tick, reason: reason.to_string() }).await;
+            return Ok(TickEnd::Skipped(reason));
         }
         if let Firing::Missed(ticks) = firing {
             tracing::warn!(%tick, missed = ticks, "ticks were missed; firing the latest once");
@@ -143,29 +146,33 @@ impl Firer {
             Some(bases) => bases,
             None => progress.bases.insert(self.bases.look_up(targets).await),
         };
-        let jobs = plan::jobs(&self.fleet, tick, targets, bases, |target| self.promoted_at(target));
+        let jobs = plan_jobs(&self.fleet, tick, targets, bases, |target| self.promoted_at(target));
         span.record("jobs.enqueued", jobs.len());
         self.publish(span, &jobs, &mut progress.confirmed).await?;
 
         let mut state = self.register.fleet();
         state.last_tick = Some(tick);
         self.publisher.publish_register(&RegisterEntry::Fleet(state)).await.map_err(FireError::Record)?;
-        self.metrics.fired(tick);
+        self.metrics.count_fired(tick);
         tracing::info!(%tick, jobs = jobs.len(), "tick fired");
-        self.tell(LedgerEvent::TickFired { tick, jobs: u64::try_from(jobs.len()).unwrap_or(u64::MAX) }).await;
+        self.write_ledger(LedgerEvent::TickFired {
+            tick,
+            jobs: u64::try_from(jobs.len()).unwrap_or(u64::MAX),
+        })
+        .await;
         Ok(TickEnd::Fired { jobs })
     }
 
-    /// What the broker looks like. Publishing is the only way to learn that it blocks publishers, so the register is
+    /// How much waits, and whether more is taken. Publishing is the only way to learn that it blocks publishers, so the register is
     /// brought up to date first, which publishes a mark.
-    async fn seen(&self) -> Result<BrokerSeen, FireError> {
+    async fn measure_load(&self) -> Result<BrokerLoad, FireError> {
         let synced = self.register.sync(REGISTER_READ).await;
         if matches!(*self.broker.status().borrow(), BrokerStatus::Blocked { .. }) {
-            return Ok(BrokerSeen { depth: 0, flow: Flow::Blocked });
+            return Ok(BrokerLoad { depth: 0, flow: Flow::Blocked });
         }
         synced.map_err(FireError::Register)?;
         let depths = self.broker.queue_depths().await.map_err(FireError::Room)?;
-        Ok(BrokerSeen { depth: u64::from(depths.refresh), flow: Flow::Open })
+        Ok(BrokerLoad { depth: u64::from(depths.refresh), flow: Flow::Open })
     }
 
     fn promoted_at(&self, target: &Target) -> Option<chrono::DateTime<chrono::Utc>> {
@@ -189,7 +196,7 @@ impl Firer {
                 failed += 1;
                 first.get_or_insert(error);
             }
-            self.metrics.published(QUEUE.as_str(), confirmed.len() - before);
+            self.metrics.count_published(QUEUE.as_str(), confirmed.len() - before);
         }
         first.map_or(Ok(()), |first| Err(FireError::Unconfirmed { failed, jobs: jobs.len(), first }))
     }
@@ -222,8 +229,8 @@ impl Firer {
         errors
     }
 
-    /// Tells the ledger; it is a story, not a duty.
-    async fn tell(&self, event: LedgerEvent) {
+    /// Writes to the ledger. An entry that is lost is no reason to stop: nothing is decided by it.
+    async fn write_ledger(&self, event: LedgerEvent) {
         let entry =
             LedgerEntry::new(self.clock.now(), &self.instance, event).in_trace(telemetry::current_trace_id());
         if let Err(error) = self.publisher.publish_ledger(&entry).await {

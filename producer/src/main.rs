@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use lifecycle::Lifecycle;
 use producer::cli::{Arguments, Command};
-use producer::{Clock, Surroundings};
+use producer::{Clock, RunContext};
 use settings::{Environment, PlanSettings, ProducerSettings};
 use telemetry::Metrics;
 use tokio::signal::unix::{SignalKind, signal};
@@ -17,7 +17,7 @@ async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match program(arguments).await {
         Ok(code) => code,
-        Err(error) => producer::cli::complain(&error),
+        Err(error) => producer::cli::report_error(&error),
     }
 }
 
@@ -31,7 +31,7 @@ async fn program(arguments: Arguments) -> anyhow::Result<ExitCode> {
         let settings = PlanSettings::load(&environment, arguments.config.as_deref())?;
         let problems =
             producer::dry_run(&settings, arguments.fleet_file, &Clock::system(), &mut stdout().lock())?;
-        return Ok(producer::cli::report(&problems));
+        return Ok(producer::cli::report_problems(&problems));
     }
     let mut settings = ProducerSettings::load(&environment, arguments.config.as_deref())?;
     settings.fleet_file = arguments.fleet_file.unwrap_or(settings.fleet_file);
@@ -44,13 +44,13 @@ async fn program(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let hangups = signal(SignalKind::hangup())?;
     let metrics = Metrics::new(telemetry.resource())?;
     let shutdown = lifecycle.shutdown().clone();
-    let surroundings = Surroundings { instance, clock: Clock::system(), metrics, shutdown };
+    let context = RunContext { instance, clock: Clock::system(), metrics, shutdown };
 
     let ended = if arguments.once {
-        producer::once(settings, surroundings, &mut stdout()).await
+        producer::once(settings, context, &mut stdout()).await
     } else {
         let listener = lifecycle::bind(settings.http.listen).await?;
-        producer::run(settings, listener, hangups, surroundings).await.map(|()| ExitCode::SUCCESS)
+        producer::run(settings, listener, hangups, context).await.map(|()| ExitCode::SUCCESS)
     };
     if !matches!(telemetry.shutdown().await, telemetry::Flush::Flushed) {
         writeln!(std::io::stderr(), "producer: the last spans did not reach the collector")?;

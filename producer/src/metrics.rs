@@ -16,9 +16,9 @@ pub struct ProducerMetrics {
     last_tick: Gauge<f64>,
 }
 
-/// Which part a producer plays.
+/// What a producer does among several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
+pub enum Role {
     /// It fires the ticks.
     Active,
     /// It waits for the active one to go.
@@ -52,36 +52,36 @@ impl ProducerMetrics {
         }
     }
 
-    pub(crate) fn fired(&self, tick: Tick) {
+    pub(crate) fn count_fired(&self, tick: Tick) {
         self.ticks.add(1, &[KeyValue::new("result", "fired")]);
-        self.last_tick(tick);
+        self.record_last_tick(tick);
     }
 
-    pub(crate) fn skipped(&self) {
+    pub(crate) fn count_skipped(&self) {
         self.ticks.add(1, &[KeyValue::new("result", "skipped")]);
     }
 
     #[expect(clippy::cast_precision_loss, reason = "Unix time fits 52 bits for a hundred million years")]
-    pub(crate) fn last_tick(&self, tick: Tick) {
+    fn record_last_tick(&self, tick: Tick) {
         self.last_tick.record(tick.time().timestamp() as f64, &[]);
     }
 
-    pub(crate) fn published(&self, queue: &'static str, jobs: usize) {
+    pub(crate) fn count_published(&self, queue: &'static str, jobs: usize) {
         self.jobs_published.add(count(jobs), &[KeyValue::new("queue", queue)]);
     }
 
-    pub(crate) fn targets(&self, targets: usize) {
+    pub(crate) fn record_targets(&self, targets: usize) {
         self.targets.record(count(targets), &[]);
     }
 
-    pub(crate) fn config_problems(&self, problems: usize) {
+    pub(crate) fn record_config_problems(&self, problems: usize) {
         self.config_problems.record(count(problems), &[]);
     }
 
-    pub(crate) fn part(&self, part: Part) {
-        let active = match part {
-            Part::Active => 1,
-            Part::Standby => 0,
+    pub(crate) fn record_role(&self, role: Role) {
+        let active = match role {
+            Role::Active => 1,
+            Role::Standby => 0,
         };
         self.active.record(active, &[]);
     }

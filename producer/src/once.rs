@@ -9,46 +9,41 @@ use settings::{FleetFile, ProducerSettings};
 
 use crate::cli::SKIPPED;
 use crate::fire::{Progress, TickEnd};
-use crate::run::{ProducerError, REGISTER_READ, Surroundings, broker_settings, firer};
-use crate::{Crowding, Firing, ProducerMetrics};
+use crate::run::{ProducerError, REGISTER_READ, RunContext, broker_settings, make_firer};
+use crate::{Firing, ProducerMetrics, SkipReason};
 
-/// What one tick came to.
+/// What became of the one tick.
 #[derive(Debug)]
-enum Once {
-    /// Published.
-    Fired {
-        /// The tick.
-        tick: Tick,
-        /// Its jobs.
-        jobs: Vec<Job>,
-    },
-    /// There was no room.
-    Skipped(Crowding),
+enum OnceResult {
+    /// Every job is published.
+    Fired { tick: Tick, jobs: Vec<Job> },
+    /// There was no room for the jobs.
+    Skipped(SkipReason),
 }
 
 /// Fires the current tick, even one that was fired before: its jobs keep their ids, so what is up to date stays as it is.
 /// What was published goes to `output`, and into the exit code.
 pub async fn once(
     settings: ProducerSettings,
-    surroundings: Surroundings,
+    context: RunContext,
     output: &mut (impl Write + Send),
 ) -> Result<ExitCode, ProducerError> {
     let load = FleetFile::load(&settings.fleet_file)?;
     for problem in &load.problems {
         tracing::error!("{problem}");
     }
-    let broker = Broker::connect(broker_settings(&settings, &surroundings.instance)).await?;
-    let ended = fire(&settings, &surroundings, &broker, &load).await;
+    let broker = Broker::connect(broker_settings(&settings, &context.instance)).await?;
+    let ended = fire(&settings, &context, &broker, &load).await;
     broker.close().await;
     ended?.write(output)
 }
 
 async fn fire(
     settings: &ProducerSettings,
-    surroundings: &Surroundings,
+    context: &RunContext,
     broker: &Broker,
     load: &settings::FleetLoad,
-) -> Result<Once, ProducerError> {
+) -> Result<OnceResult, ProducerError> {
     let lock = broker.try_lock(LockName::Producer).await.map_err(|error| {
         if matches!(error, LockError::Held(_)) {
             ProducerError::AnotherIsActive
@@ -58,26 +53,26 @@ async fn fire(
     })?;
     let register = Register::follow(broker);
     register.sync(REGISTER_READ).await?;
-    let metrics = ProducerMetrics::new(&surroundings.metrics);
-    let firer = firer(settings, broker, &lock, register, surroundings, metrics);
-    let tick = Tick::at_or_before(surroundings.clock.now(), load.every);
+    let metrics = ProducerMetrics::new(&context.metrics);
+    let firer = make_firer(settings, broker, &lock, register, context, metrics);
+    let tick = Tick::at_or_before(context.clock.now(), load.every);
     let end = firer.fire(tick, Firing::OnTime, &load.targets, &mut Progress::default()).await?;
     lock.release().await;
     Ok(match end {
-        TickEnd::Fired { jobs } => Once::Fired { tick, jobs },
-        TickEnd::Skipped(crowding) => Once::Skipped(crowding),
+        TickEnd::Fired { jobs } => OnceResult::Fired { tick, jobs },
+        TickEnd::Skipped(reason) => OnceResult::Skipped(reason),
     })
 }
 
-impl Once {
-    /// Says it to people, and by the exit code to programs.
+impl OnceResult {
+    /// Writes it for people; the exit code is for programs.
     fn write(&self, output: &mut impl Write) -> Result<ExitCode, ProducerError> {
         let written = match self {
             Self::Fired { tick, jobs } => writeln!(output, "tick {tick}: {} jobs published", jobs.len())
                 .and_then(|()| {
                     jobs.iter().try_for_each(|job| writeln!(output, "{}  {}", job.id, job.target))
                 }),
-            Self::Skipped(crowding) => writeln!(output, "tick skipped: {crowding}"),
+            Self::Skipped(reason) => writeln!(output, "tick skipped: {reason}"),
         };
         written.map_err(ProducerError::Output)?;
         Ok(match self {

@@ -6,7 +6,7 @@ use job::{FleetName, Job, Settings, Target, Tick};
 
 /// The jobs of this tick, in the order in which they are published. `bases` has the id behind each base snapshot's name, as
 /// far as it is known. `promoted_at` says how old the prebuild of a target is; a target without one comes first.
-pub fn jobs(
+pub(crate) fn plan_jobs(
     fleet: &FleetName,
     tick: Tick,
     targets: &[(Target, Settings)],
@@ -44,7 +44,7 @@ mod tests {
         let tick = Tick::at_or_before("2026-11-23T10:00:00Z".parse().unwrap(), Duration::from_mins(30));
         let hour = |hour: u32| Some(format!("2026-11-23T{hour:02}:00:00Z").parse().unwrap());
         let bases = BaseIds::from_iter([("harvest-snapshot".to_owned(), SnapshotId::new("base-1"))]);
-        let planned = jobs(&fleet, tick, &targets, &bases, |target| match target.name() {
+        let planned = plan_jobs(&fleet, tick, &targets, &bases, |target| match target.name() {
             "a" => hour(9),
             "c" => hour(7),
             _ => None,

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-/// What the broker looks like at the time of a tick.
+/// How much the broker has to bear at the time of a tick.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BrokerSeen {
+pub struct BrokerLoad {
     /// Messages waiting for scheduled builds.
     pub depth: u64,
     /// Whether the broker takes publishes.
@@ -14,7 +14,7 @@ pub struct BrokerSeen {
 /// Whether the broker takes publishes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flow {
-    /// It does.
+    /// It takes and confirms them.
     Open,
     /// It is out of memory or disk and holds them back.
     Blocked,
@@ -23,27 +23,27 @@ pub enum Flow {
 /// Whether there is room for a tick's jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Room {
-    /// There is.
+    /// All of the tick's jobs may be published.
     Enough,
-    /// There is none, for this reason.
-    None(Crowding),
+    /// The tick is skipped, for this reason.
+    None(SkipReason),
 }
 
 /// Why a tick is skipped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Crowding {
+pub enum SkipReason {
     /// The queue holds more jobs than this.
     QueueDeep {
-        /// Messages waiting.
+        /// How many jobs wait in it.
         depth: u64,
-        /// The most that is allowed.
+        /// How many may wait for a tick to be fired.
         limit: u64,
     },
     /// The broker holds publishes back.
     BrokerBlocked,
 }
 
-impl fmt::Display for Crowding {
+impl fmt::Display for SkipReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::QueueDeep { depth, limit } => write!(
@@ -57,12 +57,12 @@ impl fmt::Display for Crowding {
     }
 }
 
-/// Whether there is room for one job for each of `targets`.
-pub fn room(seen: BrokerSeen, targets: usize, queue_depth_factor: u32) -> Room {
+/// Decides whether there is room for one job for each of `targets`.
+pub fn check_room(load: BrokerLoad, targets: usize, queue_depth_factor: u32) -> Room {
     let limit = u64::try_from(targets).unwrap_or(u64::MAX).saturating_mul(u64::from(queue_depth_factor));
-    match seen.flow {
-        Flow::Blocked => Room::None(Crowding::BrokerBlocked),
-        Flow::Open if seen.depth > limit => Room::None(Crowding::QueueDeep { depth: seen.depth, limit }),
+    match load.flow {
+        Flow::Blocked => Room::None(SkipReason::BrokerBlocked),
+        Flow::Open if load.depth > limit => Room::None(SkipReason::QueueDeep { depth: load.depth, limit }),
         Flow::Open => Room::Enough,
     }
 }
@@ -72,14 +72,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_queue_deeper_than_twice_the_targets_or_a_blocked_broker_leaves_no_room() {
-        let open = |depth| BrokerSeen { depth, flow: Flow::Open };
-        let deep = |depth, limit| Room::None(Crowding::QueueDeep { depth, limit });
-        assert_eq!(room(open(0), 3, 2), Room::Enough);
-        assert_eq!(room(open(6), 3, 2), Room::Enough);
-        assert_eq!(room(open(7), 3, 2), deep(7, 6));
-        assert_eq!(room(open(1), 0, 2), deep(1, 0));
-        let blocked = BrokerSeen { depth: 0, flow: Flow::Blocked };
-        assert_eq!(room(blocked, 3, 2), Room::None(Crowding::BrokerBlocked));
+    fn a_deep_queue_or_a_blocked_broker_leaves_no_room() {
+        let open = |depth| BrokerLoad { depth, flow: Flow::Open };
+        let deep = |depth, limit| Room::None(SkipReason::QueueDeep { depth, limit });
+        assert_eq!(check_room(open(0), 3, 2), Room::Enough);
+        assert_eq!(check_room(open(6), 3, 2), Room::Enough);
+        assert_eq!(check_room(open(7), 3, 2), deep(7, 6));
+        assert_eq!(check_room(open(1), 0, 2), deep(1, 0));
+        let blocked = BrokerLoad { depth: 0, flow: Flow::Blocked };
+        assert_eq!(check_room(blocked, 3, 2), Room::None(SkipReason::BrokerBlocked));
     }
 }

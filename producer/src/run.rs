@@ -17,8 +17,8 @@ use tokio::signal::unix::Signal;
 
 use crate::base::Bases;
 use crate::fire::{FireError, Firer};
-use crate::metrics::Part;
-use crate::roster::Roster;
+use crate::fleet_file_watcher::FleetFileWatcher;
+use crate::metrics::Role;
 use crate::schedule::Schedule;
 use crate::{Clock, ProducerMetrics};
 
@@ -60,14 +60,14 @@ pub enum ProducerError {
 
 /// What a producer is given beside its settings.
 #[derive(Debug)]
-pub struct Surroundings {
-    /// This producer's name.
+pub struct RunContext {
+    /// This producer's name among several.
     pub instance: String,
-    /// What time it is.
+    /// Where it reads the time.
     pub clock: Clock,
-    /// Metrics.
+    /// Where its instruments are registered.
     pub metrics: Metrics,
-    /// When to leave.
+    /// Says when to leave.
     pub shutdown: Shutdown,
 }
 
@@ -76,14 +76,14 @@ pub async fn run(
     settings: ProducerSettings,
     listener: TcpListener,
     hangups: Signal,
-    surroundings: Surroundings,
+    context: RunContext,
 ) -> Result<(), ProducerError> {
-    let shutdown = surroundings.shutdown.clone();
+    let shutdown = context.shutdown.clone();
     let health = Health::new();
-    let rendered = surroundings.metrics.clone();
+    let rendered = context.metrics.clone();
     let endpoint = Endpoint::serve(listener, health.clone(), move || rendered.render(), shutdown.clone())
         .map_err(ProducerError::Endpoint)?;
-    let work = serve(&settings, &health, hangups, surroundings);
+    let work = serve(&settings, &health, hangups, context);
     tokio::pin!(work);
     let ended = tokio::select! {
         ended = &mut work => ended,
@@ -103,57 +103,58 @@ async fn serve(
     settings: &ProducerSettings,
     health: &Health,
     hangups: Signal,
-    surroundings: Surroundings,
+    context: RunContext,
 ) -> Result<(), ProducerError> {
-    let metrics = ProducerMetrics::new(&surroundings.metrics);
+    let metrics = ProducerMetrics::new(&context.metrics);
     let mut schedule = Schedule {
         settings: settings.schedule.clone(),
-        roster: Roster::new(FleetFile::new(&settings.fleet_file)),
-        clock: surroundings.clock.clone(),
+        fleet_file: FleetFileWatcher::new(FleetFile::new(&settings.fleet_file)),
+        clock: context.clock.clone(),
         metrics: metrics.clone(),
         readiness: health.condition("fleet_file"),
         heartbeat: health.heartbeat("schedule", STUCK),
         hangups,
         dealt_with: None,
     };
-    schedule.look();
+    schedule.reload_fleet_file();
     let connected = health.condition("amqp");
-    let broker = Broker::connect(broker_settings(settings, &surroundings.instance)).await?;
-    let turns =
-        Turns { settings, surroundings: &surroundings, broker: &broker, register: Register::follow(&broker) };
-    let taking_turns = turns.take(&mut schedule);
+    let broker = Broker::connect(broker_settings(settings, &context.instance)).await?;
+    let election =
+        LeaderElection { settings, context: &context, broker: &broker, register: Register::follow(&broker) };
+    let electing = election.run(&mut schedule);
     tokio::select! {
-        () = taking_turns => {}
-        () = watch(&broker, &connected) => {}
+        () = electing => {}
+        () = watch_connection(&broker, &connected) => {}
     }
     broker.close().await;
     Ok(())
 }
 
-struct Turns<'a> {
+/// Who of several producers is active: the one that holds the broker's lock.
+struct LeaderElection<'a> {
     settings: &'a ProducerSettings,
-    surroundings: &'a Surroundings,
+    context: &'a RunContext,
     broker: &'a Broker,
     register: Register,
 }
 
-impl Turns<'_> {
-    /// Standby and active in turn until the program drains.
-    async fn take(&self, schedule: &mut Schedule) {
-        let draining = self.surroundings.shutdown.draining();
-        let mut told = false;
-        schedule.metrics.part(Part::Standby);
+impl LeaderElection<'_> {
+    /// Is standby and active in turn until the program drains.
+    async fn run(&self, schedule: &mut Schedule) {
+        let draining = self.context.shutdown.draining();
+        let mut is_logged = false;
+        schedule.metrics.record_role(Role::Standby);
         while !draining.is_cancelled() {
             schedule.stand_by();
             match self.broker.try_lock(LockName::Producer).await {
                 Ok(lock) => {
-                    told = false;
-                    self.be_active(schedule, lock).await;
+                    is_logged = false;
+                    self.lead(schedule, lock).await;
                     continue;
                 }
-                Err(LockError::Held(_)) if told => {}
+                Err(LockError::Held(_)) if is_logged => {}
                 Err(LockError::Held(_)) => {
-                    told = true;
+                    is_logged = true;
                     tracing::info!("another producer is active; standing by");
                 }
                 Err(error) => {
@@ -167,8 +168,8 @@ impl Turns<'_> {
         }
     }
 
-    /// Until the lock is lost, when somebody else may be active, or the program drains.
-    async fn be_active(&self, schedule: &mut Schedule, lock: Lock) {
+    /// Fires ticks until the lock is lost, when somebody else may be active, or the program drains.
+    async fn lead(&self, schedule: &mut Schedule, lock: Lock) {
         // Whatever the last active producer recorded has to be seen before anything is due.
         if let Err(error) = self.register.sync(REGISTER_READ).await {
             tracing::warn!(
@@ -178,29 +179,29 @@ impl Turns<'_> {
             return lock.release().await;
         }
         let metrics = schedule.metrics.clone();
-        let firer = firer(
+        let firer = make_firer(
             self.settings,
             self.broker,
             &lock,
             self.register.clone(),
-            self.surroundings,
+            self.context,
             metrics.clone(),
         );
         let last_tick = firer.last_tick().map(|tick| tick.to_string());
         tracing::info!(last_tick, "this producer is the active one");
-        metrics.part(Part::Active);
+        metrics.record_role(Role::Active);
         let lost = lock.lost();
         tokio::select! {
-            () = schedule.run(&firer, &self.surroundings.shutdown) => {}
+            () = schedule.run(&firer, &self.context.shutdown) => {}
             () = lost.cancelled() => tracing::warn!("the producer's lock is lost; standing by"),
         }
-        metrics.part(Part::Standby);
+        metrics.record_role(Role::Standby);
         lock.release().await;
     }
 }
 
 /// Ready is who can reach the broker; standby or active makes no difference.
-async fn watch(broker: &Broker, connected: &Condition) {
+async fn watch_connection(broker: &Broker, connected: &Condition) {
     let mut status = broker.status();
     loop {
         let (readiness, reason) = match &*status.borrow_and_update() {
@@ -231,12 +232,12 @@ pub(crate) fn broker_settings(settings: &ProducerSettings, instance: &str) -> Br
     }
 }
 
-pub(crate) fn firer(
+pub(crate) fn make_firer(
     settings: &ProducerSettings,
     broker: &Broker,
     lock: &Lock,
     register: Register,
-    surroundings: &Surroundings,
+    context: &RunContext,
     metrics: ProducerMetrics,
 ) -> Firer {
     Firer {
@@ -244,10 +245,10 @@ pub(crate) fn firer(
         publisher: lock.publisher(),
         register,
         fleet: settings.fleet.clone(),
-        instance: surroundings.instance.clone(),
+        instance: context.instance.clone(),
         bases: Bases::new(settings.daytona.as_ref()),
         queue_depth_factor: settings.schedule.queue_depth_factor,
-        clock: surroundings.clock.clone(),
+        clock: context.clock.clone(),
         metrics,
     }
 }

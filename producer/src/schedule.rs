@@ -1,4 +1,4 @@
-//! The active producer's loop: look at the fleet file, fire what is due, wait.
+//! The active producer's loop: read the fleet file, fire what is due, wait.
 //!
 //! A tick counts as dealt with once it is in the register, or once it was skipped. Until then it stays due, and what was
 //! confirmed of it is not published again.
@@ -12,7 +12,7 @@ use settings::ScheduleSettings;
 use tokio::signal::unix::Signal;
 
 use crate::fire::{Firer, Progress, TickEnd};
-use crate::roster::{Look, Roster};
+use crate::fleet_file_watcher::{FleetFileWatcher, Reload};
 use crate::{Clock, Due, ProducerMetrics, due};
 
 /// How long a tick that failed half-way waits before it goes on.
@@ -21,7 +21,7 @@ const AFTER_FAILURE: Duration = Duration::from_secs(2);
 /// Everything the loop keeps between ticks, and from one time of being active to the next.
 pub(crate) struct Schedule {
     pub(crate) settings: ScheduleSettings,
-    pub(crate) roster: Roster,
+    pub(crate) fleet_file: FleetFileWatcher,
     pub(crate) clock: Clock,
     pub(crate) metrics: ProducerMetrics,
     pub(crate) readiness: Condition,
@@ -37,7 +37,7 @@ impl Schedule {
         let mut progress = Progress::default();
         while !shutdown.draining().is_cancelled() {
             self.heartbeat.beat();
-            self.look();
+            self.reload_fleet_file();
             let wait = self.fire_if_due(firer, &mut progress).await;
             tokio::select! {
                 () = shutdown.draining().cancelled() => {}
@@ -50,22 +50,22 @@ impl Schedule {
     /// One round of waiting for the lock: a standby knows the fleet file when its turn comes.
     pub(crate) fn stand_by(&mut self) {
         self.heartbeat.beat();
-        self.look();
+        self.reload_fleet_file();
     }
 
-    /// Reads the fleet file where it changed, and says so once.
-    pub(crate) fn look(&mut self) {
-        let file = self.roster.path().display().to_string();
-        let problems = match self.roster.look() {
-            Look::Same => return,
-            Look::Changed { targets, problems } => {
+    /// Reads the fleet file where it changed, and logs once what is new in it.
+    pub(crate) fn reload_fleet_file(&mut self) {
+        let file = self.fleet_file.path().display().to_string();
+        let problems = match self.fleet_file.reload() {
+            Reload::Unchanged => return,
+            Reload::Changed { targets, problems } => {
                 tracing::info!(file, targets, problems = problems.len(), "fleet file read");
                 problems
             }
-            Look::Unusable(settings::Problems(problems)) => {
+            Reload::Unusable(settings::Problems(problems)) => {
                 tracing::error!(
                     file,
-                    targets = self.roster.targets().len(),
+                    targets = self.fleet_file.targets().len(),
                     "the fleet file cannot be used; what was in force still is"
                 );
                 problems
@@ -74,25 +74,25 @@ impl Schedule {
         for problem in &problems {
             tracing::error!("{problem}");
         }
-        self.metrics.targets(self.roster.targets().len());
-        self.metrics.config_problems(problems.len());
-        if self.roster.is_loaded() {
-            self.readiness.set(Readiness::Ready, format!("{} targets", self.roster.targets().len()));
+        self.metrics.record_targets(self.fleet_file.targets().len());
+        self.metrics.record_config_problems(problems.len());
+        if self.fleet_file.is_loaded() {
+            self.readiness.set(Readiness::Ready, format!("{} targets", self.fleet_file.targets().len()));
         }
     }
 
-    /// Fires the tick that is due, if one is, and says how long there is nothing to do.
+    /// Fires the tick that is due, if one is. Answers how long there is nothing to do.
     async fn fire_if_due(&mut self, firer: &Firer, progress: &mut Progress) -> Duration {
-        if !self.roster.is_loaded() {
+        if !self.fleet_file.is_loaded() {
             return self.settings.reload;
         }
         let now = self.clock.now();
         let last = firer.last_tick().max(self.dealt_with);
-        let (tick, firing) = match due(last, now, self.roster.every()) {
+        let (tick, firing) = match due(last, now, self.fleet_file.every()) {
             Due::Wait(until) => return (until - now).to_std().unwrap_or_default(),
             Due::Fire(tick, firing) => (tick, firing),
         };
-        match firer.fire(tick, firing, self.roster.targets(), progress).await {
+        match firer.fire(tick, firing, self.fleet_file.targets(), progress).await {
             Ok(TickEnd::Fired { .. } | TickEnd::Skipped(_)) => {
                 self.dealt_with = Some(tick);
                 Duration::ZERO
