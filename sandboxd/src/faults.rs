@@ -13,8 +13,6 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 
-use crate::server::Server;
-
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Rule {
@@ -150,45 +148,46 @@ fn glob(pattern: &str, path: &str) -> bool {
     }
 }
 
-pub(crate) fn routes() -> Router<Arc<Server>> {
+pub(crate) fn routes<S: Clone + Send + Sync + 'static>(faults: Arc<Faults>) -> Router<S> {
     Router::new()
         .route("/faults", post(plant).get(list).delete(clear))
         .route("/faults/requests", get(requests).delete(reset))
+        .with_state(faults)
 }
 
-async fn plant(State(server): State<Arc<Server>>, Json(rule): Json<Rule>) -> StatusCode {
-    server.faults.inner().rules.push(rule);
+async fn plant(State(faults): State<Arc<Faults>>, Json(rule): Json<Rule>) -> StatusCode {
+    faults.inner().rules.push(rule);
     StatusCode::CREATED
 }
 
-async fn list(State(server): State<Arc<Server>>) -> Response {
-    Json(server.faults.inner().rules.clone()).into_response()
+async fn list(State(faults): State<Arc<Faults>>) -> Response {
+    Json(faults.inner().rules.clone()).into_response()
 }
 
-async fn clear(State(server): State<Arc<Server>>) -> StatusCode {
-    server.faults.inner().rules.clear();
+async fn clear(State(faults): State<Arc<Faults>>) -> StatusCode {
+    faults.inner().rules.clear();
     StatusCode::NO_CONTENT
 }
 
-async fn requests(State(server): State<Arc<Server>>) -> Response {
-    let inner = server.faults.inner();
+async fn requests(State(faults): State<Arc<Faults>>) -> Response {
+    let inner = faults.inner();
     Json(serde_json::json!({ "requests": inner.requests, "events": inner.events })).into_response()
 }
 
-async fn reset(State(server): State<Arc<Server>>) -> StatusCode {
-    let mut inner = server.faults.inner();
+async fn reset(State(faults): State<Arc<Faults>>) -> StatusCode {
+    let mut inner = faults.inner();
     inner.requests.clear();
     inner.events.clear();
     StatusCode::NO_CONTENT
 }
 
 /// Around every route of the API and the toolbox.
-pub(crate) async fn apply(State(server): State<Arc<Server>>, mut request: Request, next: Next) -> Response {
+pub(crate) async fn apply(State(faults): State<Arc<Faults>>, mut request: Request, next: Next) -> Response {
     let method = request.method().to_string();
     if let Some(path) = request.extensions().get::<MatchedPath>() {
-        *server.faults.inner().requests.entry(format!("{method} {}", path.as_str())).or_default() += 1;
+        *faults.inner().requests.entry(format!("{method} {}", path.as_str())).or_default() += 1;
     }
-    let Some(action) = server.faults.take(&method, request.uri().path()) else {
+    let Some(action) = faults.take(&method, request.uri().path()) else {
         return next.run(request).await;
     };
     let misbehaviour = match action {

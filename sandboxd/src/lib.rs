@@ -13,6 +13,7 @@ mod lifecycle;
 mod plan;
 mod rows;
 mod server;
+mod session;
 mod settings;
 mod toolbox;
 
@@ -33,7 +34,6 @@ pub use settings::{
 
 use disk::{Disk, DiskError};
 use error::ApiError;
-use faults::Faults;
 use plan::Plan;
 use server::{Server, Store};
 
@@ -86,7 +86,7 @@ pub async fn serve(
         disk,
         plan,
         store: Mutex::new(Store::default()),
-        faults: Faults::default(),
+        faults: Arc::default(),
         tasks: TaskTracker::new(),
         ending: CancellationToken::new(),
         url: url.trim_end_matches('/').to_owned(),
@@ -132,13 +132,14 @@ async fn accept(
 }
 
 fn routes(server: &Arc<Server>) -> Router {
+    let keys: Arc<[ApiKey]> = server.settings.api_keys.as_slice().into();
     let guarded = Router::new()
         .nest("/api", api::routes())
         .nest("/toolbox/{sandbox}", toolbox::routes())
-        .route_layer(from_fn_with_state(Arc::clone(server), auth::require))
-        .route_layer(from_fn_with_state(Arc::clone(server), faults::apply));
+        .route_layer(from_fn_with_state(keys, auth::require))
+        .route_layer(from_fn_with_state(Arc::clone(&server.faults), faults::apply));
     let router = match server.settings.faults {
-        FaultInjection::Enabled => guarded.merge(faults::routes()),
+        FaultInjection::Enabled => guarded.merge(faults::routes(Arc::clone(&server.faults))),
         FaultInjection::Disabled => guarded,
     };
     router

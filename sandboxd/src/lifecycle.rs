@@ -27,7 +27,7 @@ pub(crate) enum ChangeError {
 }
 
 /// What `create` is asked for, checked.
-pub(crate) struct Wish {
+pub(crate) struct NewSandbox {
     pub(crate) name: Option<String>,
     pub(crate) snapshot: String,
     pub(crate) user: String,
@@ -46,13 +46,13 @@ impl Server {
     pub(crate) fn create(
         self: &Arc<Self>,
         organization: &str,
-        wish: Wish,
+        wanted: NewSandbox,
         misbehaviour: Option<Misbehaviour>,
     ) -> Result<(SandboxRow, watch::Receiver<SandboxState>), ApiError> {
         let mut store = self.store();
         let snapshot = store
-            .snapshot(organization, &wish.snapshot)
-            .ok_or_else(|| ApiError::UnknownSnapshot(wish.snapshot.clone()))?;
+            .snapshot(organization, &wanted.snapshot)
+            .ok_or_else(|| ApiError::UnknownSnapshot(wanted.snapshot.clone()))?;
         let source = &mut snapshot.file.row;
         if source.state != SnapshotState::Active {
             return Err(ApiError::SnapshotNotActive {
@@ -64,12 +64,12 @@ impl Server {
         let (source, layer, mut env) =
             (source.clone(), Arc::clone(&snapshot.layer), snapshot.file.env.clone());
         let id = Uuid::new_v4().to_string();
-        let row = self.new_row(&id, organization, &wish, &source);
+        let row = self.new_row(&id, organization, &wanted, &source);
         if store.sandbox(organization, &row.name).is_ok() {
             return Err(ApiError::SandboxNameTaken(row.name));
         }
         self.check_quota(&store.sandboxes.values().map(|sandbox| &sandbox.row).collect::<Vec<_>>(), &row)?;
-        env.extend(wish.env);
+        env.extend(wanted.env);
         let (changed, receiver) = watch::channel(SandboxState::Creating);
         let sandbox = Sandbox {
             row: row.clone(),
@@ -90,18 +90,18 @@ impl Server {
         Ok((row, receiver))
     }
 
-    fn new_row(&self, id: &str, organization: &str, wish: &Wish, source: &SnapshotRow) -> SandboxRow {
+    fn new_row(&self, id: &str, organization: &str, wanted: &NewSandbox, source: &SnapshotRow) -> SandboxRow {
         let at = now();
         SandboxRow {
             id: id.to_owned(),
             organization_id: organization.to_owned(),
-            name: wish.name.clone().unwrap_or_else(|| id.to_owned()),
+            name: wanted.name.clone().unwrap_or_else(|| id.to_owned()),
             snapshot: source.name.clone(),
-            user: wish.user.clone(),
-            env: Some(wish.env.clone()),
-            labels: wish.labels.clone(),
-            public: wish.public,
-            network_block_all: wish.network_block_all,
+            user: wanted.user.clone(),
+            env: Some(wanted.env.clone()),
+            labels: wanted.labels.clone(),
+            public: wanted.public,
+            network_block_all: wanted.network_block_all,
             target: REGION.to_owned(),
             cpu: source.cpu,
             gpu: source.gpu,
@@ -112,10 +112,10 @@ impl Server {
             error_reason: None,
             recoverable: false,
             backup_state: "None",
-            auto_stop_interval: wish.auto_stop_interval,
-            auto_archive_interval: wish.auto_archive_interval,
-            auto_delete_interval: wish.auto_delete_interval,
-            auto_destroy_at: self.destroy_at(wish.ttl_minutes),
+            auto_stop_interval: wanted.auto_stop_interval,
+            auto_archive_interval: wanted.auto_archive_interval,
+            auto_delete_interval: wanted.auto_delete_interval,
+            auto_destroy_at: self.destroy_at(wanted.ttl_minutes),
             created_at: at,
             updated_at: at,
             last_activity_at: at,

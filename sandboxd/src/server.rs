@@ -15,8 +15,8 @@ use crate::faults::Faults;
 use crate::jail::Jail;
 use crate::plan::Plan;
 use crate::rows::{SandboxRow, SandboxState, SnapshotFile, SnapshotRow, SnapshotState, now};
+use crate::session::Session;
 use crate::settings::Settings;
-use crate::toolbox::session::Session;
 
 pub(crate) struct Sandbox {
     pub(crate) row: SandboxRow,
@@ -96,7 +96,7 @@ pub(crate) struct Server {
     pub(crate) disk: Disk,
     pub(crate) plan: Plan,
     pub(crate) store: Mutex<Store>,
-    pub(crate) faults: Faults,
+    pub(crate) faults: Arc<Faults>,
     pub(crate) tasks: TaskTracker,
     pub(crate) ending: CancellationToken,
     /// `http://host:port`, without a path.

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::faults::Misbehaviour;
-use crate::lifecycle::Wish;
+use crate::lifecycle::NewSandbox;
 use crate::rows::{SandboxRow, SandboxState, now};
 use crate::server::Server;
 use crate::settings::Permission;
@@ -46,7 +46,7 @@ struct CreateSandbox {
 }
 
 impl CreateSandbox {
-    fn check(self, default_snapshot: &str) -> Result<Wish, ApiError> {
+    fn check(self, default_snapshot: &str) -> Result<NewSandbox, ApiError> {
         if self.build_info.is_some() {
             return Err(ApiError::NoImages);
         }
@@ -60,7 +60,7 @@ impl CreateSandbox {
             None => Ok(default),
             Some(minutes) => u32::try_from(minutes).map_err(|_| ApiError::Invalid(text)),
         };
-        Ok(Wish {
+        Ok(NewSandbox {
             name: self.name.filter(|name| !name.is_empty()),
             snapshot: self
                 .snapshot
@@ -108,9 +108,9 @@ pub(crate) async fn create(
     bytes: Bytes,
 ) -> Answer {
     caller.may(Permission::WriteSandboxes)?;
-    let wish = body::<CreateSandbox>(&bytes)?.check(&server.settings.base_snapshot)?;
+    let wanted = body::<CreateSandbox>(&bytes)?.check(&server.settings.base_snapshot)?;
     let misbehaviour = misbehaviour.map(|Extension(misbehaviour)| misbehaviour);
-    let (row, mut states) = server.create(caller.organization(), wish, misbehaviour)?;
+    let (row, mut states) = server.create(caller.organization(), wanted, misbehaviour)?;
     let settled =
         tokio::time::timeout(CREATE_WAIT, states.wait_for(|state| *state != SandboxState::Creating)).await;
     let failed = matches!(settled, Ok(Ok(state)) if *state == SandboxState::Error);
@@ -297,27 +297,27 @@ pub(crate) async fn snapshot(
     bytes: Bytes,
 ) -> Answer {
     caller.may(Permission::WriteSandboxes)?;
-    let wish = body::<CreateSandboxSnapshot>(&bytes)?;
-    if wish.name.is_empty() || !is_safe_display(&wish.name) {
+    let wanted = body::<CreateSandboxSnapshot>(&bytes)?;
+    if wanted.name.is_empty() || !is_safe_display(&wanted.name) {
         return Err(ApiError::Invalid("name must not contain HTML tags, URLs or control characters"));
     }
-    if wish.include_memory {
+    if wanted.include_memory {
         return Err(ApiError::Invalid("includeMemory is not supported for container sandboxes"));
     }
     let mut store = server.store();
     let quota = server.settings.quotas.snapshots;
     let used = store.snapshots_counted(caller.organization());
-    let taken = store.snapshot(caller.organization(), &wish.name).is_some();
+    let taken = store.snapshot(caller.organization(), &wanted.name).is_some();
     let sandbox = store.sandbox(caller.organization(), &sandbox)?;
     sandbox.settled()?;
     if sandbox.row.state == SandboxState::Error {
         return Err(ApiError::NotCapturable);
     }
     if taken {
-        return Err(ApiError::SnapshotNameTaken(wish.name));
+        return Err(ApiError::SnapshotNameTaken(wanted.name));
     }
     if used >= usize::try_from(quota).unwrap_or(usize::MAX) {
         return Err(ApiError::SnapshotQuota(quota));
     }
-    Ok(Json(server.capture(sandbox, wish.name, misbehaviour.map(|Extension(misbehaviour)| misbehaviour))))
+    Ok(Json(server.capture(sandbox, wanted.name, misbehaviour.map(|Extension(misbehaviour)| misbehaviour))))
 }

@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio_util::io::ReaderStream;
 
-use super::{Inside, ToolboxError};
+use super::error::ToolboxError;
+use super::inside::Inside;
 
 /// Exit codes of the scripts below, told apart from those of the tools they run.
 const MISSING: i32 = 44;

@@ -12,7 +12,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Inside, ToolboxError, collect};
+use super::error::ToolboxError;
+use super::inside::{Inside, collect};
 use crate::jail::HOME;
 
 #[derive(Deserialize)]

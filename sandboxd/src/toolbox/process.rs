@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::pipe;
 
-use super::{Inside, ToolboxError};
+use super::error::ToolboxError;
+use super::inside::Inside;
 use crate::jail::{HOME, kill_session};
 
 pub(crate) async fn version(_: Inside) -> Json<Value> {
