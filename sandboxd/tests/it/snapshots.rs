@@ -32,7 +32,7 @@ async fn a_snapshot_holds_the_tree_and_stands_alone() {
 
     let grandchild = client.sandbox(&json!({ "snapshot": second })).await;
     assert_eq!(client.execute(&grandchild, "cat ~/moved/e/x; ls /workspace").await.1, "x\nb\ngone\nl\n");
-    assert!(!server.data.path().join("snapshots").join(&first).exists());
+    server.removes(&server.data.path().join("snapshots").join(&first)).await;
     server.end().await;
 }
 

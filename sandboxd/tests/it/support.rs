@@ -1,5 +1,6 @@
 //! A server to test against, and a client that says what it got when it didn't get what it wanted.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use reqwest::{Method, StatusCode};
@@ -42,8 +43,8 @@ impl Client {
     }
 
     /// Creates a sandbox and waits until it is started; its id.
-    pub(crate) async fn sandbox(&self, wish: &Value) -> String {
-        let (status, row) = self.post("/api/sandbox", wish).await;
+    pub(crate) async fn sandbox(&self, wanted: &Value) -> String {
+        let (status, row) = self.post("/api/sandbox", wanted).await;
         assert_eq!((status, row["state"].as_str()), (StatusCode::OK, Some("creating")), "{row}");
         let id = row["id"].as_str().unwrap().to_owned();
         self.reaches(&id, "started").await;
@@ -115,6 +116,15 @@ impl Server {
         let shutdown = CancellationToken::new();
         let serving = tokio::spawn(serve(settings, listener, shutdown.clone()));
         Self { client, data, shutdown, serving }
+    }
+
+    /// Waits until files are gone: they are removed after the answer that their owner is.
+    pub(crate) async fn removes(&self, path: &Path) {
+        let deadline = Instant::now() + DEADLINE;
+        while path.exists() {
+            assert!(Instant::now() < deadline, "{} is still there", path.display());
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Shuts down in order and says that nothing of any sandbox is left.
