@@ -8,12 +8,12 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use daytona::{BaseError, Client, SnapshotState};
-use job::{Failure, FailureKind, Scope, Stage};
+use daytona::{Client, SnapshotState};
+use job::{FailureKind, Stage};
 use tokio::time::Instant;
 
 use crate::early_end::{EarlyEnd, ResolveAgain};
-use crate::failures::from_call;
+use crate::failures::{from_base, from_call};
 
 const REMEMBERED: Duration = Duration::from_mins(1);
 
@@ -78,7 +78,7 @@ impl BaseSnapshots {
         if let Some(known) = self.remembered(name) {
             return Ok(known);
         }
-        let id = self.client.base_snapshot(name).await.map_err(|error| refused(&error))?.id;
+        let id = self.client.base_snapshot(name).await.map_err(|error| from_base(&error))?.id;
         self.remember(name, id.as_str());
         Ok(id.to_string())
     }
@@ -103,21 +103,5 @@ impl BaseSnapshots {
 
     fn known(&self) -> std::sync::MutexGuard<'_, HashMap<String, (String, Instant)>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn refused(error: &BaseError) -> EarlyEnd {
-    match error {
-        BaseError::Call(error) => from_call(error, Stage::Resolve),
-        BaseError::Missing { .. } | BaseError::NotActive { .. } => {
-            Failure::new(
-                FailureKind::ProvisionBaseMissing,
-                format!("{error}; check `base_snapshot` in fleet.toml"),
-            )
-            .at(Stage::Resolve)
-            // One base serves every target: its absence must not empty the fleet into the dead-letter queue.
-            .touching(Scope::Daytona)
-            .into()
-        }
     }
 }

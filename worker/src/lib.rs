@@ -5,7 +5,6 @@
 
 mod attempt;
 mod base;
-mod classify;
 mod consume;
 mod early_end;
 mod failures;

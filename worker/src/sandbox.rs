@@ -4,7 +4,6 @@
 //! branch, path or URL is ever read as shell. Whatever comes back is scrubbed of every known secret before anyone sees it.
 
 mod environment;
-mod faults;
 mod long;
 mod quote;
 mod redact;
@@ -15,6 +14,8 @@ use std::time::Duration;
 
 use daytona::{Execute, Executed, Toolbox, Upload};
 use job::{AttemptId, Failure, Stage};
+
+use crate::failures::{from_execute, from_toolbox, may_pass};
 
 pub use environment::Environment;
 pub(crate) use long::{ANY_ROOM, FinishedCommand};
@@ -77,8 +78,8 @@ impl Sandbox {
                 Ok(executed) => return Ok(executed),
                 Err(error) => error,
             };
-            if !faults::may_pass(&error) || tries >= TRIES {
-                return Err(faults::of_execute(&error, stage));
+            if !may_pass(&error) || tries >= TRIES {
+                return Err(from_execute(&error, stage));
             }
             tries += 1;
             tokio::time::sleep(wait).await;
@@ -89,12 +90,12 @@ impl Sandbox {
     /// Writes a file, folders included.
     pub async fn upload(&self, stage: Stage, path: &str, content: Vec<u8>) -> Result<(), Failure> {
         let file = Upload { path: path.to_owned(), content };
-        self.toolbox.upload(&[file]).await.map_err(|error| faults::of_call(&error, stage))
+        self.toolbox.upload(&[file]).await.map_err(|error| from_toolbox(&error, stage))
     }
 
     /// Reads a file of at most `limit` bytes; none when there is none.
     pub async fn download(&self, stage: Stage, path: &str, limit: usize) -> Result<Option<Vec<u8>>, Failure> {
-        self.toolbox.download(path, limit).await.map_err(|error| faults::of_call(&error, stage))
+        self.toolbox.download(path, limit).await.map_err(|error| from_toolbox(&error, stage))
     }
 }
 

@@ -1,28 +1,40 @@
-//! What Daytona's answer means for an attempt.
+//! What Daytona's API answered, or did not.
 
-use daytona::{CaptureError, DeleteError, Error, ErrorKind, Retry, StartError};
+use std::time::Duration;
+
+use daytona::{BaseError, CaptureError, DeleteError, Error, ErrorKind, Retry, StartError};
 use job::{Failure, FailureKind, Outcome, Scope, Stage};
 
 use crate::early_end::EarlyEnd;
 
-/// The end behind a refused call. No room for a snapshot is an outcome of its own.
+/// The end behind a refused call.
 pub(crate) fn from_call(error: &Error, stage: Stage) -> EarlyEnd {
-    if error.kind() == ErrorKind::SnapshotQuota {
+    end(error.kind(), &error_chain::line(error), asked_to_wait(error), stage)
+}
+
+/// No room for a snapshot is an outcome of its own, everything else a failure.
+pub(super) fn end(kind: ErrorKind, text: &str, retry_after: Option<Duration>, stage: Stage) -> EarlyEnd {
+    if kind == ErrorKind::SnapshotQuota {
         return Outcome::OverQuota.into();
     }
-    let after = match error.retry() {
-        Retry::After(after) => Some(after),
-        Retry::Never | Retry::Backoff | Retry::ReadFirst => None,
-    };
-    let (id, scope) = meaning(error.kind());
-    Failure::new(id, advice(id, &error_chain::line(error)))
+    let (id, scope) = meaning(kind);
+    Failure::new(id, format!("{text}{}", advice(id)))
         .at(stage)
         .touching(scope)
-        .retry_after(after)
+        .retry_after(retry_after)
         .into()
 }
 
-fn meaning(kind: ErrorKind) -> (FailureKind, Scope) {
+/// How long Daytona asks to wait before the call is sent again.
+pub(super) fn asked_to_wait(error: &Error) -> Option<Duration> {
+    match error.retry() {
+        Retry::After(after) => Some(after),
+        Retry::Never | Retry::Backoff | Retry::ReadFirst => None,
+    }
+}
+
+/// The table. A toolbox answers through the same proxy with the same words, so it differs only where its file says so.
+pub(super) fn meaning(kind: ErrorKind) -> (FailureKind, Scope) {
     match kind {
         ErrorKind::NotFound | ErrorKind::WrongState => (FailureKind::SandboxLost, Scope::Target),
         ErrorKind::NameTaken => (FailureKind::ProvisionNameTaken, Scope::Target),
@@ -47,9 +59,9 @@ fn meaning(kind: ErrorKind) -> (FailureKind, Scope) {
     }
 }
 
-/// The error with what to do about it, where something can be done.
-fn advice(id: FailureKind, text: &str) -> String {
-    let todo = if id == FailureKind::DaytonaUnauthorized {
+/// What to do about it, where a person can do something.
+fn advice(id: FailureKind) -> &'static str {
+    if id == FailureKind::DaytonaUnauthorized {
         "; check DAYTONA_API_KEY and its permissions with `harvestctl doctor`"
     } else if id == FailureKind::DaytonaSuspended {
         "; the organization must be unlocked in Daytona"
@@ -57,8 +69,7 @@ fn advice(id: FailureKind, text: &str) -> String {
         "; check `base_snapshot` in fleet.toml"
     } else {
         ""
-    };
-    format!("{text}{todo}")
+    }
 }
 
 /// The end behind a sandbox that did not start.
@@ -98,5 +109,20 @@ pub(crate) fn from_capture(error: &CaptureError) -> EarlyEnd {
         | CaptureError::SnapshotFailed { .. }
         | CaptureError::SandboxFailed { .. } => failed(FailureKind::CaptureFailed),
         CaptureError::SandboxGone => Outcome::LeaseLost.into(),
+    }
+}
+
+/// The end behind a base snapshot that was not found.
+pub(crate) fn from_base(error: &BaseError) -> EarlyEnd {
+    match error {
+        BaseError::Call(error) => from_call(error, Stage::Resolve),
+        BaseError::Missing { .. } | BaseError::NotActive { .. } => {
+            let id = FailureKind::ProvisionBaseMissing;
+            Failure::new(id, format!("{error}{}", advice(id)))
+                .at(Stage::Resolve)
+                // One base serves every target: its absence must not empty the fleet into the dead-letter queue.
+                .touching(Scope::Daytona)
+                .into()
+        }
     }
 }

@@ -17,7 +17,8 @@ use tracing::field::Empty;
 pub(crate) use self::command_end::{ANY_ROOM, FinishedCommand};
 pub use self::command_end::{CommandEnd, Exit};
 use self::look::{Look, State};
-use super::{Environment, Sandbox, faults};
+use super::{Environment, Sandbox};
+use crate::failures::{from_execute, may_pass};
 
 /// Where every run has its folder; outside the checkout, removed by scrub.
 pub(crate) const RUNS: &str = "/tmp/harvest-run";
@@ -159,10 +160,7 @@ impl Sandbox {
             Environment::new().with("HARVEST_FOLDER", folder).with("HARVEST_CWD", command.cwd.clone());
         let executed =
             self.toolbox.execute(&super::constant(LOOK, &environment, MOMENTS)).await.map_err(|error| {
-                LookError {
-                    passing: faults::may_pass(&error),
-                    failure: faults::of_execute(&error, command.stage),
-                }
+                LookError { passing: may_pass(&error), failure: from_execute(&error, command.stage) }
             })?;
         look::read(&executed.result, &self.redactor).ok_or_else(|| LookError {
             passing: false,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use job::{Blame, CommandStep, Failure, Recipe, Stage};
 
 use super::install::surroundings;
-use crate::classify;
+use crate::failures::from_build;
 use crate::sandbox::{Environment, FinishedCommand, LongCommand, Sandbox};
 
 /// How the build went.
@@ -39,7 +39,7 @@ pub async fn run(
     if code == 0 {
         return Ok(Built::Complete);
     }
-    let failure = classify::build(&tail).with_output(Some(code), tail);
+    let failure = from_build(&tail).with_output(Some(code), tail);
     match failure.blame() {
         Blame::Repository => Ok(Built::Partial(failure)),
         Blame::Upstream | Blame::Capacity | Blame::Resources | Blame::Configuration | Blame::Ours => {

