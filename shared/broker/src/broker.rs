@@ -13,7 +13,7 @@ use crate::error::ConnectError;
 use crate::link::{Link, Supervisor};
 use crate::queue_watcher::QueueWatcher;
 use crate::status::{BrokerStatus, Purpose, StatusBoard};
-use crate::{BrokerSettings, Publisher, Slot, Topology, WorkQueue};
+use crate::{BrokerSettings, Publisher, Topology};
 
 /// The connections to RabbitMQ of one process. Clones share them.
 #[derive(Clone)]
@@ -128,16 +128,6 @@ impl Broker {
     /// Publishes over the supervised connection; clones share its channels.
     pub fn publisher(&self) -> Publisher {
         self.inner.publisher.clone()
-    }
-
-    /// Room for one job, which takes from all work queues.
-    pub fn slot(&self) -> Slot {
-        self.slot_on(&WorkQueue::BY_PRIORITY)
-    }
-
-    /// Room for one job, which takes from these work queues only, in their order of priority.
-    pub fn slot_on(&self, queues: &[WorkQueue]) -> Slot {
-        Slot::new(self.clone(), queues)
     }
 
     /// Closes the connections and waits for every task of this handle. What is unacknowledged comes again to somebody.

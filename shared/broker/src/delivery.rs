@@ -17,7 +17,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::headers::{HeaderReader, HeaderWriter, ReadEnvelope};
 use crate::publish::{Outgoing, Routing, properties};
-use crate::slot::SlotChannel;
+use crate::slot_channel::SlotChannel;
 use crate::{Broker, WorkQueue};
 
 const LOOK_EVERY: Duration = Duration::from_millis(500);

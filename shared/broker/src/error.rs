@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::topology::TopologyError;
+/// AMQP's reply code for a declaration that differs from what is there.
+const PRECONDITION_FAILED: u16 = 406;
 
 /// What the AMQP client said; its words are for people, never matched on.
 #[derive(Debug, Clone, Error)]
@@ -52,6 +53,41 @@ pub enum ConnectError {
     /// The broker handle was closed.
     #[error("the connection was closed by this program")]
     Closed,
+}
+
+/// Why the topology could not be declared.
+#[derive(Debug, Clone, Error)]
+#[non_exhaustive]
+pub enum TopologyError {
+    /// It exists with other arguments, which RabbitMQ never changes in place.
+    #[error(
+        "`{object}` exists in RabbitMQ with other arguments than this version declares: \
+         drain it and delete it (rabbitmqctl delete_queue), or use another fleet name or the version that made it"
+    )]
+    Inequivalent {
+        /// The exchange or queue.
+        object: String,
+        /// RabbitMQ's words, which name the argument.
+        #[source]
+        source: ClientError,
+    },
+    /// Anything else.
+    #[error("`{object}` could not be declared")]
+    Declare {
+        /// The exchange or queue.
+        object: String,
+        /// What was said.
+        #[source]
+        source: ClientError,
+    },
+}
+
+impl TopologyError {
+    pub(crate) fn of(object: &str, error: lapin::Error) -> Self {
+        let (object, inequivalent) = (object.to_owned(), reply_code(&error) == Some(PRECONDITION_FAILED));
+        let source = error.into();
+        if inequivalent { Self::Inequivalent { object, source } } else { Self::Declare { object, source } }
+    }
 }
 
 /// Why a message was not published, or may not have been.

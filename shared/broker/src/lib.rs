@@ -30,6 +30,7 @@ mod queue_watcher;
 mod register;
 mod settings;
 mod slot;
+mod slot_channel;
 mod status;
 mod stream;
 mod topology;
@@ -40,7 +41,7 @@ pub use dead_letter::{BrokerDeath, DeadLetter, DeadLetterId};
 pub use dead_letter_queue::{DeadLetterError, DeadLetterQueue, MAX_LISTED, Replay};
 pub use delivery::{Delivery, Message, Settled};
 pub use depths::QueueDepths;
-pub use error::{BrokerError, ClientError, ConnectError, PublishError};
+pub use error::{BrokerError, ClientError, ConnectError, PublishError, TopologyError};
 pub use headers::MAX_HEADER_BYTES;
 pub use ledger::Ledger;
 pub use lock::{Lock, LockError};
@@ -53,6 +54,5 @@ pub use slot::Slot;
 pub use status::BrokerStatus;
 pub use stream::ReadFrom;
 pub use topology::{
-    Argument, Binding, Exchange, ExchangeType, LockName, QueueObject, RetryQueue, Topology, TopologyError,
-    WorkQueue,
+    Argument, Binding, Exchange, ExchangeType, LockName, QueueObject, RetryQueue, Topology, WorkQueue,
 };

@@ -7,15 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backoff::jittered;
-use lapin::Channel;
 use lapin::message::BasicGetMessage;
 use lapin::options::BasicGetOptions;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::connection::Live;
 use crate::delivery::Delivery;
 use crate::error::BrokerError;
+use crate::slot_channel::SlotChannel;
 use crate::{Broker, WorkQueue};
 
 const GET_TIMEOUT: Duration = Duration::from_secs(10);
@@ -29,26 +28,26 @@ pub struct Slot {
     channel: Option<Arc<SlotChannel>>,
 }
 
-/// A slot's channel and the connection it is on.
-pub(crate) struct SlotChannel {
-    pub(crate) channel: Channel,
-    pub(crate) live: Arc<Live>,
-}
-
-impl SlotChannel {
-    pub(crate) fn is_gone(&self) -> bool {
-        self.live.is_lost() || !self.channel.status().connected()
-    }
-}
-
 impl std::fmt::Debug for Slot {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Slot").field("queues", &self.queues).finish_non_exhaustive()
     }
 }
 
+impl Broker {
+    /// Room for one job, which takes from all work queues.
+    pub fn slot(&self) -> Slot {
+        self.slot_on(&WorkQueue::BY_PRIORITY)
+    }
+
+    /// Room for one job, which takes from these work queues only, in their order of priority.
+    pub fn slot_on(&self, queues: &[WorkQueue]) -> Slot {
+        Slot::new(self.clone(), queues)
+    }
+}
+
 impl Slot {
-    pub(crate) fn new(broker: Broker, queues: &[WorkQueue]) -> Self {
+    fn new(broker: Broker, queues: &[WorkQueue]) -> Self {
         let queues = WorkQueue::BY_PRIORITY.into_iter().filter(|queue| queues.contains(queue)).collect();
         Self { broker, queues, channel: None }
     }

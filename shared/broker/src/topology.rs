@@ -12,7 +12,6 @@ mod declare;
 mod markdown;
 
 pub(crate) use declare::Extent;
-pub use declare::TopologyError;
 
 const MAX_LENGTH: i64 = 1_000_000;
 /// Longer than any attempt; 3.10 ignores it and knows only rabbitmq.conf's `consumer_timeout`.

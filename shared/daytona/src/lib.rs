@@ -23,6 +23,7 @@ mod span;
 mod start;
 mod states;
 mod toolbox;
+mod upload;
 mod wait;
 mod wire;
 
@@ -40,5 +41,6 @@ pub use sandbox_calls::{CreateOutcome, DeleteOutcome};
 pub use snapshot::Snapshot;
 pub use start::StartError;
 pub use states::{SandboxState, SnapshotState};
-pub use toolbox::{Execute, ExecuteError, Executed, Toolbox, Upload};
+pub use toolbox::{Execute, ExecuteError, Executed, Toolbox};
+pub use upload::Upload;
 pub use wait::{ActivateError, DeleteError};

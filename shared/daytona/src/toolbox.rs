@@ -4,7 +4,6 @@
 //! a command always has a time limit, since Daytona has none and a client that hangs up stops nothing.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
@@ -18,6 +17,7 @@ use crate::ids::SandboxId;
 use crate::lenient;
 use crate::operation::{DOWNLOAD, EXECUTE, Operation, TOOLBOX_URL, UPLOAD};
 use crate::sandbox::Sandbox;
+use crate::upload::Upload;
 use crate::wire::Call;
 
 /// The most output of one command that is read. Redirect what may be larger.
@@ -96,21 +96,6 @@ impl ExecuteError {
         } else {
             Self::Call(error)
         }
-    }
-}
-
-/// A file to be written.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Upload {
-    /// Where; folders are made.
-    pub path: String,
-    /// What.
-    pub content: Vec<u8>,
-}
-
-impl fmt::Debug for Upload {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_struct("Upload").field("path", &self.path).field("bytes", &self.content.len()).finish()
     }
 }
 

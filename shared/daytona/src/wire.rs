@@ -14,7 +14,7 @@ use crate::client::{Client, TracePropagation};
 use crate::errors::{Error, ErrorKind, Sent, classify, read_body, retry_after};
 use crate::operation::{Method, Operation, Repeat};
 use crate::span;
-use crate::toolbox::Upload;
+use crate::upload::Upload;
 
 /// The most that is read of an answer unless the caller says otherwise.
 const ANSWER_LIMIT: usize = 16 * 1024 * 1024;

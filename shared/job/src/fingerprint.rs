@@ -8,6 +8,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::digits::is_lower_hex;
 use crate::{CheckoutSettings, Commands, Settings, ToolchainSettings};
 
 /// Raised when detection, install or scrub would make something else of the same repository.
@@ -21,8 +22,7 @@ pub struct Fingerprint(String);
 impl Fingerprint {
     /// From its 64 digits.
     pub fn from_hex(text: &str) -> Option<Self> {
-        let hex = text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-        (hex && text.len() == 64).then(|| Self(text.to_owned()))
+        (is_lower_hex(text) && text.len() == 64).then(|| Self(text.to_owned()))
     }
 
     /// The first eight digits, as they stand in names.

@@ -6,16 +6,19 @@
 
 mod attempt;
 mod decision;
+mod digits;
 mod envelope;
 mod failure;
 mod fingerprint;
 mod id;
+mod job_id;
 mod ledger;
 mod manifest;
 mod message;
 mod name;
 mod outcome;
 mod policy;
+mod prebuild;
 mod recipe;
 mod register;
 mod settings;
@@ -28,19 +31,20 @@ pub use decision::{Decision, DeliveryFacts, NextAttempt, decide};
 pub use envelope::{DeadLetterReason, DeadLetterRecord, Envelope, MAX_HISTORY};
 pub use failure::{Blame, Failure, FailureKind, Scope, UnknownFailureKind};
 pub use fingerprint::{DETECTION_VERSION, Fingerprint, FingerprintInputs};
-pub use id::{AttemptId, Commit, InvalidAttemptId, InvalidCommit, JobId, Tick};
+pub use id::{AttemptId, Commit, InvalidAttemptId, InvalidCommit, Tick};
+pub use job_id::JobId;
 pub use ledger::{AttemptEnd, LedgerEntry, LedgerEvent, NoOp};
 pub use manifest::{LockfileHash, MANIFEST_PATH, MANIFEST_VERSION, Manifest, StageReport, ToolVersion};
 pub use message::{JOB_VERSION, Job, JobDecodeError, MAX_JOB_BYTES, Reason};
 pub use name::{BuildMode, FleetName, InvalidName, PREBUILD_NAME_MAX, PrebuildName, SandboxName};
 pub use outcome::{Outcome, OutcomeWord};
 pub use policy::{InvalidRetryPolicy, RetryPolicy};
+pub use prebuild::{Completeness, PrebuildRecord};
 pub use recipe::{
     CommandStep, PackageManager, PackageManagerKind, Recipe, Skipped, Source, SourceUse, Toolchain,
 };
 pub use register::{
-    Completeness, FleetState, LastAttempt, OpenDeadLetter, PrebuildRecord, RegisterEntry, RegisterKey,
-    StandingFailure, TargetState,
+    FleetState, LastAttempt, OpenDeadLetter, RegisterEntry, RegisterKey, StandingFailure, TargetState,
 };
 pub use settings::{
     CheckoutSettings, CloneSettings, CommandSetting, Commands, Settings, Timeouts, ToolchainSettings,

@@ -9,33 +9,16 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
+use crate::digits::{is_lower_base32, is_lower_hex};
+use crate::target::readable;
 use crate::{AttemptId, Commit, Fingerprint, Target};
 
 /// The most characters a prebuild's name can have.
 pub const PREBUILD_NAME_MAX: usize = 98;
 
 const FLEET_MAX: usize = 10;
-const READABLE_MAX: usize = 20;
 const HASH_LENGTH: usize = 12;
 const PREFIX: &str = "hv";
-
-/// Lower-case base32 (extended hex alphabet, no padding): keeps the order of the bytes.
-pub(crate) fn lower_base32(bytes: &[u8]) -> String {
-    data_encoding::BASE32HEX_NOPAD.encode(bytes).to_ascii_lowercase()
-}
-
-/// The part of a name that is for people.
-pub(crate) fn readable(text: &str) -> String {
-    let mut out: String = text
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
-        .take(READABLE_MAX)
-        .collect();
-    while out.ends_with('-') {
-        out.pop();
-    }
-    if out.is_empty() { "x".to_owned() } else { out }
-}
 
 /// A name that breaks the rules, and which.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -135,7 +118,8 @@ impl FromStr for SandboxName {
             [PREFIX, fleet, readable_part, hash]
                 if fleet.parse::<FleetName>().is_ok()
                     && readable(readable_part) == readable_part
-                    && is_lower_base32(hash, HASH_LENGTH) =>
+                    && hash.len() == HASH_LENGTH
+                    && is_lower_base32(hash) =>
             {
                 Ok(Self(text.to_owned()))
             }
@@ -235,7 +219,8 @@ impl FromStr for PrebuildName {
             "w" => BuildMode::Warm,
             _ => return Err(invalid()),
         };
-        if !is_lower_hex(commit, 12) || !is_lower_hex(fingerprint, 8) {
+        if (commit.len(), fingerprint.len()) != (12, 8) || !is_lower_hex(commit) || !is_lower_hex(fingerprint)
+        {
             return Err(invalid());
         }
         Ok(Self {
@@ -272,14 +257,6 @@ impl<'de> Deserialize<'de> for PrebuildName {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
-}
-
-fn is_lower_hex(text: &str, length: usize) -> bool {
-    text.len() == length && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-}
-
-fn is_lower_base32(text: &str, length: usize) -> bool {
-    text.len() == length && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'v').contains(&b))
 }
 
 #[cfg(test)]

@@ -7,8 +7,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    AttemptId, BuildMode, Commit, Failure, FailureKind, Fingerprint, JobId, OutcomeWord, PrebuildName,
-    Target, Tick,
+    AttemptId, Commit, Failure, FailureKind, Fingerprint, JobId, OutcomeWord, PrebuildRecord, Target, Tick,
 };
 
 /// One entry of the register.
@@ -100,53 +99,6 @@ impl TargetState {
     }
 }
 
-/// Whether a prebuild's build script succeeded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Completeness {
-    /// It did, or there is none.
-    Complete,
-    /// Dependencies are in, the build script failed.
-    Partial,
-}
-
-/// What is known of a prebuild.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct PrebuildRecord {
-    /// Its name.
-    pub name: PrebuildName,
-    /// Daytona's id of the snapshot.
-    pub snapshot_id: String,
-    /// The commit in it.
-    pub commit: Commit,
-    /// The inputs it was built with.
-    pub fingerprint: Fingerprint,
-    /// Cold or warm.
-    pub mode: BuildMode,
-    /// Whether the build script succeeded.
-    pub completeness: Completeness,
-    /// What a session should know: `degraded.lockfile`, ...
-    #[serde(default)]
-    pub flags: Vec<String>,
-    /// The attempt that made it.
-    pub attempt: AttemptId,
-    /// When it was captured.
-    pub built_at: DateTime<Utc>,
-    /// Size in GB, as Daytona says.
-    #[serde(default)]
-    pub size_gb: Option<f64>,
-    /// How long a sandbox took to start from it, in milliseconds.
-    #[serde(default)]
-    pub cold_start_milliseconds: Option<u64>,
-}
-
-impl PrebuildRecord {
-    /// Whether it is what a build of this commit with these inputs would make.
-    pub fn is_of(&self, commit: &Commit, fingerprint: &Fingerprint) -> bool {
-        self.commit == *commit && self.fingerprint == *fingerprint
-    }
-}
-
 /// A failure that stands until something changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StandingFailure {
@@ -199,27 +151,4 @@ pub struct LastAttempt {
     /// The trace.
     #[serde(default)]
     pub trace_id: Option<String>,
-}
-
-#[cfg(test)]
-impl PrebuildRecord {
-    pub(crate) fn example() -> Self {
-        let commit: Commit = "a".repeat(40).parse().unwrap();
-        let fingerprint = Fingerprint::from_hex(&"9".repeat(64)).unwrap();
-        let sandbox = crate::SandboxName::of(&"demo".parse().unwrap(), &"o/n@main".parse().unwrap());
-        let attempt = AttemptId::new();
-        Self {
-            name: PrebuildName::new(sandbox, &commit, &fingerprint, BuildMode::Cold, attempt),
-            snapshot_id: "id".into(),
-            commit,
-            fingerprint,
-            mode: BuildMode::Cold,
-            completeness: Completeness::Complete,
-            flags: Vec::new(),
-            attempt,
-            built_at: Utc::now(),
-            size_gb: None,
-            cold_start_milliseconds: None,
-        }
-    }
 }

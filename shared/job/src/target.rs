@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use crate::name::{lower_base32, readable};
+use crate::digits::lower_base32;
 
 /// The host that is left out of a target's spelling.
 pub const DEFAULT_HOST: &str = "github.com";
@@ -18,6 +18,7 @@ pub const DEFAULT_HOST: &str = "github.com";
 /// Hosts that treat `Owner/Name` and `owner/name` as one repository.
 const CASE_INSENSITIVE_HOSTS: [&str; 3] = ["github.com", "gitlab.com", "bitbucket.org"];
 
+const READABLE_MAX: usize = 20;
 const MAX_PATH: usize = 200;
 const MAX_BRANCH: usize = 244;
 
@@ -120,6 +121,19 @@ impl Target {
     pub fn readable(&self) -> String {
         readable(self.name())
     }
+}
+
+/// The part of a name that is for people: at most twenty characters that Daytona takes.
+pub(crate) fn readable(text: &str) -> String {
+    let mut out: String = text
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
+        .take(READABLE_MAX)
+        .collect();
+    while out.ends_with('-') {
+        out.pop();
+    }
+    if out.is_empty() { "x".to_owned() } else { out }
 }
 
 fn check_host(host: &str) -> Result<(), InvalidTarget> {

@@ -8,6 +8,7 @@
 #![warn(missing_docs)]
 
 mod context;
+mod error;
 mod interval;
 mod logs;
 mod metrics;
@@ -22,11 +23,12 @@ pub use context::{
     Adoption, Carrier, add_link, carrier_of, current_trace_id, extract, inject, keep_unexported, set_parent,
     trace_id_of, traceparent_of,
 };
+pub use error::TelemetryError;
 pub use interval::{Interval, IntervalEnd, record_interval};
 pub use metrics::{DURATION_BUCKETS, Metrics, MetricsError};
 pub use resource::ServiceIdentity;
 pub use settings::{LogFormat, Otlp, OtlpProtocol, SettingsError, TelemetrySettings, TracesExport};
-pub use start::{Flush, Telemetry, TelemetryError};
+pub use start::{Flush, Telemetry};
 
 /// The OpenTelemetry types that appear in this crate's signatures, so that its users need no version of their own.
 pub use opentelemetry;

@@ -2,22 +2,21 @@
 //! bounded flush at the end.
 
 use std::io;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use opentelemetry::trace::TracerProvider;
-use opentelemetry_otlp::ExporterBuildError;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkError;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing::Dispatch;
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::filter::{EnvFilter, FilterExt, ParseError, filter_fn};
+use tracing_subscriber::filter::{EnvFilter, FilterExt, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::Registry;
-use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::error::TelemetryError;
 use crate::interval::IntervalTracer;
 use crate::logs::{LogLayer, Style};
 use crate::settings::{LogFormat, TelemetrySettings};
@@ -50,50 +49,6 @@ pub enum Flush {
     Failed(OTelSdkError),
     /// The collector did not answer in time.
     TimedOut,
-}
-
-/// Why telemetry did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum TelemetryError {
-    /// The log filter has a mistake.
-    #[error("log filter `{filter}` is not understood")]
-    LogFilter {
-        /// What was given.
-        filter: String,
-        /// Where it is wrong.
-        #[source]
-        source: ParseError,
-    },
-    /// The exporter cannot be built from these settings.
-    #[error("traces cannot be sent to {endpoint}")]
-    Exporter {
-        /// Where they were to go.
-        endpoint: String,
-        /// What the exporter says.
-        #[source]
-        source: ExporterBuildError,
-    },
-    /// The file of certificate authorities cannot be read.
-    #[error("cannot read the certificate authorities in {}", path.display())]
-    CertificateAuthorities {
-        /// The file.
-        path: PathBuf,
-        /// What the file system says.
-        #[source]
-        source: io::Error,
-    },
-    /// An extra authority was given with a transport that takes none.
-    #[error(
-        "OTEL_EXPORTER_OTLP_CERTIFICATE works with grpc only: for http/protobuf set SSL_CERT_FILE to a bundle \
-         that has the authority, or set OTEL_EXPORTER_OTLP_PROTOCOL=grpc"
-    )]
-    CertificateAuthoritiesOverHttp,
-    /// gRPC export lives on the runtime.
-    #[error("exporting over grpc must be started inside a tokio runtime")]
-    NoRuntime,
-    /// Started twice in one process.
-    #[error("another subscriber is already installed in this process")]
-    AlreadyStarted(#[source] TryInitError),
 }
 
 impl Telemetry {

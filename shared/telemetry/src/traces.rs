@@ -12,8 +12,8 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use secrecy::ExposeSecret;
 
+use crate::error::TelemetryError;
 use crate::settings::{Otlp, OtlpProtocol, TracesExport};
-use crate::start::TelemetryError;
 
 /// Longest one export may take. Below the flush bound, so that one dead export leaves room for a last try.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(3);

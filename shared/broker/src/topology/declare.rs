@@ -3,47 +3,9 @@
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Connection, ExchangeKind};
-use thiserror::Error;
 
 use super::{Argument, ExchangeType, QueueObject, Topology};
-use crate::error::{ClientError, reply_code};
-
-const PRECONDITION_FAILED: u16 = 406;
-
-/// Why the topology could not be declared.
-#[derive(Debug, Clone, Error)]
-#[non_exhaustive]
-pub enum TopologyError {
-    /// It exists with other arguments, which RabbitMQ never changes in place.
-    #[error(
-        "`{object}` exists in RabbitMQ with other arguments than this version declares: \
-         drain it and delete it (rabbitmqctl delete_queue), or use another fleet name or the version that made it"
-    )]
-    Inequivalent {
-        /// The exchange or queue.
-        object: String,
-        /// RabbitMQ's words, which name the argument.
-        #[source]
-        source: ClientError,
-    },
-    /// Anything else.
-    #[error("`{object}` could not be declared")]
-    Declare {
-        /// The exchange or queue.
-        object: String,
-        /// What was said.
-        #[source]
-        source: ClientError,
-    },
-}
-
-impl TopologyError {
-    fn of(object: &str, error: lapin::Error) -> Self {
-        let (object, inequivalent) = (object.to_owned(), reply_code(&error) == Some(PRECONDITION_FAILED));
-        let source = error.into();
-        if inequivalent { Self::Inequivalent { object, source } } else { Self::Declare { object, source } }
-    }
-}
+use crate::error::TopologyError;
 
 /// How much of the topology a connection declares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
