@@ -10,17 +10,16 @@ mod manager;
 mod node;
 mod releases;
 mod sources;
+mod version_request;
 
 #[cfg(test)]
 mod tests;
 
-use job::{
-    CheckoutSettings, CommandSetting, Failure, FailureKind, PackageManager, Recipe, Settings, Toolchain,
-};
+use job::{CheckoutSettings, CommandSetting, Failure, FailureKind, Recipe, Settings, Toolchain};
 
 use self::files::Files;
 use self::harvest_file::HarvestFile;
-use self::releases::Releases;
+use self::releases::{Lists, Releases};
 use self::sources::Sources;
 use crate::sandbox::Sandbox;
 use crate::stages::toolchain::Mirrors;
@@ -58,8 +57,8 @@ pub async fn run(
     mirrors: &Mirrors,
 ) -> Result<Detected, Failure> {
     let files = files::read(sandbox, path).await?;
-    let wanted = releases::wanted(&files, settings)?;
-    let releases = releases::fetch(sandbox, mirrors, wanted).await?;
+    let lists = lists_needed(&files, settings)?;
+    let releases = releases::fetch(sandbox, mirrors, lists).await?;
     detect(&files, settings, &releases)
 }
 
@@ -75,6 +74,22 @@ fn detect(files: &Files, settings: &Settings, releases: &Releases) -> Result<Det
     Ok(Detected { recipe: Recipe { toolchain, install, build, verify, sources, conflicts }, checkout })
 }
 
+/// The lists that the recipe depends on: none when every version is written out.
+fn lists_needed(files: &Files, settings: &Settings) -> Result<Lists, Failure> {
+    let file = HarvestFile::read(files)?;
+    if !needs_node(files, settings, &file) {
+        return Ok(Lists::default());
+    }
+    Ok(Lists {
+        node: !node::is_written_out(files, settings, &file),
+        pnpm: manager::needs_pnpm_releases(files, settings, &file),
+    })
+}
+
+fn needs_node(files: &Files, settings: &Settings, file: &HarvestFile) -> bool {
+    files.has("package.json") || settings.toolchain.node.is_some() || file.toolchain.node.is_some()
+}
+
 fn toolchain(
     files: &Files,
     settings: &Settings,
@@ -82,8 +97,7 @@ fn toolchain(
     releases: &Releases,
     sources: &mut Sources,
 ) -> Result<Toolchain, Failure> {
-    let asked_for = settings.toolchain.node.is_some() || file.toolchain.node.is_some();
-    if !files.has("package.json") && !asked_for {
+    if !needs_node(files, settings, file) {
         if let Some(name) = FOREIGN.iter().find(|name| files.has(name)) {
             sources.conflict(format!(
                 "{name} is there, but only Node projects get a toolchain of their own so far; set commands.install and commands.build to prepare this one"
@@ -106,8 +120,4 @@ fn set_by_hand<'a>(
 
 fn invalid(message: impl AsRef<str>) -> Failure {
     Failure::new(FailureKind::DetectInvalid, message)
-}
-
-fn npm_of_node() -> PackageManager {
-    PackageManager { kind: job::PackageManagerKind::Npm, version: None, integrity: None }
 }

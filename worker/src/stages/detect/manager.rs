@@ -6,9 +6,10 @@ use serde_json::Value;
 
 use super::files::Files;
 use super::harvest_file::HarvestFile;
-use super::releases::{Releases, Wish};
+use super::releases::Releases;
+use super::set_by_hand;
 use super::sources::Sources;
-use super::{npm_of_node, set_by_hand};
+use super::version_request::VersionRequest;
 use crate::stages::toolchain::npm_of;
 
 const DECIDES: &str = "package_manager";
@@ -21,23 +22,24 @@ const PNPM: &str = "10.34.9";
 const PNPM_NATIVE: u64 = 12;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Named {
+enum Manager {
     Npm,
     Pnpm,
     /// Known, but not supported.
     Other(&'static str),
 }
 
+/// A place that asks for a package manager, or lies there because of one.
 #[derive(Debug)]
-struct Said {
+struct Declaration {
     place: String,
     says: String,
-    who: Option<Named>,
-    version: Option<Wish>,
+    who: Option<Manager>,
+    version: Option<VersionRequest>,
     integrity: Option<String>,
 }
 
-/// Who installs, at which version.
+/// Who installs, at which version, and whether that is pinned by a hash.
 pub(super) fn decide(
     files: &Files,
     settings: &Settings,
@@ -46,34 +48,37 @@ pub(super) fn decide(
     node: &Version,
     sources: &mut Sources,
 ) -> Result<PackageManager, Failure> {
-    let all = said(files, settings, file);
-    let winner = all.iter().find_map(|said| said.who.map(|who| (said, who)));
-    for said in &all {
-        let used = match (said.who, winner) {
+    let all = declarations(files, settings, file);
+    let winner = all.iter().find_map(|declaration| declaration.who.map(|who| (declaration, who)));
+    for declaration in &all {
+        let used = match (declaration.who, winner) {
             (None, _) | (Some(_), None) => SourceUse::Unreadable,
-            (Some(_), Some((winner, _))) if std::ptr::eq(winner, said) => SourceUse::Winner,
+            (Some(_), Some((winner, _))) if std::ptr::eq(winner, declaration) => SourceUse::Winner,
             (Some(who), Some((_, winner))) if who == winner => SourceUse::Agrees,
             (Some(_), Some(_)) => SourceUse::Overruled,
         };
         if let (SourceUse::Overruled, Some((winner, _))) = (used, winner) {
             sources.conflict(format!(
                 "{} speaks for another package manager than {}, which decides",
-                said.place, winner.place
+                declaration.place, winner.place
             ));
         }
         if used == SourceUse::Unreadable {
-            sources.conflict(format!("{} says `{}`, which names no package manager", said.place, said.says));
+            sources.conflict(format!(
+                "{} says `{}`, which names no package manager",
+                declaration.place, declaration.says
+            ));
         }
-        sources.note(DECIDES, &said.place, &said.says, used);
+        sources.note(DECIDES, &declaration.place, &declaration.says, used);
     }
-    let Some((said, who)) = winner else {
+    let Some((winner, who)) = winner else {
         sources.note(DECIDES, "default", "npm", SourceUse::Winner);
         return Ok(npm_of_node());
     };
     match who {
-        Named::Npm => Ok(npm(said, node, sources)),
-        Named::Pnpm => pnpm(said, &all, files, releases),
-        Named::Other(name) => {
+        Manager::Npm => Ok(npm(winner, node, sources)),
+        Manager::Pnpm => pnpm(winner, &all, files, releases),
+        Manager::Other(name) => {
             if set_by_hand(settings.commands.install.as_ref(), file.commands.install.as_ref()).is_some() {
                 sources.conflict(format!(
                     "{name} is not installed; the install command set by hand must bring it"
@@ -82,7 +87,7 @@ pub(super) fn decide(
             }
             let text = format!(
                 "{} asks for {name}, and only npm and pnpm are supported so far; set commands.install (and commands.build) in fleet.toml or .harvest.toml",
-                said.place
+                winner.place
             );
             Err(Failure::new(FailureKind::DetectUnsupported, text))
         }
@@ -91,45 +96,50 @@ pub(super) fn decide(
 
 /// Whether pnpm's version has to be looked up.
 pub(super) fn needs_pnpm_releases(files: &Files, settings: &Settings, file: &HarvestFile) -> bool {
-    let all = said(files, settings, file);
-    let Some(winner) = all.iter().find(|said| said.who.is_some()) else { return false };
-    winner.who == Some(Named::Pnpm)
-        && matches!(wish_of_pnpm(winner, &all), Some(wish) if !matches!(wish, Wish::Exact(_)) && pinned(files, wish).is_none())
+    let all = declarations(files, settings, file);
+    let Some(winner) = all.iter().find(|declaration| declaration.who.is_some()) else { return false };
+    winner.who == Some(Manager::Pnpm)
+        && matches!(pnpm_request(winner, &all), Some(request) if !matches!(request, VersionRequest::Exact(_)) && pin(files, request).is_none())
 }
 
-fn npm(said: &Said, node: &Version, sources: &mut Sources) -> PackageManager {
-    if let Some(Wish::Exact(version)) = &said.version {
-        let integrity = said.integrity.clone();
+fn npm(declaration: &Declaration, node: &Version, sources: &mut Sources) -> PackageManager {
+    if let Some(VersionRequest::Exact(version)) = &declaration.version {
+        let integrity = declaration.integrity.clone();
         return PackageManager {
             kind: PackageManagerKind::Npm,
             version: Some(version.to_string()),
             integrity,
         };
     }
-    if let (Some(wish), Ok(own)) = (&said.version, npm_of(node.major()).parse::<Version>())
-        && !wish.allows(&own)
+    if let (Some(request), Ok(own)) = (&declaration.version, npm_of(node.major()).parse::<Version>())
+        && !request.allows(&own)
     {
         sources.conflict(format!(
             "{} asks for npm {}, but Node {node} is given its own npm {own}",
-            said.place, said.says
+            declaration.place, declaration.says
         ));
     }
     npm_of_node()
 }
 
-fn pnpm(said: &Said, all: &[Said], files: &Files, releases: &Releases) -> Result<PackageManager, Failure> {
+fn pnpm(
+    declaration: &Declaration,
+    all: &[Declaration],
+    files: &Files,
+    releases: &Releases,
+) -> Result<PackageManager, Failure> {
     let of = |version: String, integrity: Option<String>| PackageManager {
         kind: PackageManagerKind::Pnpm,
         version: Some(version),
         integrity,
     };
-    let Some(wish) = wish_of_pnpm(said, all) else {
+    let Some(request) = pnpm_request(declaration, all) else {
         return Ok(of(by_lockfile(files).unwrap_or(PNPM).to_owned(), None));
     };
-    if let Wish::Exact(version) = wish {
-        return Ok(of(version.to_string(), said.integrity.clone()));
+    if let VersionRequest::Exact(version) = request {
+        return Ok(of(version.to_string(), declaration.integrity.clone()));
     }
-    if let Some(version) = pinned(files, wish) {
+    if let Some(version) = pin(files, request) {
         return Ok(of(version.to_owned(), None));
     }
     if releases.pnpm.is_empty() {
@@ -137,23 +147,24 @@ fn pnpm(said: &Said, all: &[Said], files: &Files, releases: &Releases) -> Result
     }
     let plain: Vec<Version> =
         releases.pnpm.iter().filter(|version| version.major() < PNPM_NATIVE).cloned().collect();
-    let picked = wish.pick_newest(&plain).or_else(|| wish.pick_newest(&releases.pnpm));
+    let picked = request.pick_newest(&plain).or_else(|| request.pick_newest(&releases.pnpm));
     picked.map(|version| of(version.to_string(), None)).ok_or_else(|| {
-        let text = format!("{} asks for pnpm {}, and there is no such version", said.place, said.says);
+        let text =
+            format!("{} asks for pnpm {}, and there is no such version", declaration.place, declaration.says);
         Failure::new(FailureKind::ToolchainVersionUnknown, text)
     })
 }
 
-/// The winner's own wish, else that of `engines.pnpm`.
-fn wish_of_pnpm<'a>(winner: &'a Said, all: &'a [Said]) -> Option<&'a Wish> {
-    let engines = all.iter().find(|said| said.place == "package.json#engines.pnpm");
-    winner.version.as_ref().or_else(|| engines.and_then(|said| said.version.as_ref()))
+/// The winner's own request, else that of `engines.pnpm`.
+fn pnpm_request<'a>(winner: &'a Declaration, all: &'a [Declaration]) -> Option<&'a VersionRequest> {
+    let engines = all.iter().find(|declaration| declaration.place == "package.json#engines.pnpm");
+    winner.version.as_ref().or_else(|| engines.and_then(|declaration| declaration.version.as_ref()))
 }
 
-/// The pinned version that suits both the lockfile and the wish.
-fn pinned(files: &Files, wish: &Wish) -> Option<&'static str> {
+/// The pinned version that suits both the lockfile and the request.
+fn pin(files: &Files, request: &VersionRequest) -> Option<&'static str> {
     let version = by_lockfile(files).unwrap_or(PNPM);
-    version.parse().is_ok_and(|parsed| wish.allows(&parsed)).then_some(version)
+    version.parse().is_ok_and(|parsed| request.allows(&parsed)).then_some(version)
 }
 
 fn by_lockfile(files: &Files) -> Option<&'static str> {
@@ -163,7 +174,7 @@ fn by_lockfile(files: &Files) -> Option<&'static str> {
     PNPM_BY_LOCKFILE.iter().find(|(prefix, _)| version.starts_with(prefix)).map(|(_, pnpm)| *pnpm)
 }
 
-fn said(files: &Files, settings: &Settings, file: &HarvestFile) -> Vec<Said> {
+fn declarations(files: &Files, settings: &Settings, file: &HarvestFile) -> Vec<Declaration> {
     let mut all = Vec::new();
     let declared = [
         ("settings", settings.toolchain.package_manager.as_deref()),
@@ -171,69 +182,79 @@ fn said(files: &Files, settings: &Settings, file: &HarvestFile) -> Vec<Said> {
         ("package.json#packageManager", files.package_text("/packageManager")),
     ];
     for (place, says) in declared {
-        all.extend(says.map(|says| declaration(place, says)));
+        all.extend(says.map(|says| parse_declaration(place, says)));
     }
     if let Some(entry) = files.package("/devEngines/packageManager") {
         let entry = entry.as_array().and_then(|list| list.first()).unwrap_or(entry);
         let name = entry.get("name").and_then(Value::as_str).unwrap_or_default();
         let version = entry.get("version").and_then(Value::as_str).unwrap_or_default();
-        all.push(one(
+        all.push(Declaration::new(
             "package.json#devEngines.packageManager",
             format!("{name}@{version}"),
-            named(name),
-            Wish::parse(version),
+            manager_of(name),
+            VersionRequest::parse(version),
         ));
     }
     for (lockfile, who) in [
-        ("pnpm-lock.yaml", Named::Pnpm),
-        ("package-lock.json", Named::Npm),
-        ("npm-shrinkwrap.json", Named::Npm),
-        ("bun.lock", Named::Other("bun")),
-        ("bun.lockb", Named::Other("bun")),
-        ("yarn.lock", Named::Other("yarn")),
+        ("pnpm-lock.yaml", Manager::Pnpm),
+        ("package-lock.json", Manager::Npm),
+        ("npm-shrinkwrap.json", Manager::Npm),
+        ("bun.lock", Manager::Other("bun")),
+        ("bun.lockb", Manager::Other("bun")),
+        ("yarn.lock", Manager::Other("yarn")),
     ] {
         if files.has(lockfile) {
-            all.push(one(lockfile, "present".to_owned(), Some(who), None));
+            all.push(Declaration::new(lockfile, "present".to_owned(), Some(who), None));
         }
     }
     for (name, who) in [
-        ("pnpm", Named::Pnpm),
-        ("yarn", Named::Other("yarn")),
-        ("bun", Named::Other("bun")),
-        ("npm", Named::Npm),
+        ("pnpm", Manager::Pnpm),
+        ("yarn", Manager::Other("yarn")),
+        ("bun", Manager::Other("bun")),
+        ("npm", Manager::Npm),
     ] {
         if let Some(says) = files.package_text(&format!("/engines/{name}")) {
-            all.push(one(
+            all.push(Declaration::new(
                 &format!("package.json#engines.{name}"),
                 says.to_owned(),
                 Some(who),
-                Wish::parse(says),
+                VersionRequest::parse(says),
             ));
         }
     }
     all
 }
 
-fn one(place: &str, says: String, who: Option<Named>, version: Option<Wish>) -> Said {
-    Said { place: place.to_owned(), says, who, version, integrity: None }
+impl Declaration {
+    fn new(place: &str, says: String, who: Option<Manager>, version: Option<VersionRequest>) -> Self {
+        Self { place: place.to_owned(), says, who, version, integrity: None }
+    }
 }
 
-/// `pnpm@9.15.4+sha512.…`
-fn declaration(place: &str, says: &str) -> Said {
+/// Reads a text like `pnpm@9.15.4+sha512.…`, as corepack has it.
+fn parse_declaration(place: &str, says: &str) -> Declaration {
     let (name, version) = says.trim().split_once('@').unwrap_or((says.trim(), ""));
     let (version, integrity) = match version.split_once('+') {
         Some((version, integrity)) => (version, Some(integrity.to_owned())),
         None => (version, None),
     };
-    Said { integrity, ..one(place, says.to_owned(), named(name), Wish::parse(version)) }
+    Declaration {
+        integrity,
+        ..Declaration::new(place, says.to_owned(), manager_of(name), VersionRequest::parse(version))
+    }
 }
 
-fn named(name: &str) -> Option<Named> {
+fn manager_of(name: &str) -> Option<Manager> {
     match name {
-        "npm" => Some(Named::Npm),
-        "pnpm" => Some(Named::Pnpm),
-        "yarn" => Some(Named::Other("yarn")),
-        "bun" => Some(Named::Other("bun")),
+        "npm" => Some(Manager::Npm),
+        "pnpm" => Some(Manager::Pnpm),
+        "yarn" => Some(Manager::Other("yarn")),
+        "bun" => Some(Manager::Other("bun")),
         _ => None,
     }
+}
+
+/// The npm that comes with the Node that is chosen.
+fn npm_of_node() -> PackageManager {
+    PackageManager { kind: PackageManagerKind::Npm, version: None, integrity: None }
 }

@@ -6,19 +6,20 @@ use serde_json::Value;
 
 use super::files::Files;
 use super::harvest_file::HarvestFile;
-use super::releases::{Releases, Wish};
+use super::releases::Releases;
 use super::sources::Sources;
+use super::version_request::VersionRequest;
 
 const DECIDES: &str = "node";
 
-/// One place that says something.
-struct Said {
+/// A place that asks for a version of Node.
+struct Declaration {
     place: String,
     says: String,
-    wish: Option<Wish>,
+    request: Option<VersionRequest>,
 }
 
-/// The exact version.
+/// The exact version, from the first place that asks for one that makes sense.
 pub(super) fn decide(
     files: &Files,
     settings: &Settings,
@@ -26,31 +27,40 @@ pub(super) fn decide(
     releases: &Releases,
     sources: &mut Sources,
 ) -> Result<Version, Failure> {
-    let all = said(files, settings, file);
-    let winner = all.iter().find_map(|said| said.wish.as_ref().map(|wish| (said, wish)));
+    let all = declarations(files, settings, file);
+    let winner =
+        all.iter().find_map(|declaration| declaration.request.as_ref().map(|request| (declaration, request)));
     let version = match winner {
-        Some((said, wish)) => version(wish, &said.place, &said.says, files, releases)?,
-        None => version(&Wish::LongTerm(None), "the default", "current LTS", files, releases)?,
+        Some((declaration, request)) => {
+            version(request, &declaration.place, &declaration.says, files, releases)?
+        }
+        None => version(&VersionRequest::LongTerm(None), "the default", "current LTS", files, releases)?,
     };
-    for said in &all {
-        let used = match &said.wish {
+    for declaration in &all {
+        let used = match &declaration.request {
             None => SourceUse::Unreadable,
-            Some(_) if winner.is_some_and(|(winner, _)| std::ptr::eq(winner, said)) => SourceUse::Winner,
-            Some(wish) if wish.allows(&version) => SourceUse::Agrees,
+            Some(_) if winner.is_some_and(|(winner, _)| std::ptr::eq(winner, declaration)) => {
+                SourceUse::Winner
+            }
+            Some(request) if request.allows(&version) => SourceUse::Agrees,
             Some(_) => SourceUse::Overruled,
         };
         if used == SourceUse::Overruled {
             let by = winner.map_or("the default", |(winner, _)| winner.place.as_str());
             sources.conflict(format!(
                 "{} says Node {}, but {by} decides: {version}",
-                said.place,
-                said.says.trim()
+                declaration.place,
+                declaration.says.trim()
             ));
         }
         if used == SourceUse::Unreadable {
-            sources.conflict(format!("{} says `{}`, which is no Node version", said.place, said.says.trim()));
+            sources.conflict(format!(
+                "{} says `{}`, which is no Node version",
+                declaration.place,
+                declaration.says.trim()
+            ));
         }
-        sources.note(DECIDES, &said.place, &said.says, used);
+        sources.note(DECIDES, &declaration.place, &declaration.says, used);
     }
     if winner.is_none() {
         sources.note(DECIDES, "default", "current LTS", SourceUse::Winner);
@@ -60,55 +70,59 @@ pub(super) fn decide(
 
 /// Whether the version needs no list.
 pub(super) fn is_written_out(files: &Files, settings: &Settings, file: &HarvestFile) -> bool {
-    let wish = said(files, settings, file).into_iter().find_map(|said| said.wish);
-    matches!(wish, Some(Wish::Exact(_)))
+    let request = declarations(files, settings, file).into_iter().find_map(|declaration| declaration.request);
+    matches!(request, Some(VersionRequest::Exact(_)))
 }
 
 fn version(
-    wish: &Wish,
+    request: &VersionRequest,
     place: &str,
     says: &str,
     files: &Files,
     releases: &Releases,
 ) -> Result<Version, Failure> {
-    if let Wish::Exact(version) = wish {
+    if let VersionRequest::Exact(version) = request {
         // Whether there is such a version is the toolchain stage's business, which needs no list.
         return Ok(version.clone());
     }
     if releases.node.is_empty() {
         let here =
             files.node_here.as_deref().and_then(|text| text.trim_start_matches('v').parse::<Version>().ok());
-        return here.filter(|version| wish.allows(version)).ok_or_else(|| releases.unavailable("Node"));
+        return here.filter(|version| request.allows(version)).ok_or_else(|| releases.unavailable("Node"));
     }
-    wish.pick(&releases.node).ok_or_else(|| {
+    request.pick(&releases.node).ok_or_else(|| {
         let text = format!("{place} asks for Node {}, and there is no such version", says.trim());
         Failure::new(FailureKind::ToolchainVersionUnknown, text)
     })
 }
 
 /// Everything that says something, in the order of precedence.
-fn said(files: &Files, settings: &Settings, file: &HarvestFile) -> Vec<Said> {
+fn declarations(files: &Files, settings: &Settings, file: &HarvestFile) -> Vec<Declaration> {
     let mut all = Vec::new();
-    let mut say = |place: &str, says: Option<&str>| {
+    let mut declare = |place: &str, says: Option<&str>| {
         if let Some(says) = says.filter(|says| !says.trim().is_empty()) {
-            all.push(Said { place: place.to_owned(), says: says.to_owned(), wish: Wish::parse(says) });
+            all.push(Declaration {
+                place: place.to_owned(),
+                says: says.to_owned(),
+                request: VersionRequest::parse(says),
+            });
         }
     };
-    say("settings", settings.toolchain.node.as_deref());
-    say(".harvest.toml", file.toolchain.node.as_deref());
-    say(".node-version", files.text(".node-version").and_then(first_line));
-    say(".nvmrc", files.text(".nvmrc").and_then(first_line));
-    say(".tool-versions", files.text(".tool-versions").and_then(tool_versions));
+    declare("settings", settings.toolchain.node.as_deref());
+    declare(".harvest.toml", file.toolchain.node.as_deref());
+    declare(".node-version", files.text(".node-version").and_then(first_line));
+    declare(".nvmrc", files.text(".nvmrc").and_then(first_line));
+    declare(".tool-versions", files.text(".tool-versions").and_then(tool_versions));
     for name in ["mise.toml", ".mise.toml"] {
-        say(name, files.text(name).and_then(mise).as_deref());
+        declare(name, files.text(name).and_then(mise).as_deref());
     }
-    say("package.json#volta.node", files.package_text("/volta/node"));
+    declare("package.json#volta.node", files.package_text("/volta/node"));
     let runtime = files.package("/devEngines/runtime").and_then(runtime);
-    let exact = |says: &&str| matches!(Wish::parse(says), Some(Wish::Exact(_)));
-    say("package.json#devEngines.runtime", runtime.filter(exact));
-    say("package.json#engines.node", files.package_text("/engines/node"));
-    say("package.json#devEngines.runtime", runtime.filter(|says| !exact(says)));
-    say("Dockerfile", files.text("Dockerfile").and_then(from_node));
+    let exact = |says: &&str| matches!(VersionRequest::parse(says), Some(VersionRequest::Exact(_)));
+    declare("package.json#devEngines.runtime", runtime.filter(exact));
+    declare("package.json#engines.node", files.package_text("/engines/node"));
+    declare("package.json#devEngines.runtime", runtime.filter(|says| !exact(says)));
+    declare("Dockerfile", files.text("Dockerfile").and_then(from_node));
     all
 }
 

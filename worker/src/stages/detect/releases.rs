@@ -1,35 +1,17 @@
-//! The versions a registry has, and how a wish picks one of them.
+//! The versions that the npm registry has, asked for only where a recipe depends on them.
 
-use job::{Failure, FailureKind, Settings, Stage};
-use nodejs_semver::{Range, Version};
+use job::{Failure, FailureKind, Stage};
+use nodejs_semver::Version;
 use serde_json::Value;
 
-use super::files::Files;
-use super::harvest_file::HarvestFile;
-use super::{manager, node};
 use crate::sandbox::{Environment, SHORT, Sandbox};
 use crate::stages::toolchain::Mirrors;
 
 const LIST: &str = include_str!("list.sh");
 
-/// Long-term support lines by code name; the newest last. A line that begins later needs a row here to be preferred.
-const LTS: [(&str, u64); 11] = [
-    ("argon", 4),
-    ("boron", 6),
-    ("carbon", 8),
-    ("dubnium", 10),
-    ("erbium", 12),
-    ("fermium", 14),
-    ("gallium", 16),
-    ("hydrogen", 18),
-    ("iron", 20),
-    ("jod", 22),
-    ("krypton", 24),
-];
-
 /// Which lists a recipe needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Wanted {
+pub(super) struct Lists {
     pub(super) node: bool,
     pub(super) pnpm: bool,
 }
@@ -43,27 +25,16 @@ pub(super) struct Releases {
     pub(super) trouble: Option<String>,
 }
 
-/// The lists that are needed: none when every version is written out.
-pub(super) fn wanted(files: &Files, settings: &Settings) -> Result<Wanted, Failure> {
-    let file = HarvestFile::read(files)?;
-    if !files.has("package.json") && settings.toolchain.node.is_none() && file.toolchain.node.is_none() {
-        return Ok(Wanted::default());
-    }
-    Ok(Wanted {
-        node: !node::is_written_out(files, settings, &file),
-        pnpm: manager::needs_pnpm_releases(files, settings, &file),
-    })
-}
-
-pub(super) async fn fetch(sandbox: &Sandbox, mirrors: &Mirrors, wanted: Wanted) -> Result<Releases, Failure> {
-    if wanted == Wanted::default() {
+/// Asks the registry that the sandbox is set to, or the mirror, for the lists that are needed.
+pub(super) async fn fetch(sandbox: &Sandbox, mirrors: &Mirrors, lists: Lists) -> Result<Releases, Failure> {
+    if lists == Lists::default() {
         return Ok(Releases::default());
     }
     let yes = |wanted: bool| if wanted { "yes" } else { "" };
     let environment = Environment::new()
         .with("HARVEST_REGISTRY", mirrors.registry())
-        .with("HARVEST_NODE", yes(wanted.node))
-        .with("HARVEST_PNPM", yes(wanted.pnpm));
+        .with("HARVEST_NODE", yes(lists.node))
+        .with("HARVEST_PNPM", yes(lists.pnpm));
     let executed = sandbox.short(Stage::Detect, LIST, &environment, SHORT).await?;
     Ok(read(&executed.result))
 }
@@ -107,74 +78,4 @@ impl Releases {
         );
         Failure::new(FailureKind::ToolchainUnavailable, text).touching(job::Scope::Registry)
     }
-}
-
-/// A version, as a file asks for it.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Wish {
-    /// This one.
-    Exact(Version),
-    /// One of these.
-    Range(Range),
-    /// The newest long-term support line, or this one.
-    LongTerm(Option<u64>),
-    /// The newest there is.
-    Newest,
-}
-
-impl Wish {
-    /// What `text` asks for; none when it makes no sense.
-    pub(super) fn parse(text: &str) -> Option<Self> {
-        let text = text.trim();
-        let lower = text.to_ascii_lowercase();
-        match lower.as_str() {
-            "" => return None,
-            "node" | "latest" | "current" | "stable" => return Some(Self::Newest),
-            "lts" | "lts/*" | "--lts" => return Some(Self::LongTerm(None)),
-            _ => {}
-        }
-        let name = lower.strip_prefix("lts/").or_else(|| lower.strip_prefix("lts-")).unwrap_or(&lower);
-        if let Some((_, major)) = LTS.iter().find(|(line, _)| *line == name) {
-            return Some(Self::LongTerm(Some(*major)));
-        }
-        let text = text.strip_prefix(['v', '=']).unwrap_or(text);
-        if let Ok(version) = text.parse::<Version>() {
-            return Some(Self::Exact(version));
-        }
-        Range::parse(text).ok().map(Self::Range)
-    }
-
-    /// The version it means among `versions` (ascending): within a range, the newest of a long-term support line.
-    pub(super) fn pick(&self, versions: &[Version]) -> Option<Version> {
-        let newest =
-            |fits: &dyn Fn(&Version) -> bool| versions.iter().rev().find(|version| fits(version)).cloned();
-        match self {
-            Self::Exact(exact) => versions.contains(exact).then(|| exact.clone()),
-            Self::Newest => newest(&|_| true),
-            Self::LongTerm(None) => newest(&is_long_term),
-            Self::LongTerm(Some(major)) => newest(&|version| version.major() == *major),
-            Self::Range(range) => newest(&|version| is_long_term(version) && range.satisfies(version))
-                .or_else(|| newest(&|version| range.satisfies(version))),
-        }
-    }
-
-    /// The newest within the wish, long-term or not.
-    pub(super) fn pick_newest(&self, versions: &[Version]) -> Option<Version> {
-        versions.iter().rev().find(|version| self.allows(version)).cloned()
-    }
-
-    /// Whether this version is what is asked for.
-    pub(super) fn allows(&self, version: &Version) -> bool {
-        match self {
-            Self::Exact(exact) => exact == version,
-            Self::Range(range) => range.satisfies(version),
-            Self::LongTerm(None) => is_long_term(version),
-            Self::LongTerm(Some(major)) => version.major() == *major,
-            Self::Newest => true,
-        }
-    }
-}
-
-fn is_long_term(version: &Version) -> bool {
-    LTS.iter().any(|(_, major)| *major == version.major())
 }

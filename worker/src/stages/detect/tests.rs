@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use job::{CheckoutSettings, CommandSetting, CommandStep, Settings, SourceUse};
+use job::{CheckoutSettings, CommandSetting, CommandStep, PackageManager, Settings, SourceUse};
 
 use super::*;
 
@@ -33,7 +33,7 @@ fn releases() -> Releases {
     }
 }
 
-fn told(result: &Result<Detected, Failure>) -> String {
+fn describe(result: &Result<Detected, Failure>) -> String {
     let recipe = match result {
         Ok(detected) => &detected.recipe,
         Err(failure) => return format!("  FAILS {}: {}", failure.id, failure.message),
@@ -209,7 +209,9 @@ const SHAPES: &[(&str, &[(&str, &str)])] = &[
 fn the_whole_table_of_shapes() {
     let table: Vec<String> = SHAPES
         .iter()
-        .map(|(name, texts)| format!("{name}\n{}", told(&detect(&files(texts), &settings(), &releases()))))
+        .map(|(name, texts)| {
+            format!("{name}\n{}", describe(&detect(&files(texts), &settings(), &releases())))
+        })
         .collect();
     insta::assert_snapshot!(table.join("\n\n"));
 }
@@ -227,7 +229,7 @@ fn settings_win_over_everything() {
         (".nvmrc", "22"),
         (".harvest.toml", "[commands]\ninstall = 'x'\nbuild = 'y'\nverify = 'z'\n"),
     ]);
-    insta::assert_snapshot!(told(&detect(&files, &settings, &releases())), @r"
+    insta::assert_snapshot!(describe(&detect(&files, &settings, &releases())), @r"
   Node 20.20.2, pnpm 8.15.9
   install `make deps` from settings
   build skipped: BySettings
@@ -248,7 +250,7 @@ fn settings_win_over_everything() {
 #[test]
 fn a_list_is_asked_for_only_when_a_version_depends_on_it() {
     let wanted = |texts: &[(&str, &str)]| {
-        let releases::Wanted { node, pnpm } = releases::wanted(&files(texts), &settings()).unwrap();
+        let Lists { node, pnpm } = lists_needed(&files(texts), &settings()).unwrap();
         (node, pnpm)
     };
     assert_eq!(wanted(&[]), (false, false));
