@@ -1,6 +1,9 @@
-use job::{Commit, Fingerprint, RetryPolicy, Stage, decide};
+use std::collections::BTreeMap;
+
+use job::{Commit, DeliveryFacts, Fingerprint, FleetName, Job, RetryPolicy, Settings, Stage, Target, decide};
 
 use super::*;
+use crate::story;
 
 struct Case {
     outcome: Outcome,
@@ -24,29 +27,40 @@ impl Case {
     }
 
     fn after(&self, state: Option<TargetState>) -> (DeadLetterUse, Option<TargetState>) {
-        let target: Target = "owner/name@main".parse().unwrap();
-        let facts = job::DeliveryFacts {
-            attempt: 3,
-            job: JobId::on_demand(),
-            reason: job::Reason::OnDemand,
+        let attempt = third_attempt();
+        let facts = DeliveryFacts {
+            attempt: attempt.number,
+            job: attempt.job.id,
+            reason: attempt.job.reason,
             age: Duration::ZERO,
             jitter: 0.0,
         };
-        let decision = decide(&self.outcome, &facts, &RetryPolicy::default());
-        let aftermath = Aftermath {
-            target: &target,
-            job: facts.job,
-            attempt: AttemptId::new(),
-            number: 3,
+        let ended = EndedAttempt {
+            attempt: &attempt,
             outcome: &self.outcome,
-            decision: &decision,
-            found: &self.found,
+            decision: decide(&self.outcome, &facts, &RetryPolicy::default()),
+            found: self.found.clone(),
             took: Duration::from_secs(1),
+            at: Utc::now(),
             trace_id: None,
-            now: Utc::now(),
+            traceparent: None,
         };
-        (aftermath.dead_letter_use(state.as_ref()), aftermath.state(state))
+        (ended.dead_letter_use(state.as_ref()), ended.next_state(state))
     }
+}
+
+fn third_attempt() -> Attempt {
+    let settings: Settings = serde_json::from_value(serde_json::json!({
+        "clone": {"url": "https://github.com/owner/name.git"},
+        "base_snapshot": "base",
+    }))
+    .unwrap();
+    let fleet: FleetName = "demo".parse().unwrap();
+    let target: Target = "owner/name@main".parse().unwrap();
+    let job = Job::on_demand(&fleet, &target, &settings, None);
+    let envelope = Envelope { attempt: 3, ..Envelope::first(Utc::now(), BTreeMap::new()) };
+    let (ledger, _unread) = story::open("worker-1", Duration::from_mins(1));
+    Attempt::new(job, envelope, "worker-1", 3, ledger)
 }
 
 #[test]

@@ -1,35 +1,35 @@
-//! What is told of an attempt once its delivery has ended: metrics, one ledger entry, one log line.
+//! The report of an attempt once its delivery has ended: metrics, one ledger entry, one log line.
 
 use broker::Settled;
 use job::{AttemptEnd, Decision, LedgerEvent, NoOp, Outcome, Reason};
 use tracing::Span;
 
-use super::Ending;
+use super::ended_attempt::EndedAttempt;
 use crate::attempt::milliseconds;
 use crate::parts::Parts;
 
 /// Counts, writes the ledger entry, logs the one line.
-pub(super) fn tell(parts: &Parts, ending: &Ending<'_>, settled: Settled) {
-    let Ending { attempt, outcome, decision, found, took } = ending;
+pub(super) fn report(parts: &Parts, ended: &EndedAttempt<'_>, settled: Settled) {
+    let EndedAttempt { attempt, outcome, decision, found, took, .. } = ended;
     parts.metrics.ended(outcome, decision, *took);
     for report in &found.stages {
         parts.metrics.stage(report.stage, report.milliseconds, &report.result);
     }
     let scheduled = matches!(attempt.job.reason, Reason::Scheduled { .. });
-    if outcome.word().is_no_op() && scheduled && **decision == Decision::Ack {
+    if outcome.word().is_no_op() && scheduled && *decision == Decision::Ack {
         parts.story.tell_no_op(NoOp {
             job: attempt.job.id,
             target: attempt.job.target.clone(),
             outcome: outcome.word(),
         });
     } else {
-        parts.story.tell(LedgerEvent::AttemptEnded(Box::new(end(parts, ending))));
+        parts.story.tell(LedgerEvent::AttemptEnded(Box::new(attempt_end(ended, parts.policy.max_attempts))));
     }
-    log(ending, settled);
+    log(ended, settled);
 }
 
-fn end(parts: &Parts, ending: &Ending<'_>) -> AttemptEnd {
-    let Ending { attempt, outcome, decision, found, took } = ending;
+fn attempt_end(ended: &EndedAttempt<'_>, max_attempts: u32) -> AttemptEnd {
+    let EndedAttempt { attempt, outcome, decision, found, took, .. } = ended;
     let (retry_milliseconds, next) = match decision {
         Decision::RetryAfter { delay, next } => (Some(milliseconds(*delay)), Some(*next)),
         Decision::Ack | Decision::DeadLetter(_) | Decision::HandBack | Decision::Drop => (None, None),
@@ -39,7 +39,7 @@ fn end(parts: &Parts, ending: &Ending<'_>) -> AttemptEnd {
         target: attempt.job.target.clone(),
         attempt: attempt.id,
         number: attempt.number,
-        max_attempts: parts.policy.max_attempts,
+        max_attempts,
         outcome: outcome.word(),
         decision: word(decision).to_owned(),
         retry_milliseconds,
@@ -63,8 +63,8 @@ fn word(decision: &Decision) -> &'static str {
 }
 
 /// The one summary line of an attempt.
-fn log(ending: &Ending<'_>, settled: Settled) {
-    let Ending { outcome, decision, found, took, .. } = ending;
+fn log(ended: &EndedAttempt<'_>, settled: Settled) {
+    let EndedAttempt { outcome, decision, found, took, .. } = ended;
     let commit = found.commit.as_ref().map_or("", job::Commit::short);
     let failure = found.failure.as_ref().map_or("", |failure| failure.id.id());
     let message = found.failure.as_ref().map_or("", |failure| failure.message.as_str());

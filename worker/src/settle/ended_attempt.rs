@@ -1,0 +1,170 @@
+//! An attempt that has ended, and what follows from it for the register, for the next attempt and for whoever reads its
+//! dead letter. Pure: the clock and the trace were read when it ended.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use job::{
+    AttemptSummary, Blame, DeadLetterReason, DeadLetterRecord, Decision, Envelope, Failure, FailureKind,
+    LastAttempt, NextAttempt, OpenDeadLetter, Outcome, OutcomeWord, StandingFailure, Tail, TargetState,
+};
+
+use crate::attempt::{Attempt, Found, milliseconds};
+
+/// What is done with a job that ends in a dead letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum DeadLetterUse {
+    /// It goes to the dead-letter queue, where an operator finds it.
+    Queue,
+    /// One with this failure of this target lies there already: this one is counted.
+    Count,
+}
+
+/// An attempt, its outcome, what was decided of it, and when.
+pub(super) struct EndedAttempt<'a> {
+    pub(super) attempt: &'a Attempt,
+    pub(super) outcome: &'a Outcome,
+    pub(super) decision: Decision,
+    /// What the attempt found out, and the outcome's failure.
+    pub(super) found: Found,
+    /// From the delivery to the end of its last stage.
+    pub(super) took: Duration,
+    pub(super) at: DateTime<Utc>,
+    pub(super) trace_id: Option<String>,
+    /// The attempt's own span, for the next attempt to link to.
+    pub(super) traceparent: Option<String>,
+}
+
+impl EndedAttempt<'_> {
+    /// Whether another dead letter is needed.
+    pub(super) fn dead_letter_use(&self, state: Option<&TargetState>) -> DeadLetterUse {
+        let Decision::DeadLetter(failure) = &self.decision else { return DeadLetterUse::Queue };
+        let lies_there = state.is_some_and(|state| state.open_dead_letters.contains_key(&failure.id));
+        if lies_there { DeadLetterUse::Count } else { DeadLetterUse::Queue }
+    }
+
+    /// The target's new state; none when nothing worth writing changed.
+    pub(super) fn next_state(&self, state: Option<TargetState>) -> Option<TargetState> {
+        let mut state = state.unwrap_or_else(|| TargetState::new(self.attempt.job.target.clone(), self.at));
+        let word = self.outcome.word();
+        let closes = word.is_success() && (state.failing.is_some() || !state.open_dead_letters.is_empty());
+        if (word.is_no_op() && !closes) || matches!(word, OutcomeWord::Interrupted | OutcomeWord::LeaseLost) {
+            return None;
+        }
+        if word.is_success() {
+            state.failing = None;
+            state.open_dead_letters.clear();
+        }
+        if let Decision::DeadLetter(failure) = &self.decision {
+            self.keep_open(&mut state, failure.id);
+            if failure.blame() == Blame::Repository {
+                self.keep_standing(&mut state, failure);
+            }
+        }
+        if !word.is_no_op() {
+            state.last = Some(self.last_attempt());
+        }
+        state.updated_at = self.at;
+        Some(state)
+    }
+
+    fn keep_open(&self, state: &mut TargetState, id: FailureKind) {
+        let open = state.open_dead_letters.entry(id).or_insert_with(|| OpenDeadLetter {
+            job: self.attempt.job.id,
+            count: 0,
+            first: self.at,
+            last: self.at,
+        });
+        open.count += 1;
+        open.last = self.at;
+    }
+
+    fn keep_standing(&self, state: &mut TargetState, failure: &Failure) {
+        let Some(fingerprint) = self.found.fingerprint.clone() else { return };
+        let same = state.failing.take().filter(|standing| {
+            standing.failure.id == failure.id
+                && standing.commit == self.found.commit
+                && standing.fingerprint == fingerprint
+        });
+        state.failing = Some(StandingFailure {
+            failure: without_log(failure),
+            commit: self.found.commit.clone(),
+            fingerprint,
+            since: same.as_ref().map_or(self.at, |standing| standing.since),
+            count: same.map_or(0, |standing| standing.count) + 1,
+        });
+    }
+
+    fn last_attempt(&self) -> LastAttempt {
+        LastAttempt {
+            job: self.attempt.job.id,
+            attempt: self.attempt.id,
+            number: self.attempt.number,
+            outcome: self.outcome.word(),
+            failure: self.found.failure.as_ref().map(without_log),
+            commit: self.found.commit.clone(),
+            at: self.at,
+            milliseconds: milliseconds(self.took),
+            trace_id: self.trace_id.clone(),
+        }
+    }
+
+    /// The envelope of the next try. The job's own trace stays, so that attempts are siblings in it.
+    pub(super) fn next_envelope(&self, next: NextAttempt) -> Envelope {
+        let sent = &self.attempt.envelope;
+        let failure = self.found.failure.as_ref();
+        let summary = AttemptSummary {
+            number: self.attempt.number,
+            attempt: self.attempt.id,
+            ended_at: self.at,
+            outcome: self.outcome.word(),
+            failure: failure.map(|failure| failure.id),
+            stage: failure.map(|failure| failure.stage),
+            worker: self.attempt.worker.clone(),
+        };
+        let number = match next {
+            NextAttempt::Counted => self.attempt.number + 1,
+            NextAttempt::Free => self.attempt.number,
+        };
+        Envelope {
+            attempt: number,
+            enqueued: self.at,
+            last_error: failure.map(ToString::to_string).or(sent.last_error.clone()),
+            lease_seen: self.found.lease_seen.clone(),
+            previous_attempt_trace: self.traceparent.clone(),
+            ..sent.clone().remember(summary)
+        }
+    }
+
+    /// The envelope of the same try, for another worker.
+    pub(super) fn handed_back_envelope(&self) -> Envelope {
+        let sent = &self.attempt.envelope;
+        Envelope { handed_back: sent.handed_back + 1, enqueued: self.at, ..sent.clone() }
+    }
+
+    /// What an operator asks first of a dead letter.
+    pub(super) fn dead_letter_record(&self, failure: &Failure, queue: &str) -> DeadLetterRecord {
+        DeadLetterRecord {
+            reason: DeadLetterReason::Failed,
+            at: self.at,
+            worker: self.attempt.worker.clone(),
+            job: Some(self.attempt.job.id),
+            target: Some(self.attempt.job.target.clone()),
+            failure: Some(Failure {
+                log_tail: failure.log_tail.last_bytes(Tail::HEADER_BYTES),
+                ..failure.clone()
+            }),
+            decode_error: None,
+            queue: queue.to_owned(),
+            trace_id: self.trace_id.clone(),
+        }
+    }
+}
+
+/// The register is read whole by every process: logs stay in the ledger.
+fn without_log(failure: &Failure) -> Failure {
+    Failure { log_tail: Tail::default(), ..failure.clone() }
+}
+
+#[cfg(test)]
+mod tests;
