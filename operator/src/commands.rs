@@ -11,8 +11,9 @@ mod status;
 mod submit;
 
 use lifecycle::Shutdown;
-use settings::{Environment, OperatorSettings, Problems};
+use settings::{Environment, Problems};
 
+use crate::OperatorSettings;
 use crate::cli::{Arguments, Command};
 use crate::error::{CommandError, Exit};
 use crate::parts::Parts;

@@ -10,18 +10,18 @@ mod error;
 #[cfg(test)]
 mod examples;
 mod parts;
-mod start;
+mod settings;
 mod targets;
 mod terminal;
 mod time;
 mod views;
 
+use ::settings::{Environment, Problems};
 use lifecycle::Shutdown;
-use settings::{Environment, OperatorSettings, Problems};
 
 pub use cli::{Arguments, Command, DeadLetters, One, Replay, Submit};
 pub use error::Exit;
-pub use start::start_telemetry;
+pub use settings::OperatorSettings;
 pub use terminal::{Reader, Terminal};
 
 use error::CommandError;

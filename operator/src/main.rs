@@ -5,9 +5,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use lifecycle::Lifecycle;
-use operator::{Arguments, Exit, Terminal};
-use settings::{Environment, OperatorSettings};
-use telemetry::{Flush, Telemetry};
+use operator::{Arguments, Exit, OperatorSettings, Terminal};
+use settings::Environment;
+use telemetry::{Flush, ServiceIdentity, Telemetry, TelemetrySection};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -27,7 +27,7 @@ async fn start_and_run(arguments: Arguments, terminal: &mut Terminal) -> anyhow:
     let environment = Environment::read(Path::new("."))?;
     let settings = OperatorSettings::load(&environment, arguments.config.as_deref());
     let telemetry = match &settings {
-        Ok(settings) => Some(operator::start_telemetry(settings, &arguments)?),
+        Ok(settings) => Some(start_telemetry(settings, &arguments, &environment)?),
         // The command says what is wrong; `doctor` among other things.
         Err(_) => None,
     };
@@ -37,6 +37,25 @@ async fn start_and_run(arguments: Arguments, terminal: &mut Terminal) -> anyhow:
         terminal.complain(&lost);
     }
     Ok(exit)
+}
+
+/// Traces as everywhere, logs only when asked for: what matters is said by the command in its own words.
+fn start_telemetry(
+    settings: &OperatorSettings,
+    arguments: &Arguments,
+    environment: &Environment,
+) -> anyhow::Result<Telemetry> {
+    let service = ServiceIdentity {
+        name: "harvestctl".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        fleet: settings.fleet.to_string(),
+        instance: std::process::id().to_string(),
+    };
+    let mut section: TelemetrySection = settings.telemetry.clone();
+    if !arguments.verbose {
+        "off".clone_into(&mut section.log_filter);
+    }
+    Ok(Telemetry::start(service, &section, environment.lookup())?)
 }
 
 async fn flush(telemetry: Option<Telemetry>) -> Option<String> {

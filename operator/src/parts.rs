@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use anyhow::Context;
 use broker::{Broker, BrokerSettings, Ledger, ReadFrom, Register};
-use daytona::{Client, ClientSettings};
+use daytona::Client;
 use job::{LedgerEntry, Settings};
 use remote::{Credential, Remote, Timeouts};
-use settings::{Environment, FleetFile, FleetLoad, OperatorSettings, Secrets};
+use settings::{Environment, FleetFile, FleetLoad, Secrets};
 
+use crate::OperatorSettings;
 use crate::error::CommandError;
 
 /// How long the register may take to be read whole.
@@ -55,18 +56,7 @@ impl Parts {
     }
 
     pub(crate) fn broker_settings(&self) -> BrokerSettings {
-        let told = &self.settings.broker;
-        BrokerSettings {
-            publish_timeout: told.publish_timeout,
-            heartbeat: told.heartbeat,
-            connect_timeout: told.connect_timeout,
-            connection_name: self.operator.clone(),
-            ..BrokerSettings::new(
-                told.url.clone(),
-                self.settings.fleet.clone(),
-                self.settings.retry.delays.clone(),
-            )
-        }
+        self.settings.broker.clone().named(&self.operator)
     }
 
     /// RabbitMQ, within the connect timeout.
@@ -104,12 +94,7 @@ impl Parts {
 
     /// Daytona, where there is a key.
     pub(crate) fn daytona(&self) -> Option<anyhow::Result<Client>> {
-        let told = self.settings.daytona.as_ref()?;
-        let settings = ClientSettings {
-            target: told.target.clone(),
-            request_timeout: told.request_timeout,
-            ..ClientSettings::new(told.api_url.clone(), told.api_key.clone())
-        };
+        let settings = self.settings.daytona.clone()?;
         Some(Client::new(settings).context("the Daytona client could not be set up"))
     }
 

@@ -90,7 +90,7 @@ fn near(name: &str, listed: &[Target]) -> Vec<String> {
         .iter()
         .filter_map(|target| {
             let candidate = target.repository().to_ascii_lowercase();
-            let distance = distance(repository, &candidate);
+            let distance = strsim::levenshtein(repository, &candidate);
             let close = distance <= 2 + repository.len() / 8;
             let shares_name = !short.is_empty() && target.name().to_ascii_lowercase().contains(short);
             (close || shares_name).then(|| (distance, target.to_string()))
@@ -102,22 +102,6 @@ fn near(name: &str, listed: &[Target]) -> Vec<String> {
 
 fn join(targets: &[Target]) -> String {
     targets.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-}
-
-/// Levenshtein's.
-fn distance(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().collect();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (index, a) in left.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = index + 1;
-        for (column, b) in right.iter().enumerate() {
-            let substituted = diagonal + usize::from(a != *b);
-            diagonal = row[column + 1];
-            row[column + 1] = substituted.min(row[column] + 1).min(diagonal + 1);
-        }
-    }
-    row[right.len()]
 }
 
 #[cfg(test)]

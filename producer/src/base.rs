@@ -9,7 +9,6 @@ use std::sync::{Mutex, PoisonError};
 
 use daytona::{BaseFinding, BaseIds, Client, ClientSettings};
 use job::{Settings, Target};
-use settings::DaytonaSettings;
 
 /// Looks bases up, and logs what it found when that is news.
 pub(crate) struct Bases {
@@ -20,15 +19,8 @@ pub(crate) struct Bases {
 
 impl Bases {
     /// Logs at once why it will find none, where that is so.
-    pub(crate) fn new(daytona: Option<&DaytonaSettings>) -> Self {
-        let client = daytona.map(|daytona| {
-            Client::new(ClientSettings {
-                target: daytona.target.clone(),
-                request_timeout: daytona.request_timeout,
-                ..ClientSettings::new(daytona.api_url.clone(), daytona.api_key.clone())
-            })
-        });
-        let client = match client {
+    pub(crate) fn new(daytona: Option<&ClientSettings>) -> Self {
+        let client = match daytona.cloned().map(Client::new) {
             Some(Ok(client)) => Some(client),
             Some(Err(error)) => {
                 tracing::warn!(

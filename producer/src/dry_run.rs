@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use daytona::BaseIds;
 use job::Tick;
-use settings::{FleetFile, PlanSettings, Problem, Problems};
+use settings::{FleetFile, Problem, Problems};
 use thiserror::Error;
 
-use crate::Clock;
 use crate::plan::plan_jobs;
+use crate::{Clock, PlanSettings};
 
 /// Why nothing could be shown.
 #[derive(Debug, Error)]

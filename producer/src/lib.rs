@@ -17,7 +17,7 @@ mod plan;
 mod room;
 mod run;
 mod schedule;
-mod start;
+mod settings;
 
 pub use clock::Clock;
 pub use dry_run::{DryRunError, dry_run};
@@ -28,4 +28,4 @@ pub use metrics::{ProducerMetrics, Role};
 pub use once::once;
 pub use room::{BrokerLoad, Flow, Room, SkipReason, check_room};
 pub use run::{ProducerError, RunContext, run};
-pub use start::{instance_name, start_telemetry};
+pub use settings::{PlanSettings, ProducerSettings, ScheduleSection};

@@ -7,9 +7,9 @@ use std::process::ExitCode;
 use clap::Parser;
 use lifecycle::Lifecycle;
 use producer::cli::{Arguments, Command};
-use producer::{Clock, RunContext};
-use settings::{Environment, PlanSettings, ProducerSettings};
-use telemetry::Metrics;
+use producer::{Clock, PlanSettings, ProducerSettings, RunContext};
+use settings::Environment;
+use telemetry::{Metrics, ServiceIdentity, Telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main]
@@ -35,9 +35,14 @@ async fn program(arguments: Arguments) -> anyhow::Result<ExitCode> {
     }
     let mut settings = ProducerSettings::load(&environment, arguments.config.as_deref())?;
     settings.fleet_file = arguments.fleet_file.unwrap_or(settings.fleet_file);
-    let instance = producer::instance_name(&environment);
-
-    let telemetry = producer::start_telemetry(&settings.fleet, &settings.telemetry, &instance)?;
+    let instance = telemetry::instance_name(environment.get("HOSTNAME"), "producer");
+    let service = ServiceIdentity {
+        name: "harvest-producer".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        fleet: settings.fleet.to_string(),
+        instance: instance.clone(),
+    };
+    let telemetry = Telemetry::start(service, &settings.telemetry, environment.lookup())?;
     tracing::info!(effective = %settings.effective, unread = ?settings.effective.unread(), "settings");
 
     let lifecycle = Lifecycle::listen_for_signals()?;

@@ -5,12 +5,12 @@ use std::process::ExitCode;
 
 use broker::{Broker, LockError, LockName, Register};
 use job::{Job, Tick};
-use settings::{FleetFile, ProducerSettings};
+use settings::FleetFile;
 
 use crate::cli::SKIPPED;
 use crate::fire::{Progress, TickEnd};
-use crate::run::{ProducerError, REGISTER_READ, RunContext, broker_settings, make_firer};
-use crate::{Firing, ProducerMetrics, SkipReason};
+use crate::run::{ProducerError, REGISTER_READ, RunContext, make_firer};
+use crate::{Firing, ProducerMetrics, ProducerSettings, SkipReason};
 
 /// What became of the one tick.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub async fn once(
     for problem in &load.problems {
         tracing::error!("{problem}");
     }
-    let broker = Broker::connect(broker_settings(&settings, &context.instance)).await?;
+    let broker = Broker::connect(settings.broker.clone().named(&context.instance)).await?;
     let ended = fire(&settings, &context, &broker, &load).await;
     broker.close().await;
     ended?.write(output)

@@ -5,11 +5,9 @@
 use std::error::Error as StdError;
 use std::time::Duration;
 
-use broker::{
-    Broker, BrokerSettings, BrokerStatus, ConnectError, Lock, LockError, LockName, Register, SyncError,
-};
+use broker::{Broker, BrokerStatus, ConnectError, Lock, LockError, LockName, Register, SyncError};
 use lifecycle::{Condition, Drain, Endpoint, Health, Readiness, Shutdown};
-use settings::{FleetFile, ProducerSettings};
+use settings::FleetFile;
 use telemetry::Metrics;
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -20,7 +18,7 @@ use crate::fire::{FireError, Firer};
 use crate::fleet_file_watcher::FleetFileWatcher;
 use crate::metrics::Role;
 use crate::schedule::Schedule;
-use crate::{Clock, ProducerMetrics};
+use crate::{Clock, ProducerMetrics, ProducerSettings};
 
 /// How long the register may take to be read whole.
 pub(crate) const REGISTER_READ: Duration = Duration::from_mins(2);
@@ -87,7 +85,7 @@ pub async fn run(
     tokio::pin!(work);
     let ended = tokio::select! {
         ended = &mut work => ended,
-        () = shutdown.draining().cancelled() => match shutdown.drain_within(settings.drain_deadline, work).await {
+        () = shutdown.draining().cancelled() => match shutdown.drain_within(settings.drain.deadline, work).await {
             Drain::Drained(ended) => ended,
             Drain::DeadlinePassed | Drain::Forced => {
                 tracing::warn!("left in the middle of a tick; the next active producer goes on with it");
@@ -118,7 +116,7 @@ async fn serve(
     };
     schedule.reload_fleet_file();
     let connected = health.condition("amqp");
-    let broker = Broker::connect(broker_settings(settings, &context.instance)).await?;
+    let broker = Broker::connect(settings.broker.clone().named(&context.instance)).await?;
     let election =
         LeaderElection { settings, context: &context, broker: &broker, register: Register::follow(&broker) };
     let electing = election.run(&mut schedule);
@@ -215,20 +213,6 @@ async fn watch_connection(broker: &Broker, connected: &Condition) {
         if status.changed().await.is_err() {
             return std::future::pending().await;
         }
-    }
-}
-
-pub(crate) fn broker_settings(settings: &ProducerSettings, instance: &str) -> BrokerSettings {
-    BrokerSettings {
-        publish_timeout: settings.broker.publish_timeout,
-        heartbeat: settings.broker.heartbeat,
-        connect_timeout: settings.broker.connect_timeout,
-        connection_name: instance.to_owned(),
-        ..BrokerSettings::new(
-            settings.broker.url.clone(),
-            settings.fleet.clone(),
-            settings.retry.delays.clone(),
-        )
     }
 }
 

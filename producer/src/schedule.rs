@@ -8,19 +8,18 @@ use std::time::Duration;
 
 use job::Tick;
 use lifecycle::{Condition, Heartbeat, Readiness, Shutdown};
-use settings::ScheduleSettings;
 use tokio::signal::unix::Signal;
 
 use crate::fire::{Firer, Progress, TickEnd};
 use crate::fleet_file_watcher::{FleetFileWatcher, Reload};
-use crate::{Clock, Due, ProducerMetrics, due};
+use crate::{Clock, Due, ProducerMetrics, ScheduleSection, due};
 
 /// How long a tick that failed half-way waits before it goes on.
 const AFTER_FAILURE: Duration = Duration::from_secs(2);
 
 /// Everything the loop keeps between ticks, and from one time of being active to the next.
 pub(crate) struct Schedule {
-    pub(crate) settings: ScheduleSettings,
+    pub(crate) settings: ScheduleSection,
     pub(crate) fleet_file: FleetFileWatcher,
     pub(crate) clock: Clock,
     pub(crate) metrics: ProducerMetrics,

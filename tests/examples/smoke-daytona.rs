@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use broker::{LockName, Topology};
 use clap::Parser;
-use daytona::{Client, ClientSettings, CreateOutcome, Execute, NewSandbox, Sandbox, pace};
+use daytona::{Client, ClientSettings, CreateOutcome, DaytonaSection, Execute, NewSandbox, Sandbox, pace};
 use fleet_tests::guard;
 use fleet_tests::processes::{FleetProcess, Program};
 use fleet_tests::rabbit::RabbitNode;
@@ -110,8 +110,12 @@ async fn smoke(arguments: Arguments, key: SecretString) -> anyhow::Result<()> {
     // Ten characters, the most a fleet's name may have.
     let name: FleetName = format!("smoke-{}", &uuid::Uuid::new_v4().simple().to_string()[..4]).parse()?;
     let target = format!("{}@{}", arguments.repository, arguments.branch).parse()?;
-    let mut settings = ClientSettings::new(arguments.api_url.clone(), key.clone());
-    settings.target = Some(arguments.target.clone()).filter(|target| !target.is_empty());
+    let section = DaytonaSection {
+        api_url: arguments.api_url.clone(),
+        target: arguments.target.clone(),
+        request_timeout: Duration::from_secs(30),
+    };
+    let settings = ClientSettings::new(section, key.clone());
     let directory = guard::temporary_directory("smoke")?;
     let mut smoke =
         Smoke { client: Client::new(settings)?, arguments, key, name, target, broker: None, directory };

@@ -30,7 +30,7 @@ fn fleet() -> FleetName {
 }
 
 fn settings(node: &RabbitNode, fleet: &FleetName) -> BrokerSettings {
-    BrokerSettings::new(node.amqp_url("/").into(), fleet.clone(), DELAYS.to_vec())
+    BrokerSettings::new(node.amqp_url("/").into(), fleet.clone(), DELAYS.to_vec(), crate::sections::broker())
 }
 
 /// A broker handle of a new fleet on the shared node.

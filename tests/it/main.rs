@@ -10,5 +10,6 @@ mod harness;
 mod operator;
 mod prebuilt;
 mod producer;
+mod sections;
 mod smoke;
 mod stages;

@@ -23,7 +23,9 @@ use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{BasicProperties, Connection, ConnectionProperties};
 use lifecycle::Shutdown;
 use serde_json::Value;
-use settings::{Environment, OperatorSettings};
+use settings::Environment;
+
+use crate::sections;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -129,7 +131,7 @@ impl Scene {
     async fn run(&self, line: &str, said: &Said, shutdown: &Shutdown) -> Exit {
         let arguments = Arguments::try_parse_from(format!("harvestctl {line}").split(' ')).unwrap();
         let environment = self.environment();
-        let settings = OperatorSettings::load(&environment, None);
+        let settings = operator::OperatorSettings::load(&environment, None);
         let mut terminal = Terminal::new(said.out.clone(), said.err.clone(), None, Reader::Person);
         let run = ::operator::run(arguments, settings, &environment, &mut terminal, shutdown);
         tokio::time::timeout(SOON * 2, run).await.unwrap_or_else(|_| panic!("`{line}` did not end: {said}"))
@@ -144,7 +146,12 @@ impl Scene {
 
     async fn broker(&self) -> Broker {
         let delays = vec![RETRY, Duration::from_millis(600)];
-        let settings = BrokerSettings::new(self.amqp_url.as_str().into(), self.fleet.clone(), delays);
+        let settings = BrokerSettings::new(
+            self.amqp_url.as_str().into(),
+            self.fleet.clone(),
+            delays,
+            sections::broker(),
+        );
         Broker::connect(settings).await.unwrap()
     }
 }
@@ -426,8 +433,7 @@ impl Daytona {
         let url = format!("http://{}/api", listener.local_addr().unwrap());
         let shutdown = CancellationToken::new();
         let serving = tokio::spawn(sandboxd::serve(settings, listener, shutdown.clone()));
-        let client =
-            daytona::Client::new(daytona::ClientSettings::new(url.parse().unwrap(), KEY.into())).unwrap();
+        let client = daytona::Client::new(sections::daytona(&url, KEY)).unwrap();
         eventually(SOON, "sandboxd answers", async || {
             client.whoami().await.map_err(|error| error.to_string())
         })

@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use daytona::{Client, ClientSettings, CreateOutcome, Execute, NewSandbox, SandboxState, pace};
+use daytona::{Client, CreateOutcome, Execute, NewSandbox, SandboxState, pace};
 use fleet_tests::{eventually, leaks};
 
 const SOON: Duration = Duration::from_mins(1);
@@ -25,7 +25,7 @@ async fn a_prebuilt_fleet_says_where_all_is_until_its_stdin_closes() {
     let told: BTreeMap<String, String> = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line:?}"));
     let family = leaks::descendants(rustix::process::Pid::from_child(&program));
 
-    let settings = ClientSettings::new(told["apiUrl"].parse().unwrap(), told["apiKey"].as_str().into());
+    let settings = crate::sections::daytona(&told["apiUrl"], &told["apiKey"]);
     let client = Client::new(settings).unwrap();
     let snapshot = client.get_snapshot(&told["snapshotId"]).await.unwrap().unwrap();
     assert_eq!(snapshot.name, told["snapshot"]);

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use daytona::{Client, ClientSettings};
+use daytona::Client;
 use fleet_tests::eventually;
 use fleet_tests::fixtures::Sample;
 use fleet_tests::fleet::{Fleet, FleetPlan};
@@ -44,7 +44,7 @@ impl Account {
         let amqp_url = shared_node().await.amqp_url("/");
         let directory = guard::temporary_directory("account").unwrap();
         let fleet = Fleet::start(FleetPlan::new("account", &amqp_url, directory.path())).await.unwrap();
-        let settings = ClientSettings::new(fleet.api_url().parse().unwrap(), fleet.api_key().into());
+        let settings = crate::sections::daytona(fleet.api_url(), fleet.api_key());
         let git = GitServer::start().await.unwrap();
         Self { fleet, git, amqp_url, client: Client::new(settings).unwrap(), _directory: directory }
     }

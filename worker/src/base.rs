@@ -10,12 +10,21 @@ use std::time::Duration;
 
 use daytona::{Client, SnapshotState};
 use job::{FailureKind, Stage};
+use serde::Deserialize;
 use tokio::time::Instant;
 
 use crate::early_end::{EarlyEnd, ResolveAgain};
 use crate::failures::{from_base, from_call};
 
 const REMEMBERED: Duration = Duration::from_mins(1);
+
+/// A section `[classes.NAME]` of the settings. Daytona sets the size when a snapshot is made, so a class is a base snapshot.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClassSection {
+    /// Where cold builds of this class start; the target's own base snapshot when none.
+    pub base_snapshot: Option<String>,
+}
 
 /// What an attempt's cold build is to start from.
 #[derive(Debug, PartialEq, Eq)]

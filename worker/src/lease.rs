@@ -10,6 +10,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use daytona::{Client, CreateOutcome, NewSandbox, Retry, Sandbox, SandboxId, pace};
 use job::{Failure, FailureKind, FleetName, JobId, LeaseSeen, Outcome, SandboxName, Stage};
+use serde::Deserialize;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -24,17 +25,22 @@ use crate::failures::{from_call, from_delete, from_start};
 /// How often a create that met a name just freed is asked again.
 const CREATE_ROUNDS: u32 = 4;
 
-/// How leases are kept; see config/worker.toml.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct LeasePolicy {
+/// How long a sandbox may take to go.
+pub(crate) const DELETE_DEADLINE: Duration = Duration::from_mins(35);
+
+/// The section `[lease]` of the settings.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LeaseSection {
     /// How often the holder raises its beat.
-    pub(crate) beat: Duration,
+    #[serde(with = "humantime_serde")]
+    pub beat: Duration,
     /// How long a beat stands still before its holder is dead.
-    pub(crate) stale: Duration,
-    /// How long a sandbox may take to start.
-    pub(crate) start_deadline: Duration,
-    /// How long a sandbox may take to go.
-    pub(crate) delete_deadline: Duration,
+    #[serde(with = "humantime_serde")]
+    pub stale: Duration,
+    /// How often sandboxes that dead workers left are swept.
+    #[serde(with = "humantime_serde")]
+    pub sweep: Duration,
 }
 
 /// What a look for the lease found.
@@ -52,7 +58,6 @@ pub(crate) struct Lease {
     client: Client,
     sandbox: Sandbox,
     labels: Labels,
-    policy: LeasePolicy,
     lost: CancellationToken,
     heart: AbortOnDropHandle<()>,
 }
@@ -61,7 +66,9 @@ pub(crate) struct Lease {
 #[derive(Debug, Clone)]
 pub(crate) struct Leases {
     pub(crate) client: Client,
-    pub(crate) policy: LeasePolicy,
+    pub(crate) section: LeaseSection,
+    /// How long a sandbox may take to start.
+    pub(crate) start_timeout: Duration,
 }
 
 impl Leases {
@@ -141,9 +148,9 @@ impl Leases {
             }
         };
         let seen_now = first_seen(&holder, &owner.sign, seen, Utc::now());
-        if is_dead(&holder, &seen_now, self.policy.stale, Utc::now()) {
+        if is_dead(&holder, &seen_now, self.section.stale, Utc::now()) {
             tracing::warn!(sandbox.id = %holder.id, holder.job = ?owner.job, "lease taken over: its holder stopped beating");
-            let deadline = Instant::now() + self.policy.delete_deadline;
+            let deadline = Instant::now() + DELETE_DEADLINE;
             self.client
                 .delete_and_confirm(&holder.id, deadline)
                 .await
@@ -154,8 +161,8 @@ impl Leases {
     }
 
     async fn started(&self, sandbox: Sandbox, labels: Labels) -> Result<Lease, EarlyEnd> {
-        let lease = Lease::beating(self.client.clone(), sandbox, labels, self.policy);
-        let deadline = Instant::now() + self.policy.start_deadline;
+        let lease = Lease::beating(self.client.clone(), sandbox, labels, self.section.beat);
+        let deadline = Instant::now() + self.start_timeout;
         let started = self
             .client
             .wait_until_started(&lease.sandbox.id, deadline, self.client.settings().state_pace)
@@ -173,7 +180,7 @@ impl Leases {
     async fn remove_ours(&self, name: &str, labels: &Labels) {
         match self.client.get_sandbox(name).await {
             Ok(Some(sandbox)) if labels.same_attempt(&sandbox.labels) => {
-                remove(&self.client, &sandbox.id, self.policy.delete_deadline).await;
+                remove(&self.client, &sandbox.id, DELETE_DEADLINE).await;
             }
             Ok(_) => {}
             Err(error) => tracing::warn!(
@@ -251,15 +258,15 @@ pub(crate) fn is_dead(sandbox: &Sandbox, seen: &LeaseSeen, stale: Duration, now:
 }
 
 impl Lease {
-    fn beating(client: Client, sandbox: Sandbox, labels: Labels, policy: LeasePolicy) -> Self {
+    fn beating(client: Client, sandbox: Sandbox, labels: Labels, every: Duration) -> Self {
         let lost = CancellationToken::new();
-        let heart = beat(client.clone(), sandbox.id.clone(), labels.clone(), policy.beat, lost.clone());
+        let heart = beat(client.clone(), sandbox.id.clone(), labels.clone(), every, lost.clone());
         // Two calls every half minute, for as long as a build takes: a trace is no place for them.
         let span = tracing::info_span!("lease");
         let kept = telemetry::keep_unexported(&span);
         tracing::trace!(?kept, "the beats of a lease are in no trace");
         let heart = AbortOnDropHandle::new(tokio::spawn(heart.instrument(span).with_current_subscriber()));
-        Self { client, sandbox, labels, policy, lost, heart }
+        Self { client, sandbox, labels, lost, heart }
     }
 
     pub(crate) fn sandbox(&self) -> &Sandbox {
@@ -287,7 +294,7 @@ impl Lease {
     pub(crate) async fn release(self) {
         drop(self.heart);
         if !self.lost.is_cancelled() {
-            remove(&self.client, &self.sandbox.id, self.policy.delete_deadline).await;
+            remove(&self.client, &self.sandbox.id, DELETE_DEADLINE).await;
         }
     }
 }

@@ -14,12 +14,12 @@ mod parts;
 mod process;
 mod run;
 pub mod sandbox;
+mod settings;
 mod settle;
 pub mod stages;
-mod start;
 mod story;
 mod sweeper;
 
 pub use early_end::{EarlyEnd, ResolveAgain};
 pub use run::{WorkerError, run};
-pub use start::{instance_name, start_telemetry};
+pub use settings::{WorkerFile, WorkerSettings};

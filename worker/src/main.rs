@@ -6,8 +6,9 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use settings::{Environment, WorkerSettings};
-use telemetry::Flush;
+use settings::Environment;
+use telemetry::{Flush, ServiceIdentity, Telemetry};
+use worker::WorkerSettings;
 
 /// The exit code for settings or arguments that are wrong, as clap's.
 const WRONG_SETTINGS: u8 = 2;
@@ -80,11 +81,17 @@ fn check(config: Option<&Path>) -> ExitCode {
 async fn serve(config: Option<&Path>) -> anyhow::Result<()> {
     let environment = Environment::read(&std::env::current_dir()?)?;
     let settings = WorkerSettings::load(&environment, config)?;
-    let name = worker::instance_name(&environment);
-    let telemetry = worker::start_telemetry(&settings, &name)?;
+    let name = telemetry::instance_name(environment.get("HOSTNAME"), "worker");
+    let service = ServiceIdentity {
+        name: "harvest-worker".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        fleet: settings.fleet.to_string(),
+        instance: name.clone(),
+    };
+    let telemetry = Telemetry::start(service, &settings.file.telemetry, environment.lookup())?;
     let lifecycle = lifecycle::Lifecycle::listen_for_signals()?;
     let metrics = telemetry::Metrics::new(telemetry.resource())?;
-    let listener = lifecycle::bind(settings.http.listen).await?;
+    let listener = lifecycle::bind(settings.file.http.listen).await?;
     tracing::info!(effective = %settings.effective, "settings");
     let ran = worker::run(settings, name, listener, metrics, lifecycle.shutdown().clone()).await;
     if !matches!(telemetry.shutdown().await, Flush::Flushed) {

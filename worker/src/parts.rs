@@ -9,15 +9,15 @@ use broker::Register;
 use job::{Failure, FailureKind, RetryPolicy, Scope};
 use remote::{Credential, Remote};
 use secrecy::SecretString;
-use settings::{ClassSettings, Secrets};
+use settings::Secrets;
 
 use crate::attempt::Attempt;
-use crate::base::{BaseSnapshots, WantedBase};
+use crate::base::{BaseSnapshots, ClassSection, WantedBase};
 use crate::early_end::EarlyEnd;
 use crate::lease::Leases;
 use crate::metrics::Instruments;
 use crate::sandbox::{Redactor, Sandbox, Watching};
-use crate::stages::provision::RoomPolicy;
+use crate::stages::provision::SandboxSection;
 use crate::stages::toolchain::Mirrors;
 use crate::story::Story;
 
@@ -36,9 +36,9 @@ pub(crate) struct Parts {
     pub(crate) story: Story,
     pub(crate) metrics: Instruments,
     pub(crate) secrets: Secrets,
-    pub(crate) classes: BTreeMap<String, ClassSettings>,
+    pub(crate) classes: BTreeMap<String, ClassSection>,
     pub(crate) policy: RetryPolicy,
-    pub(crate) room: RoomPolicy,
+    pub(crate) sandboxes: SandboxSection,
     pub(crate) limits: Limits,
     pub(crate) mirrors: Mirrors,
 }
@@ -46,10 +46,6 @@ pub(crate) struct Parts {
 /// How long things may take or stay.
 #[derive(Debug, Clone)]
 pub(crate) struct Limits {
-    /// An idle sandbox stops itself after this.
-    pub(crate) idle: Duration,
-    /// No sandbox of the fleet lives longer.
-    pub(crate) ttl: Duration,
     /// A prebuild used this recently is not collected.
     pub(crate) in_use_for: chrono::Duration,
     /// How long commands are watched.

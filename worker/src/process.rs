@@ -50,10 +50,14 @@ async fn round(parts: &Parts, attempt: &Attempt, leaving: &CancellationToken) ->
     }
 
     attempt.announce();
-    let wish =
-        lease::wish(&attempt.sandbox_name(), &wanted.base_snapshot, parts.limits.idle, parts.limits.ttl);
+    let wish = lease::wish(
+        &attempt.sandbox_name(),
+        &wanted.base_snapshot,
+        parts.sandboxes.auto_stop,
+        parts.sandboxes.ttl,
+    );
     let labels = labels(attempt);
-    let taken = Box::pin(provision::run(attempt, &parts.leases, parts.room, &wish, &labels));
+    let taken = Box::pin(provision::run(attempt, &parts.leases, &parts.sandboxes, &wish, &labels));
     let lease = match attempt.stage(Stage::Provision, outside, taken).await {
         Ok(lease) => lease,
         Err(end) => return Err(parts.base.after_provision(&wanted.base_snapshot, end).await),
@@ -147,8 +151,12 @@ async fn verify_and_promote(
 ) -> Result<Outcome, EarlyEnd> {
     let no_lease = CancellationToken::new();
     let outside = Interrupts { leaving, lease_lost: &no_lease };
-    let wish =
-        lease::wish(&attempt.sandbox_name(), snapshot.id.as_str(), parts.limits.idle, parts.limits.ttl);
+    let wish = lease::wish(
+        &attempt.sandbox_name(),
+        snapshot.id.as_str(),
+        parts.sandboxes.auto_stop,
+        parts.sandboxes.ttl,
+    );
     let labels = labels(attempt);
     let (lease, cold_start) =
         attempt.stage(Stage::Verify, outside, verify::start(&parts.leases, &wish, &labels)).await?;

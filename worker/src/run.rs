@@ -4,11 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker::{Broker, BrokerStatus, Register, WorkQueue};
-use daytona::{Client, ClientSettings};
+use broker::{Broker, BrokerStatus, Register};
+use daytona::Client;
 use lifecycle::{Drain, Endpoint, Health, Readiness, Shutdown};
 use remote::{Remote, Timeouts};
-use settings::{QueueName, WorkerSettings};
 use telemetry::Metrics;
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -17,20 +16,16 @@ use tokio_util::sync::CancellationToken;
 use tracing::instrument::WithSubscriber;
 
 use crate::base::BaseSnapshots;
-use crate::lease::{LeasePolicy, Leases};
+use crate::lease::Leases;
 use crate::metrics::Instruments;
 use crate::parts::{Limits, Parts};
 use crate::sandbox::Watching;
-use crate::stages::provision::RoomPolicy;
-use crate::stages::toolchain::Mirrors;
-use crate::{consume, story, sweeper};
+use crate::{WorkerFile, WorkerSettings, consume, story, sweeper};
 
 /// How long attempts that were told to leave may take to release their sandboxes.
 const RELEASE: Duration = Duration::from_secs(20);
 /// How long the ledger's last entries and a sweep under way may hold a leaving worker up.
 const LAST_WORDS: Duration = Duration::from_secs(15);
-/// How long a sandbox may take to go.
-const DELETE_DEADLINE: Duration = Duration::from_mins(35);
 /// How long the register may take to be read whole at the start.
 const FIRST_READ: Duration = Duration::from_mins(2);
 
@@ -64,20 +59,20 @@ pub async fn run(
 ) -> Result<(), WorkerError> {
     let health = Health::new();
     let connected = health.condition("amqp");
-    let instruments = Instruments::new(&metrics.meter(), u32::try_from(settings.slots).unwrap_or(u32::MAX));
+    let instruments =
+        Instruments::new(&metrics.meter(), u32::try_from(settings.file.slots).unwrap_or(u32::MAX));
     let endpoint = Endpoint::serve(listener, health.clone(), move || metrics.render(), shutdown.clone())
         .map_err(WorkerError::Endpoint)?;
 
-    let broker = Broker::connect(broker_settings(&settings, &worker)).await?;
+    let broker = Broker::connect(settings.broker.clone().named(&worker)).await?;
     let register = Register::follow(&broker);
     register.sync(FIRST_READ).await?;
-    let (story, scribe) = story::open(&worker, settings.ledger.batch.max(Duration::from_millis(10)));
+    let (story, scribe) = story::open(&worker, settings.file.ledger.batch.max(Duration::from_millis(10)));
     let told = CancellationToken::new();
     let scribe = tokio::spawn(scribe.run(broker.publisher(), told.clone()).with_current_subscriber());
-    let slots = settings.slots;
-    let queues: Vec<_> = settings.queues.iter().copied().map(work_queue).collect();
-    let sweep_every = settings.lease.sweep;
-    let drain_deadline = settings.drain.deadline;
+    let slots = settings.file.slots;
+    let queues: Vec<_> = settings.file.queues.iter().copied().collect();
+    let drain_deadline = settings.file.drain.deadline;
     let parts = Arc::new(parts(settings, worker, register, story, instruments.clone())?);
 
     let leaving = CancellationToken::new();
@@ -91,8 +86,7 @@ pub async fn run(
     let sweep = sweeper::run(
         parts.leases.client.clone(),
         parts.fleet.clone(),
-        parts.leases.policy,
-        sweep_every,
+        parts.leases.section,
         instruments,
         shutdown.draining().clone(),
     );
@@ -119,14 +113,6 @@ pub async fn run(
     broker.close().await;
     endpoint.stop().await;
     Ok(())
-}
-
-fn work_queue(name: QueueName) -> WorkQueue {
-    match name {
-        QueueName::Resume => WorkQueue::Resume,
-        QueueName::OnDemand => WorkQueue::OnDemand,
-        QueueName::Refresh => WorkQueue::Refresh,
-    }
 }
 
 /// Waits for the slots: as long as it takes while working, then `deadline`, then until they have let go.
@@ -189,20 +175,6 @@ fn described(status: &BrokerStatus) -> String {
     }
 }
 
-fn broker_settings(settings: &WorkerSettings, worker: &str) -> broker::BrokerSettings {
-    broker::BrokerSettings {
-        publish_timeout: settings.broker.publish_timeout,
-        heartbeat: settings.broker.heartbeat,
-        connect_timeout: settings.broker.connect_timeout,
-        connection_name: worker.to_owned(),
-        ..broker::BrokerSettings::new(
-            settings.broker.url.clone(),
-            settings.fleet.clone(),
-            settings.retry.delays.clone(),
-        )
-    }
-}
-
 fn parts(
     settings: WorkerSettings,
     worker: String,
@@ -210,45 +182,26 @@ fn parts(
     story: story::Story,
     metrics: Instruments,
 ) -> Result<Parts, WorkerError> {
-    let client = Client::new(ClientSettings {
-        target: settings.daytona.target.clone(),
-        request_timeout: settings.daytona.request_timeout,
-        ..ClientSettings::new(settings.daytona.api_url.clone(), settings.daytona.api_key.clone())
-    })?;
-    let policy = LeasePolicy {
-        beat: settings.lease.beat,
-        stale: settings.lease.stale,
-        start_deadline: settings.sandboxes.start_timeout,
-        delete_deadline: DELETE_DEADLINE,
-    };
+    let WorkerFile { retry, lease, sandboxes, commands, prebuilds, toolchain, classes, .. } = settings.file;
+    let client = Client::new(settings.daytona)?;
+    let least_free_bytes = sandboxes.min_free_disk_mb.saturating_mul(1_000_000);
     Ok(Parts {
         worker,
         fleet: settings.fleet,
         base: BaseSnapshots::new(client.clone()),
-        leases: Leases { client, policy },
+        leases: Leases { client, section: lease, start_timeout: sandboxes.start_timeout },
         remote: Remote::new(Timeouts::default())?,
         register,
         story,
         metrics,
         secrets: settings.secrets,
-        classes: settings.classes,
-        policy: settings.retry,
-        room: RoomPolicy {
-            max_sandboxes: (settings.sandboxes.max > 0).then_some(settings.sandboxes.max),
-            reserve_for_sessions: settings.sandboxes.reserve_for_sessions,
-            reserve_snapshots: settings.sandboxes.reserve_snapshots,
-        },
+        classes,
+        policy: retry,
+        sandboxes,
         limits: Limits {
-            idle: settings.sandboxes.auto_stop,
-            ttl: settings.sandboxes.ttl,
-            in_use_for: chrono::Duration::from_std(settings.prebuilds.in_use)
-                .unwrap_or(chrono::Duration::MAX),
-            watching: Watching {
-                longest: settings.commands.poll,
-                least_free_bytes: settings.sandboxes.min_free_disk_mb.saturating_mul(1_000_000),
-                ..Watching::default()
-            },
+            in_use_for: chrono::Duration::from_std(prebuilds.in_use).unwrap_or(chrono::Duration::MAX),
+            watching: Watching::new(&commands, least_free_bytes),
         },
-        mirrors: Mirrors { npm_registry: settings.toolchain.npm_registry },
+        mirrors: toolchain,
     })
 }

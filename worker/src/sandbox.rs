@@ -22,7 +22,7 @@ pub(crate) use long::{ANY_ROOM, FinishedCommand};
 pub use long::{CommandEnd, Exit, LongCommand};
 pub use quote::quote;
 pub use redact::Redactor;
-pub use watching::Watching;
+pub use watching::{CommandSection, Watching};
 
 /// How often a step whose answer was lost is sent again; every step must bear being run twice.
 const TRIES: u32 = 4;

@@ -7,9 +7,19 @@ use std::time::Duration;
 use broker::Publisher;
 use chrono::Utc;
 use job::{LedgerEntry, LedgerEvent, NoOp};
+use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
+
+/// The section `[ledger]` of the settings.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LedgerSection {
+    /// How often the outcomes that changed nothing are written, in one entry.
+    #[serde(with = "humantime_serde")]
+    pub batch: Duration,
+}
 
 /// How many entries wait for the broker before new ones are dropped (and counted).
 const BUFFER: usize = 4096;

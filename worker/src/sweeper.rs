@@ -3,7 +3,6 @@
 //! The list may be stale, so every decision is taken on a GET by id; and it takes two looks, far enough apart.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use chrono::Utc;
 use daytona::{Client, Sandbox, SandboxId};
@@ -11,20 +10,19 @@ use job::{FleetName, LeaseSeen};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use crate::lease::{LeasePolicy, Owner, first_seen, fleet_label, is_dead};
+use crate::lease::{DELETE_DEADLINE, LeaseSection, Owner, first_seen, fleet_label, is_dead};
 use crate::metrics::Instruments;
 
 /// Looks every so often until the worker leaves.
 pub(crate) async fn run(
     client: Client,
     fleet: FleetName,
-    policy: LeasePolicy,
-    every: Duration,
+    section: LeaseSection,
     metrics: Instruments,
     leaving: CancellationToken,
 ) {
-    let mut sweeper = Sweeper { client, fleet, policy, metrics, seen: HashMap::new() };
-    let mut ticks = tokio::time::interval(every);
+    let mut sweeper = Sweeper { client, fleet, section, metrics, seen: HashMap::new() };
+    let mut ticks = tokio::time::interval(section.sweep);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
@@ -37,7 +35,7 @@ pub(crate) async fn run(
 struct Sweeper {
     client: Client,
     fleet: FleetName,
-    policy: LeasePolicy,
+    section: LeaseSection,
     metrics: Instruments,
     seen: HashMap<SandboxId, LeaseSeen>,
 }
@@ -57,7 +55,7 @@ impl Sweeper {
         self.seen.retain(|id, _| listed.iter().any(|sandbox| sandbox.id == *id));
         for sandbox in &listed {
             let Some(seen) = self.look(sandbox) else { continue };
-            if is_dead(sandbox, &seen, self.policy.stale, Utc::now()) {
+            if is_dead(sandbox, &seen, self.section.stale, Utc::now()) {
                 self.confirm_and_remove(&sandbox.id, &seen).await;
             }
             self.seen.insert(sandbox.id.clone(), seen);
@@ -83,10 +81,10 @@ impl Sweeper {
             }
         };
         let still = self.look(&sandbox).is_some_and(|now| now.sign == seen.sign);
-        if !still || !is_dead(&sandbox, seen, self.policy.stale, Utc::now()) {
+        if !still || !is_dead(&sandbox, seen, self.section.stale, Utc::now()) {
             return;
         }
-        match self.client.delete_and_confirm(id, Instant::now() + self.policy.delete_deadline).await {
+        match self.client.delete_and_confirm(id, Instant::now() + DELETE_DEADLINE).await {
             Ok(()) => {
                 self.metrics.swept();
                 tracing::info!(sandbox.id = %id, sandbox.name = sandbox.name, "swept a sandbox whose holder stopped beating");

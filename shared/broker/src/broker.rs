@@ -61,7 +61,7 @@ impl Broker {
             link
         };
         let [publish, consume, stream] = [Purpose::Publish, Purpose::Consume, Purpose::Stream].map(keep);
-        let publisher = Publisher::over(publish, topology.clone(), settings.publish_timeout);
+        let publisher = Publisher::over(publish, topology.clone(), settings.section.publish_timeout);
         let queue_watcher = QueueWatcher::new(consume.clone(), topology.clone(), stop.clone(), &tasks);
         let inner = Inner {
             settings,
@@ -87,7 +87,7 @@ impl Broker {
         &self,
         mut failure: watch::Receiver<Option<ConnectError>>,
     ) -> Result<(), ConnectError> {
-        let waited = self.inner.settings.connect_timeout;
+        let waited = self.inner.settings.section.connect_timeout;
         let deadline = Instant::now() + waited;
         let mut status = self.status();
         loop {

@@ -23,6 +23,9 @@ use crate::{Broker, WorkQueue};
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 const REPUBLISH: Backoff = Backoff::constant(Duration::from_millis(100), 2.0, Duration::from_secs(5));
 
+/// How long the end of one delivery is tried while the broker refuses it, before it is left to come again.
+const SETTLE_TIMEOUT: Duration = Duration::from_mins(10);
+
 /// What was delivered.
 #[derive(Debug, Clone)]
 pub struct Message {
@@ -245,7 +248,7 @@ impl Delivery {
     /// Publishes what follows until it is confirmed, then acknowledges. An unknown confirm is published again: a second
     /// copy is recognised, a missing one is not.
     async fn replace_by(mut self, next: Outgoing) -> Settled {
-        let deadline = Instant::now() + self.broker.inner.settings.settle_timeout;
+        let deadline = Instant::now() + SETTLE_TIMEOUT;
         let mut pauses = REPUBLISH.pauses();
         loop {
             if self.is_lost() {
@@ -270,7 +273,7 @@ impl Delivery {
         if self.is_lost() {
             return self.come_again("its channel is gone");
         }
-        let limit = self.broker.inner.settings.publish_timeout;
+        let limit = self.broker.inner.settings.section.publish_timeout;
         match timeout(limit, self.acker.ack(BasicAckOptions::default())).await {
             Ok(Ok(true)) => {
                 self.state = State::Ended;

@@ -33,7 +33,7 @@ impl QueueDepths {
 impl Broker {
     /// How deep the queues are now.
     pub async fn queue_depths(&self) -> Result<QueueDepths, BrokerError> {
-        let live = self.inner.consume.live(self.inner.settings.publish_timeout).await?;
+        let live = self.inner.consume.live(self.inner.settings.section.publish_timeout).await?;
         let channel = live.channel().await?;
         let topology = self.topology();
         let work = async |queue| depth(&channel, topology.work_queue(queue)).await;

@@ -49,7 +49,7 @@ pub use publish::Publisher;
 pub use publish_many::JobMessage;
 pub use publish_span::PublishSpan;
 pub use register::{Register, SyncError};
-pub use settings::BrokerSettings;
+pub use settings::{BrokerSection, BrokerSettings};
 pub use slot::Slot;
 pub use status::BrokerStatus;
 pub use stream::ReadFrom;

@@ -84,7 +84,7 @@ impl Broker {
         });
         let link = Link::only(live.clone());
         let publisher =
-            Publisher::over(link, self.inner.topology.clone(), self.inner.settings.publish_timeout);
+            Publisher::over(link, self.inner.topology.clone(), self.inner.settings.section.publish_timeout);
         Lock { live, publisher, _channel: channel }
     }
 }

@@ -1,5 +1,6 @@
-//! How to reach the broker, and the numbers that bound every wait on it.
+//! How to reach the broker, and the times that bound every wait on it.
 //!
+//! The defaults are config/*.toml's; there are no others here.
 //! Invariant: the URL is a secret from here on; what is shown is [`BrokerSettings::address`], which has no credentials.
 
 use std::time::Duration;
@@ -7,44 +8,57 @@ use std::time::Duration;
 use job::FleetName;
 use lapin::uri::AMQPUri;
 use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
 use url::Url;
 
 use crate::ConnectError;
+
+/// The section `[broker]` of a program's settings.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BrokerSection {
+    /// How long one publish may wait for its confirm, reconnecting included.
+    #[serde(with = "humantime_serde")]
+    pub publish_timeout: Duration,
+    /// Both sides give up on a silent connection after twice this.
+    #[serde(with = "humantime_serde")]
+    pub heartbeat: Duration,
+    /// How long [`crate::Broker::connect`] tries before it gives up.
+    #[serde(with = "humantime_serde")]
+    pub connect_timeout: Duration,
+}
 
 /// Everything a [`crate::Broker`] is told at its start.
 #[derive(Debug, Clone)]
 pub struct BrokerSettings {
     /// `amqp://user:password@host:5672/vhost`, or `amqps://`.
     pub url: SecretString,
-    /// Whose exchanges and queues.
+    /// The fleet whose exchanges and queues are used.
     pub fleet: FleetName,
     /// The delay queues, as in [`job::RetryPolicy::delays`].
     pub retry_delays: Vec<Duration>,
-    /// How long one publish may take, reconnecting included.
-    pub publish_timeout: Duration,
-    /// Both sides give up on a silent connection after twice this.
-    pub heartbeat: Duration,
-    /// How long [`crate::Broker::connect`] tries before it gives up.
-    pub connect_timeout: Duration,
-    /// How long the end of one delivery is tried while the broker refuses it, before it is left to come again.
-    pub settle_timeout: Duration,
+    /// The times of the program's settings.
+    pub section: BrokerSection,
     /// The name shown in the broker's list of connections.
     pub connection_name: String,
 }
 
 impl BrokerSettings {
-    /// The defaults for a fleet: publish 5 s, heartbeat 10 s, connect 30 s, settle 10 min.
-    pub fn new(url: SecretString, fleet: FleetName, retry_delays: Vec<Duration>) -> Self {
-        Self {
-            url,
-            connection_name: format!("harvest.{fleet}"),
-            fleet,
-            retry_delays,
-            publish_timeout: Duration::from_secs(5),
-            heartbeat: Duration::from_secs(10),
-            connect_timeout: Duration::from_secs(30),
-            settle_timeout: Duration::from_mins(10),
-        }
+    /// For a fleet, under its name until [`BrokerSettings::named`] says who connects.
+    pub fn new(
+        url: SecretString,
+        fleet: FleetName,
+        retry_delays: Vec<Duration>,
+        section: BrokerSection,
+    ) -> Self {
+        let connection_name = format!("harvest.{fleet}");
+        Self { url, fleet, retry_delays, section, connection_name }
+    }
+
+    /// The same under the name of the process that connects.
+    #[must_use]
+    pub fn named(self, connection_name: &str) -> Self {
+        Self { connection_name: connection_name.to_owned(), ..self }
     }
 
     /// Host and port, without credentials, for logs and errors.
@@ -63,7 +77,8 @@ impl BrokerSettings {
             // `amqp://host/` means the vhost "" by the letter, which nobody has; people mean the default one.
             "/".clone_into(&mut uri.vhost);
         }
-        uri.query.heartbeat = Some(u16::try_from(self.heartbeat.as_secs().max(1)).unwrap_or(u16::MAX));
+        uri.query.heartbeat =
+            Some(u16::try_from(self.section.heartbeat.as_secs().max(1)).unwrap_or(u16::MAX));
         Ok(uri)
     }
 }
@@ -73,7 +88,12 @@ mod tests {
     use super::*;
 
     fn settings(url: &str) -> BrokerSettings {
-        BrokerSettings::new(url.into(), "demo".parse().unwrap(), vec![Duration::from_secs(30)])
+        let section = BrokerSection {
+            publish_timeout: Duration::from_secs(1),
+            heartbeat: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(1),
+        };
+        BrokerSettings::new(url.into(), "demo".parse().unwrap(), vec![Duration::from_secs(30)], section)
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use job::FleetName;
+use serde::Deserialize;
 use strum::{EnumString, IntoStaticStr};
 
 mod declare;
@@ -22,8 +23,11 @@ const DELIVERY_LIMIT: i64 = 20;
 const NO_DELIVERY_LIMIT: i64 = 1_000_000_000;
 
 /// The queues workers take from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, EnumString, IntoStaticStr)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, EnumString, IntoStaticStr, Deserialize,
+)]
 #[strum(serialize_all = "lowercase")]
+#[serde(rename_all = "lowercase")]
 pub enum WorkQueue {
     /// Attempts that a leaving worker handed on; taken first.
     Resume,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use backoff::Backoff;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
 use url::Url;
 
 use crate::pace;
@@ -24,6 +25,19 @@ pub enum TracePropagation {
     Off,
     /// `traceparent` goes with every call; right for a Daytona of one's own.
     Inject,
+}
+
+/// The section `[daytona]` of a program's settings.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DaytonaSection {
+    /// The base of the API, `/api` included.
+    pub api_url: Url,
+    /// The region sandboxes are made in; empty for the organization's default.
+    pub target: String,
+    /// How long a call may take.
+    #[serde(with = "humantime_serde")]
+    pub request_timeout: Duration,
 }
 
 /// Where Daytona is and how patient to be.
@@ -54,14 +68,15 @@ pub struct ClientSettings {
 }
 
 impl ClientSettings {
-    /// The defaults for this Daytona.
-    pub fn new(api_url: Url, api_key: SecretString) -> Self {
+    /// What the settings say, opened by this key.
+    pub fn new(section: DaytonaSection, api_key: SecretString) -> Self {
+        let DaytonaSection { api_url, target, request_timeout } = section;
         Self {
             api_url,
             api_key,
-            target: None,
+            target: (!target.is_empty()).then_some(target),
             connect_timeout: Duration::from_secs(10),
-            request_timeout: Duration::from_secs(30),
+            request_timeout,
             create_timeout: Duration::from_secs(90),
             sends: 3,
             repeat_pace: pace::REPEAT,

@@ -32,7 +32,7 @@ pub use backoff::Backoff;
 pub use base::BaseError;
 pub use base_lookup::{BaseFinding, BaseIds, BaseLookupError};
 pub use capture::{CaptureError, CaptureLimits};
-pub use client::{Client, ClientSettings, SettingsError, TracePropagation};
+pub use client::{Client, ClientSettings, DaytonaSection, SettingsError, TracePropagation};
 pub use errors::{Error, ErrorKind, Message, Retry, Sent};
 pub use ids::{OrganizationId, SandboxId, SnapshotId};
 pub use operation::{Method, Operation};

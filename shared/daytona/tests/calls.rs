@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use daytona::{
-    BaseError, BaseFinding, BaseIds, BaseLookupError, Client, ClientSettings, CreateOutcome, DeleteOutcome,
-    Error, ErrorKind, Execute, ExecuteError, NewSandbox, Retry, SandboxId, SandboxState, SettingsError,
-    SnapshotId, Upload,
+    BaseError, BaseFinding, BaseIds, BaseLookupError, Client, CreateOutcome, DeleteOutcome, Error, ErrorKind,
+    Execute, ExecuteError, NewSandbox, Retry, SandboxId, SandboxState, SettingsError, SnapshotId, Upload,
 };
 use serde_json::json;
-use support::{Fake, KEY, Reply, json_reply, raw, refusal, sandbox, sandbox_json, snapshot_json};
+use support::{
+    Fake, KEY, Reply, json_reply, raw, refusal, sandbox, sandbox_json, settings_of, snapshot_json,
+};
 
 #[tokio::test]
 async fn every_call_says_who_asks() {
@@ -120,7 +121,7 @@ async fn silence_and_no_connection_are_told_apart() {
     let error = Client::new(settings).unwrap().create_sandbox(&NewSandbox::new("n", "s")).await.unwrap_err();
     assert_eq!((error.kind(), error.retry()), (ErrorKind::Timeout, Retry::ReadFirst));
     let closed = { tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap() };
-    let settings = ClientSettings::new(format!("http://{closed}/api").parse().unwrap(), KEY.into());
+    let settings = settings_of(format!("http://{closed}/api").parse().unwrap(), KEY);
     let error = Client::new(settings).unwrap().create_sandbox(&NewSandbox::new("n", "s")).await.unwrap_err();
     assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::Backoff));
 }
@@ -329,7 +330,7 @@ async fn files_go_path_first_and_come_back_bounded() {
 
 #[test]
 fn settings_that_would_leak_or_never_work_are_refused() {
-    let make = |url: &str, key: &str| Client::new(ClientSettings::new(url.parse().unwrap(), key.into()));
+    let make = |url: &str, key: &str| Client::new(settings_of(url.parse().unwrap(), key));
     assert!(matches!(make("https://user:pw@x/api", KEY), Err(SettingsError::ApiUrl)));
     assert!(matches!(make("ftp://x/api", KEY), Err(SettingsError::ApiUrl)));
     assert!(matches!(make("https://x/api", ""), Err(SettingsError::ApiKey)));

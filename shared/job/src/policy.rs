@@ -7,7 +7,7 @@ use thiserror::Error;
 
 /// The rules of retrying; one value for the whole fleet, since the delays are queues in RabbitMQ.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub struct RetryPolicy {
     /// Attempts in total, for failures that are upstream's or ours.
     pub max_attempts: u32,
@@ -26,8 +26,10 @@ pub struct RetryPolicy {
     pub max_crashes: u32,
 }
 
-impl Default for RetryPolicy {
-    fn default() -> Self {
+#[cfg(any(test, feature = "testing"))]
+impl RetryPolicy {
+    /// What tests calculate with: the values that config/worker.toml ships, to which a test of the worker holds it.
+    pub fn example() -> Self {
         Self {
             max_attempts: 3,
             max_resource_attempts: 2,
@@ -116,7 +118,7 @@ mod tests {
 
     #[test]
     fn delays_grow_with_the_attempt_and_round_up_to_a_queue() {
-        let policy = RetryPolicy::default();
+        let policy = RetryPolicy::example();
         policy.validate().unwrap();
         let seconds = |delay: Duration| delay.as_secs();
         assert_eq!([1, 2, 3, 4, 99].map(|n| seconds(policy.delay_after(n, 0.0))), [30, 120, 600, 1800, 1800]);
@@ -129,13 +131,13 @@ mod tests {
     fn policies_that_cannot_work_are_refused() {
         let with = |delays: &[u64]| RetryPolicy {
             delays: delays.iter().map(|s| Duration::from_secs(*s)).collect(),
-            ..RetryPolicy::default()
+            ..RetryPolicy::example()
         };
         assert_eq!(with(&[]).validate(), Err(InvalidRetryPolicy::NoDelays));
         assert_eq!(with(&[5, 5]).validate(), Err(InvalidRetryPolicy::NotGrowing));
         assert_eq!(with(&[0]).validate(), Err(InvalidRetryPolicy::NotGrowing));
         assert_eq!(
-            RetryPolicy { max_attempts: 0, ..RetryPolicy::default() }.validate(),
+            RetryPolicy { max_attempts: 0, ..RetryPolicy::example() }.validate(),
             Err(InvalidRetryPolicy::NoAttempts)
         );
     }
@@ -143,7 +145,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_later_attempt_never_waits_less(attempt in 1_u32..50, jitter in 0.0..1.0) {
-            let policy = RetryPolicy::default();
+            let policy = RetryPolicy::example();
             prop_assert!(policy.delay_after(attempt, jitter) <= policy.delay_after(attempt + 1, jitter));
         }
     }

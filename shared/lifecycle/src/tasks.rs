@@ -37,7 +37,7 @@ impl<E: Into<Box<dyn Error + Send + Sync>>> TaskOutput for Result<(), E> {
 
 /// How a task ended.
 #[derive(Debug)]
-pub enum Ending {
+pub enum TaskEnd {
     /// By itself, after the drain began: as it should.
     Finished,
     /// By itself and without an error, though no drain was asked for.
@@ -52,22 +52,22 @@ pub enum Ending {
 
 /// One task's name and ending.
 #[derive(Debug)]
-pub struct EndingReport {
+pub struct TaskEndReport {
     /// The name it was spawned under.
     pub name: Cow<'static, str>,
     /// How it ended.
-    pub ending: Ending,
+    pub ending: TaskEnd,
 }
 
 /// At least one task ended as it should not have.
 #[derive(Debug)]
-pub struct TasksFailed(pub Vec<EndingReport>);
+pub struct TasksFailed(pub Vec<TaskEndReport>);
 
 /// The tasks of one program.
 #[derive(Debug)]
 pub struct TaskGroup {
     shutdown: Shutdown,
-    tasks: JoinSet<EndingReport>,
+    tasks: JoinSet<TaskEndReport>,
     /// An aborted task cannot say its name any more.
     names: HashMap<Id, Cow<'static, str>>,
 }
@@ -89,9 +89,9 @@ impl TaskGroup {
         let shutdown = self.shutdown.clone();
         let supervised = async move {
             let caught = AssertUnwindSafe(task).catch_unwind().await.map(TaskOutput::into_error);
-            let ending = ending_of(caught, &shutdown);
+            let ending = end_of(caught, &shutdown);
             settle(&name, &ending, &shutdown);
-            EndingReport { name, ending }
+            TaskEndReport { name, ending }
         };
         let spawned = self.tasks.spawn(supervised.with_current_subscriber());
         self.names.insert(spawned.id(), kept_name);
@@ -114,8 +114,8 @@ impl TaskGroup {
         while let Some(joined) = self.tasks.join_next().await {
             let report = joined.unwrap_or_else(|error| aborted(&error, &mut self.names));
             match report.ending {
-                Ending::Finished => {}
-                Ending::Early | Ending::Failed(_) | Ending::Panicked(_) | Ending::Aborted => {
+                TaskEnd::Finished => {}
+                TaskEnd::Early | TaskEnd::Failed(_) | TaskEnd::Panicked(_) | TaskEnd::Aborted => {
                     failed.push(report);
                 }
             }
@@ -126,34 +126,36 @@ impl TaskGroup {
 
 type Caught = Result<Option<Box<dyn Error + Send + Sync>>, Box<dyn Any + Send>>;
 
-fn ending_of(caught: Caught, shutdown: &Shutdown) -> Ending {
+fn end_of(caught: Caught, shutdown: &Shutdown) -> TaskEnd {
     match caught {
-        Err(panic) => Ending::Panicked(panic_message(panic.as_ref())),
-        Ok(Some(error)) => Ending::Failed(error),
-        Ok(None) if shutdown.draining().is_cancelled() => Ending::Finished,
-        Ok(None) => Ending::Early,
+        Err(panic) => TaskEnd::Panicked(panic_message(panic.as_ref())),
+        Ok(Some(error)) => TaskEnd::Failed(error),
+        Ok(None) if shutdown.draining().is_cancelled() => TaskEnd::Finished,
+        Ok(None) => TaskEnd::Early,
     }
 }
 
-fn settle(name: &str, ending: &Ending, shutdown: &Shutdown) {
+fn settle(name: &str, ending: &TaskEnd, shutdown: &Shutdown) {
     match ending {
-        Ending::Finished => tracing::debug!(task = name, "task finished"),
-        Ending::Early => tracing::error!(task = name, "task ended though nothing asked it to; draining"),
-        Ending::Failed(error) => {
+        TaskEnd::Finished => tracing::debug!(task = name, "task finished"),
+        TaskEnd::Early => tracing::error!(task = name, "task ended though nothing asked it to; draining"),
+        TaskEnd::Failed(error) => {
             tracing::error!(task = name, error = error.as_ref() as &dyn Error, "task failed; draining");
         }
-        Ending::Panicked(message) => tracing::error!(task = name, panic = message, "task panicked; draining"),
-        Ending::Aborted => tracing::error!(task = name, "task aborted; draining"),
+        TaskEnd::Panicked(message) => {
+            tracing::error!(task = name, panic = message, "task panicked; draining");
+        }
+        TaskEnd::Aborted => tracing::error!(task = name, "task aborted; draining"),
     }
     match ending {
-        Ending::Finished => {}
-        Ending::Early | Ending::Failed(_) | Ending::Panicked(_) | Ending::Aborted => shutdown.drain(),
+        TaskEnd::Finished => {}
+        TaskEnd::Early | TaskEnd::Failed(_) | TaskEnd::Panicked(_) | TaskEnd::Aborted => shutdown.drain(),
     }
 }
 
 /// Panics are caught inside the task, so what is left here is an abort.
-fn aborted(error: &JoinError, names: &mut HashMap<Id, Cow<'static, str>>) -> EndingReport {
-    EndingReport { name: names.remove(&error.id()).unwrap_or_default(), ending: Ending::Aborted }
+fn aborted(error: &JoinError, names: &mut HashMap<Id, Cow<'static, str>>) -> TaskEndReport {
+    TaskEndReport { name: names.remove(&error.id()).unwrap_or_default(), ending: TaskEnd::Aborted }
 }
 
 fn panic_message(panic: &(dyn Any + Send)) -> String {
@@ -161,7 +163,7 @@ fn panic_message(panic: &(dyn Any + Send)) -> String {
     text.unwrap_or("a panic without a message").to_owned()
 }
 
-impl fmt::Display for Ending {
+impl fmt::Display for TaskEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Finished => f.write_str("finished"),

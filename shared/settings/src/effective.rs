@@ -14,7 +14,7 @@ pub struct Effective {
     unread: Vec<String>,
 }
 
-/// One knob.
+/// One knob as it is in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct EffectiveEntry {
     /// `lease.beat`, or the variable's name for what only the environment gives.
@@ -30,9 +30,8 @@ impl Effective {
         Self { entries, unread: Vec::new() }
     }
 
-    /// With a line for each of these variables, saying only whether it is set, and the variables that nobody reads.
-    pub(crate) fn with_environment(mut self, environment: &Environment, names: &[&str]) -> Self {
-        self.unread = crate::layers::unread(environment);
+    /// With a line for each of these variables, saying only whether it is set.
+    pub(crate) fn with_variables(mut self, environment: &Environment, names: &[&str]) -> Self {
         self.entries.extend(names.iter().map(|name| EffectiveEntry {
             knob: (*name).to_owned(),
             value: if environment.get(name).is_some() { "set" } else { "not set" }.to_owned(),
@@ -41,7 +40,12 @@ impl Effective {
         self
     }
 
-    /// All of them.
+    /// With the variables that nobody reads.
+    pub(crate) fn with_unread(self, unread: Vec<String>) -> Self {
+        Self { unread, ..self }
+    }
+
+    /// Every knob, in the order of the defaults file, then the variables without a knob.
     pub fn entries(&self) -> &[EffectiveEntry] {
         &self.entries
     }
@@ -51,7 +55,7 @@ impl Effective {
         &self.unread
     }
 
-    /// Those that somebody set.
+    /// The knobs that somebody set.
     pub fn changed(&self) -> impl Iterator<Item = &EffectiveEntry> {
         self.entries.iter().filter(|entry| entry.from != "default")
     }

@@ -91,6 +91,11 @@ impl Environment {
         self.variables.get(name).map(|value| value.expose_secret().trim())
     }
 
+    /// The same as a function, for crates that look variables up by themselves.
+    pub fn lookup(&self) -> impl Fn(&str) -> Option<String> {
+        |name| self.get(name).map(str::to_owned)
+    }
+
     /// A variable that is one. White space around it (the newline of a mounted file) is not part of it.
     pub fn secret(&self, name: &str) -> Option<SecretString> {
         self.get(name).map(SecretString::from)

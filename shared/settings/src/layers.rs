@@ -6,6 +6,7 @@
 use std::ops::Range;
 use std::path::Path;
 
+use secrecy::SecretString;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IntoDeserializer};
 use toml::Spanned;
@@ -14,30 +15,21 @@ use toml::{Table, Value};
 
 use crate::Environment;
 use crate::effective::{Effective, EffectiveEntry};
-use crate::problem::{Mistake, Place, Problem, closest};
+use crate::knobs::{Knobs, leaves};
+use crate::problem::{Mistake, Place, Problem, Problems, closest};
 use crate::secrets::value_looks_secret;
-
-/// What a program's knobs are.
-pub(crate) struct Knobs {
-    /// The text of the defaults file.
-    pub(crate) defaults: &'static str,
-    /// Keys without a default.
-    pub(crate) required: &'static [&'static str],
-    /// Tables whose keys are chosen by whoever writes the file.
-    pub(crate) open: &'static [&'static str],
-    /// Variables that others also read, and the knob each sets.
-    pub(crate) aliases: &'static [(&'static str, &'static str)],
-}
+use crate::unread::unread;
+use crate::variable::{SHOWN, Variable};
 
 /// Things people look for in files that only the environment may give.
 const ENVIRONMENT_ONLY: [(&str, &str); 3] =
     [("broker.url", "AMQP_URL"), ("daytona.api_key", "DAYTONA_API_KEY"), ("daytona.key", "DAYTONA_API_KEY")];
 
-/// The result, with everything that was wrong on the way.
-pub(crate) struct Layered<T> {
-    pub(crate) value: T,
-    pub(crate) effective: Effective,
-    pub(crate) problems: Vec<Problem>,
+/// Settings as the layers give them, with everything that was wrong on the way.
+pub struct Layered<T> {
+    value: T,
+    effective: Effective,
+    problems: Vec<Problem>,
     overrides: Vec<Override>,
 }
 
@@ -47,62 +39,107 @@ struct Override {
     place: Place,
 }
 
+/// Something that must hold of a knob.
+#[derive(Debug, Clone, Copy)]
+pub struct Rule<'a> {
+    /// The knob, as `section.key`.
+    pub key: &'a str,
+    /// Whether it does not hold.
+    pub broken: bool,
+    /// What is said then, after the key.
+    pub must: &'static str,
+}
+
+impl<T: DeserializeOwned> Layered<T> {
+    /// Reads the layers: defaults, `file`, `environment`.
+    pub fn read(knobs: &Knobs, file: Option<&Path>, environment: &Environment) -> Self {
+        let defaults = knobs.table();
+        let mut problems = Vec::new();
+        let mut overrides = Vec::new();
+        if let Some(path) = file {
+            read_file(knobs, &defaults, path, &mut overrides, &mut problems);
+        }
+        read_environment(knobs, environment, &mut overrides, &mut problems);
+
+        let mut merged = defaults.clone();
+        overrides.retain(|set| match try_alone::<T>(&defaults, set) {
+            Ok(()) => {
+                insert(&mut merged, &set.path, set.value.clone());
+                true
+            }
+            Err(mistake) => {
+                problems.push(Problem { place: set.place.clone(), mistake });
+                false
+            }
+        });
+        let value = parse::<T>(merged.clone())
+            .or_else(|_| parse(defaults))
+            .unwrap_or_else(|error| unreachable!("the shipped defaults are tested to be settings: {error}"));
+        let effective = effective(&merged, &overrides);
+        Self { value, effective, problems, overrides }
+    }
+}
+
 impl<T> Layered<T> {
+    /// What was read, for rules about several values. What is wrong is at its default here.
+    pub fn value(&self) -> &T {
+        &self.value
+    }
+
     /// A mistake that only shows when values are seen together, at the place where `key` was set.
-    pub(crate) fn refuse(&mut self, key: &str, mistake: Mistake) {
+    pub fn refuse(&mut self, key: &str, mistake: Mistake) {
         let set = self.overrides.iter().rev().find(|set| set.path.join(".") == key);
         let place = set.map_or(Place::Nowhere, |set| set.place.clone());
         self.problems.push(Problem { place, mistake });
     }
 
-    /// Refuses `key` unless `holds`.
-    pub(crate) fn require(&mut self, rule: &Rule<'_>) {
-        if rule.broken {
+    /// Refuses each knob whose rule is broken.
+    pub fn require(&mut self, rules: &[Rule<'_>]) {
+        for rule in rules.iter().filter(|rule| rule.broken) {
             self.refuse(rule.key, Mistake::Rule { key: rule.key.to_owned(), rule: rule.must });
         }
     }
-}
 
-/// Something that must hold of a knob.
-pub(crate) struct Rule<'a> {
-    pub(crate) key: &'a str,
-    pub(crate) broken: bool,
-    pub(crate) must: &'static str,
-}
-
-/// Reads the layers.
-pub(crate) fn read<T: DeserializeOwned>(
-    knobs: &Knobs,
-    file: Option<&Path>,
-    environment: &Environment,
-) -> Layered<T> {
-    let defaults: Table = knobs
-        .defaults
-        .parse()
-        .unwrap_or_else(|error| unreachable!("the shipped defaults are tested to be TOML: {error}"));
-    let mut problems = Vec::new();
-    let mut overrides = Vec::new();
-    if let Some(path) = file {
-        read_file(knobs, &defaults, path, &mut overrides, &mut problems);
+    /// A knob without a default. It is not called missing when what it was set to is refused already.
+    pub fn required<V>(&mut self, key: &str, value: Option<V>, missing: &'static str) -> Option<V> {
+        let refused = self
+            .problems
+            .iter()
+            .any(|problem| matches!(&problem.mistake, Mistake::Value { key: wrong, .. } if wrong == key));
+        if value.is_none() && !refused {
+            self.problems.push(Problem::missing(missing));
+        }
+        value
     }
-    read_environment(knobs, &defaults, environment, &mut overrides, &mut problems);
 
-    let mut merged = defaults.clone();
-    overrides.retain(|set| match try_alone::<T>(&defaults, set) {
-        Ok(()) => {
-            insert(&mut merged, &set.path, set.value.clone());
-            true
+    /// A variable that the program cannot do without; empty where it is missing, which is a problem by then.
+    pub fn variable(&mut self, environment: &Environment, variable: &Variable) -> SecretString {
+        let Variable { name, missing, must, holds } = *variable;
+        match environment.get(name) {
+            None => self.problems.push(Problem::missing(missing)),
+            Some(text) if holds(text) => {}
+            Some(_) => self.problems.push(Problem {
+                place: Place::Variable(name.to_owned()),
+                mistake: Mistake::Rule { key: name.to_owned(), rule: must },
+            }),
         }
-        Err(mistake) => {
-            problems.push(Problem { place: set.place.clone(), mistake });
-            false
+        environment.secret(name).unwrap_or_default()
+    }
+
+    /// The settings, with what was `required` of them, and those in force for the log; or every mistake at once.
+    pub fn finish<R>(
+        self,
+        required: Option<R>,
+        environment: &Environment,
+    ) -> Result<(T, R, Effective), Problems> {
+        match required {
+            Some(required) if self.problems.is_empty() => {
+                let effective = self.effective.with_variables(environment, &SHOWN);
+                Ok((self.value, required, effective.with_unread(unread(environment))))
+            }
+            Some(_) | None => Err(Problems::in_order(self.problems)),
         }
-    });
-    let value = parse::<T>(merged.clone())
-        .or_else(|_| parse(defaults))
-        .unwrap_or_else(|error| unreachable!("the shipped defaults are tested to be settings: {error}"));
-    let effective = effective(&merged, &overrides);
-    Layered { value, effective, problems, overrides }
+    }
 }
 
 fn parse<T: DeserializeOwned>(table: Table) -> Result<T, toml::de::Error> {
@@ -181,7 +218,7 @@ impl FileWalk<'_> {
         for (key, value) in found {
             above.push(key.get_ref().to_string());
             let dotted = above.join(".");
-            let is_open = self.knobs.open.contains(&above[..above.len() - 1].join(".").as_str());
+            let is_open = self.knobs.is_open(&above[..above.len() - 1].join("."));
             let is_required = self.knobs.required.contains(&dotted.as_str());
             match (known.get(key.get_ref().as_ref()), value.get_ref()) {
                 (Some(Value::Table(inner)), DeValue::Table(table)) if !is_open => {
@@ -231,71 +268,21 @@ impl FileWalk<'_> {
 
 fn read_environment(
     knobs: &Knobs,
-    defaults: &Table,
     environment: &Environment,
     overrides: &mut Vec<Override>,
     problems: &mut Vec<Problem>,
 ) {
-    let mut leaves = Vec::new();
-    collect_leaves(knobs, defaults, &mut Vec::new(), &mut leaves);
-    leaves.extend(knobs.required.iter().map(|key| (vec![(*key).to_owned()], Value::String(String::new()))));
-    for (path, default) in leaves {
-        let dotted = path.join(".");
-        let aliases =
-            knobs.aliases.iter().filter(|(_, knob)| *knob == dotted).map(|(name, _)| (*name).to_owned());
-        // Our own name for it last, so that it wins over one that other programs read too.
-        for name in aliases.chain([variable_name(&path)]) {
+    for (path, default) in knobs.leaves() {
+        for name in knobs.variables(&path) {
             let Some(text) = environment.get(&name) else { continue };
             let place = Place::Variable(name);
             let Some(value) = from_text(text, &default) else {
                 let reason = format!("expected {}", expected(&default));
-                problems.push(Problem { place, mistake: Mistake::Value { key: dotted.clone(), reason } });
+                problems.push(Problem { place, mistake: Mistake::Value { key: path.join("."), reason } });
                 continue;
             };
             overrides.push(Override { path: path.clone(), value, place });
         }
-    }
-}
-
-/// Variables that look like knobs and are none of any program: most likely misspelt. (Kubernetes adds variables of its own
-/// for every service of the namespace, so these do not refuse to start.)
-pub(crate) fn unread(environment: &Environment) -> Vec<String> {
-    let mut leaves = Vec::new();
-    for knobs in [&crate::worker::KNOBS, &crate::producer::KNOBS] {
-        let defaults: Table = knobs.defaults.parse().unwrap_or_default();
-        collect_leaves(knobs, &defaults, &mut Vec::new(), &mut leaves);
-    }
-    let known: Vec<String> = leaves.iter().map(|(path, _)| variable_name(path)).collect();
-    let is_known = |name: &str| name == "HARVEST_FLEET" || known.iter().any(|known| known == name);
-    let is_of_kubernetes = |name: &str| name.contains("_SERVICE_") || name.contains("_PORT");
-    environment
-        .names()
-        .filter(|name| name.starts_with("HARVEST_") && !is_known(name) && !is_of_kubernetes(name))
-        .map(str::to_owned)
-        .collect()
-}
-
-/// `lease.beat` is `HARVEST_LEASE_BEAT`.
-fn variable_name(path: &[String]) -> String {
-    format!("HARVEST_{}", path.join("_").to_ascii_uppercase())
-}
-
-fn collect_leaves(
-    knobs: &Knobs,
-    table: &Table,
-    above: &mut Vec<String>,
-    leaves: &mut Vec<(Vec<String>, Value)>,
-) {
-    for (key, value) in table {
-        above.push(key.clone());
-        if let Value::Table(inner) = value {
-            if !knobs.open.contains(&above.join(".").as_str()) {
-                collect_leaves(knobs, inner, above, leaves);
-            }
-        } else {
-            leaves.push((above.clone(), value.clone()));
-        }
-        above.pop();
     }
 }
 
@@ -323,10 +310,7 @@ fn expected(default: &Value) -> &'static str {
 }
 
 fn effective(merged: &Table, overrides: &[Override]) -> Effective {
-    let none = Knobs { defaults: "", required: &[], open: &[], aliases: &[] };
-    let mut leaves = Vec::new();
-    collect_leaves(&none, merged, &mut Vec::new(), &mut leaves);
-    let entries = leaves.into_iter().map(|(path, value)| {
+    let entries = leaves(merged, &|_| false).into_iter().map(|(path, value)| {
         let set = overrides.iter().rev().find(|set| path.starts_with(&set.path));
         let from = set.map_or_else(|| "default".to_owned(), |set| set.place.to_string());
         let from = from.trim_end_matches([':', ' ']).to_owned();
@@ -334,6 +318,3 @@ fn effective(merged: &Table, overrides: &[Override]) -> Effective {
     });
     Effective::new(entries.collect())
 }
-
-#[cfg(test)]
-mod tests;

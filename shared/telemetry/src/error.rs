@@ -1,4 +1,4 @@
-//! Why telemetry did not start.
+//! Why telemetry does not start. All of it is decided by settings, so all of it is said at the start.
 
 use std::io;
 use std::path::PathBuf;
@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use opentelemetry_otlp::ExporterBuildError;
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::util::TryInitError;
+
+use crate::SettingsError;
 
 /// Why telemetry did not start.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +48,9 @@ pub enum TelemetryError {
     /// gRPC export lives on the runtime.
     #[error("exporting over grpc must be started inside a tokio runtime")]
     NoRuntime,
+    /// A variable says something that is not understood.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
     /// Started twice in one process.
     #[error("another subscriber is already installed in this process")]
     AlreadyStarted(#[source] TryInitError),

@@ -26,8 +26,10 @@ pub use context::{
 pub use error::TelemetryError;
 pub use interval::{Interval, IntervalEnd, record_interval};
 pub use metrics::{DURATION_BUCKETS, Metrics, MetricsError};
-pub use resource::ServiceIdentity;
-pub use settings::{LogFormat, Otlp, OtlpProtocol, SettingsError, TelemetrySettings, TracesExport};
+pub use resource::{ServiceIdentity, instance_name};
+pub use settings::{
+    LogFormat, Otlp, OtlpProtocol, SettingsError, TelemetrySection, TelemetrySettings, TracesExport,
+};
 pub use start::{Flush, Telemetry};
 
 /// The OpenTelemetry types that appear in this crate's signatures, so that its users need no version of their own.

@@ -24,6 +24,11 @@ pub struct ServiceIdentity {
     pub instance: String,
 }
 
+/// A program among others of its kind: the pod's or host's name, and the process where that is not unique.
+pub fn instance_name(host: Option<&str>, program: &str) -> String {
+    format!("{}-{}", host.unwrap_or(program), std::process::id())
+}
+
 impl ServiceIdentity {
     /// The resource of this identity, completed and overridden by the environment.
     pub(crate) fn resource(&self) -> Resource {

@@ -8,8 +8,19 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use secrecy::SecretString;
+use serde::Deserialize;
 
 use crate::ServiceIdentity;
+
+/// The section `[telemetry]` of a program's settings.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TelemetrySection {
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// Which events are logged, see [`TelemetrySettings::log_filter`].
+    pub log_filter: String,
+}
 
 /// Everything telemetry needs to start.
 #[derive(Debug, Clone)]
@@ -26,8 +37,11 @@ pub struct TelemetrySettings {
 }
 
 /// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum LogFormat {
+    /// Short lines where stderr is a terminal, JSON elsewhere.
+    Auto,
     /// One JSON object per line, for machines.
     Json,
     /// Short lines for a terminal, in colour when there is one.

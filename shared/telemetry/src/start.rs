@@ -19,8 +19,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::error::TelemetryError;
 use crate::interval::IntervalTracer;
 use crate::logs::{LogLayer, Style};
-use crate::settings::{LogFormat, TelemetrySettings};
-use crate::traces;
+use crate::settings::{LogFormat, TelemetrySection, TelemetrySettings, TracesExport};
+use crate::{ServiceIdentity, traces};
 
 /// Longest the last spans may take to leave.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(5);
@@ -52,9 +52,20 @@ pub enum Flush {
 }
 
 impl Telemetry {
-    /// Starts telemetry for this process: logs to stderr, and the subscriber is the global one. For main only.
-    pub fn start(settings: &TelemetrySettings) -> Result<Self, TelemetryError> {
-        let telemetry = Self::prepare(settings, io::stderr)?;
+    /// Starts telemetry for this process: logs to stderr, and the subscriber is the global one. For main only. Where traces
+    /// go is said by the standard `OTEL_*` variables, looked up through `variable`, so that a `.env` file counts too.
+    pub fn start(
+        service: ServiceIdentity,
+        section: &TelemetrySection,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, TelemetryError> {
+        let settings = TelemetrySettings {
+            service,
+            log_format: section.log_format,
+            log_filter: section.log_filter.clone(),
+            traces: TracesExport::from_variables(variable)?,
+        };
+        let telemetry = Self::prepare(&settings, io::stderr)?;
         telemetry.dispatch.clone().try_init().map_err(TelemetryError::AlreadyStarted)?;
         Ok(telemetry)
     }
@@ -114,10 +125,11 @@ impl Telemetry {
 }
 
 fn style(format: LogFormat) -> Style {
+    let on_terminal = io::IsTerminal::is_terminal(&io::stderr());
     match format {
-        LogFormat::Json => Style::Json,
-        LogFormat::Pretty if io::IsTerminal::is_terminal(&io::stderr()) => Style::PrettyInColour,
+        LogFormat::Pretty | LogFormat::Auto if on_terminal => Style::PrettyInColour,
         LogFormat::Pretty => Style::Pretty,
+        LogFormat::Json | LogFormat::Auto => Style::Json,
     }
 }
 

@@ -113,7 +113,7 @@ async fn a_blocked_broker_is_said_and_what_follows_a_delivery_waits() {
     let node = RabbitNode::start().await.unwrap();
     let fleet = fleet();
     let mut settings = settings(&node, &fleet);
-    settings.publish_timeout = Duration::from_secs(1);
+    settings.section.publish_timeout = Duration::from_secs(1);
     let broker = Broker::connect(settings).await.unwrap();
     let mut slot = broker.slot();
     let id = submit(&broker, WorkQueue::Refresh).await.to_string();

@@ -38,7 +38,7 @@ async fn nobody_listening_is_said_within_the_bound() {
     drop(listener);
     let mut settings = settings(shared_node().await, &fleet());
     settings.url = format!("amqp://guest:hunter2@{address}/%2f").into();
-    settings.connect_timeout = Duration::from_secs(1);
+    settings.section.connect_timeout = Duration::from_secs(1);
     let result = tokio::time::timeout(SOON, Broker::connect(settings)).await.unwrap();
     let error = result.unwrap_err();
     let text = error_chain::line(&error);

@@ -2,7 +2,7 @@
 
 use fleet_tests::fixtures::Sample;
 use job::OutcomeWord;
-use settings::{Environment, WorkerSettings};
+use settings::Environment;
 
 use super::scene::{SOON, Scene};
 
@@ -78,7 +78,7 @@ async fn two_workers_in_one_process_share_the_work_and_leave_alone() {
     ]);
     let mut workers = Vec::new();
     for name in ["first", "second"] {
-        let settings = WorkerSettings::load(&environment, Some(&config)).unwrap();
+        let settings = worker::WorkerSettings::load(&environment, Some(&config)).unwrap();
         let listener = lifecycle::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let shutdown = lifecycle::Shutdown::new();
         let metrics = telemetry::Metrics::new(telemetry_resource()).unwrap();

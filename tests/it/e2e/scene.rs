@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use broker::{Broker, Ledger, ReadFrom, Register, WorkQueue};
 use chrono::Utc;
-use daytona::{Client, ClientSettings, NewSandbox, Toolbox, pace};
+use daytona::{Client, NewSandbox, Toolbox, pace};
 use fleet_tests::eventually;
 use fleet_tests::fixtures::Sample;
 use fleet_tests::fleet::{Fleet, FleetPlan};
@@ -59,8 +59,12 @@ impl Scene {
         let delays =
             plan.retry_delays.iter().map(|delay| humantime::parse_duration(delay).unwrap()).collect();
         let fleet = Fleet::start(plan).await.unwrap();
-        let settings =
-            broker::BrokerSettings::new(SecretString::from(amqp_url), name.parse().unwrap(), delays);
+        let settings = broker::BrokerSettings::new(
+            SecretString::from(amqp_url),
+            name.parse().unwrap(),
+            delays,
+            crate::sections::broker(),
+        );
         let broker = Broker::connect(settings).await.unwrap();
         let told: Arc<Mutex<Vec<LedgerEntry>>> = Arc::default();
         let mut ledger = Ledger::follow(&broker, ReadFrom::First);
@@ -70,8 +74,7 @@ impl Scene {
                 telling.lock().unwrap().push(entry);
             }
         });
-        let api_url = fleet.api_url().parse().unwrap();
-        let daytona = Client::new(ClientSettings::new(api_url, fleet.api_key().into())).unwrap();
+        let daytona = Client::new(crate::sections::daytona(fleet.api_url(), fleet.api_key())).unwrap();
         Self {
             fleet,
             git: GitServer::start().await.unwrap(),

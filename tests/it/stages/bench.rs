@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use daytona::{Client, ClientSettings, CreateOutcome, NewSandbox, Toolbox, pace};
+use daytona::{Client, CreateOutcome, NewSandbox, Toolbox, pace};
 use fleet_tests::git_server::GitServer;
 use fleet_tests::guard;
 use job::{AttemptId, Commit, Settings, Target};
@@ -12,7 +12,7 @@ use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use worker::sandbox::{Environment, Redactor, Sandbox, Watching};
+use worker::sandbox::{CommandSection, Environment, Redactor, Sandbox, Watching};
 
 const KEY: &str = "a-key-for-tests";
 pub(super) const NAME: &str = "owner/name";
@@ -39,7 +39,7 @@ impl Bench {
         let url = format!("http://{}/api", listener.local_addr().unwrap());
         let shutdown = CancellationToken::new();
         let serving = tokio::spawn(sandboxd::serve(settings, listener, shutdown.clone()));
-        let client = Client::new(ClientSettings::new(url.parse().unwrap(), KEY.into())).unwrap();
+        let client = Client::new(crate::sections::daytona(&url, KEY)).unwrap();
         let created = client.create_sandbox(&NewSandbox::new("stages", base)).await.unwrap();
         let CreateOutcome::Created(sandbox) = created else { panic!("{created:?}") };
         let deadline = Instant::now() + Duration::from_mins(1);
@@ -56,11 +56,8 @@ impl Bench {
     /// The sandbox, knowing these secrets.
     pub(super) fn sandbox_knowing(&self, secrets: &[&str]) -> Sandbox {
         let secrets: Vec<SecretString> = secrets.iter().map(|secret| SecretString::from(*secret)).collect();
-        let watching = Watching {
-            first: Duration::from_millis(50),
-            longest: Duration::from_millis(300),
-            ..Watching::default()
-        };
+        let section = CommandSection { poll: Duration::from_millis(300) };
+        let watching = Watching { first: Duration::from_millis(50), ..Watching::new(&section, 64 << 20) };
         Sandbox::new(self.toolbox.clone(), Arc::new(Redactor::of(&secrets)), watching, self.attempt)
     }
 

@@ -2,6 +2,17 @@
 
 use std::time::Duration;
 
+use serde::Deserialize;
+
+/// The section `[commands]` of the settings.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CommandSection {
+    /// The longest between two polls of a long command.
+    #[serde(with = "humantime_serde")]
+    pub poll: Duration,
+}
+
 /// Intervals and limits of the watch over a long command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Watching {
@@ -17,19 +28,18 @@ pub struct Watching {
     pub least_free_bytes: u64,
 }
 
-impl Default for Watching {
-    fn default() -> Self {
+impl Watching {
+    /// What the settings say, and what is no setting.
+    pub fn new(section: &CommandSection, least_free_bytes: u64) -> Self {
         Self {
             first: Duration::from_millis(200),
-            longest: Duration::from_secs(3),
+            longest: section.poll,
             lost_after: Duration::from_mins(2),
             output_bytes: 4 * 1024 * 1024,
-            least_free_bytes: 64 * 1024 * 1024,
+            least_free_bytes,
         }
     }
-}
 
-impl Watching {
     pub(super) fn next(&self, interval: Duration) -> Duration {
         (interval * 3 / 2).min(self.longest)
     }

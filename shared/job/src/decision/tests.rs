@@ -42,7 +42,7 @@ fn the_table_of_outcomes() {
         Outcome::Busy { holder_job: other },
         Outcome::Busy { holder_job: own },
     ];
-    let policy = RetryPolicy::default();
+    let policy = RetryPolicy::example();
     let mut table = String::new();
     for outcome in &outcomes {
         for (name, reason) in
@@ -64,7 +64,7 @@ fn the_table_of_outcomes() {
 
 #[test]
 fn the_table_of_failures() {
-    let policy = RetryPolicy::default();
+    let policy = RetryPolicy::example();
     let mut table = String::new();
     for kind in FailureKind::ALL {
         for (name, scope) in [("target", Scope::Target), ("shared", Scope::Daytona)] {
@@ -80,7 +80,7 @@ fn the_table_of_failures() {
 
 #[test]
 fn rabbitmqs_own_faults_use_up_no_attempts() {
-    let policy = RetryPolicy::default();
+    let policy = RetryPolicy::example();
     let failed = Outcome::Failed(Failure::new(FailureKind::RegisterUnavailable, "x").touching(Scope::Broker));
     for attempt in 1..=9 {
         assert_eq!(word(&decide(&failed, &facts(scheduled(), attempt), &policy)), "retry after 30s, Free");
@@ -89,7 +89,7 @@ fn rabbitmqs_own_faults_use_up_no_attempts() {
 
 #[test]
 fn what_a_service_says_about_coming_back_is_rounded_up_to_a_queue() {
-    let policy = RetryPolicy::default();
+    let policy = RetryPolicy::example();
     let limited = |after| {
         Outcome::Failed(
             Failure::new(FailureKind::DaytonaRateLimited, "x").retry_after(Some(Duration::from_secs(after))),
@@ -103,7 +103,7 @@ fn what_a_service_says_about_coming_back_is_rounded_up_to_a_queue() {
 
 #[test]
 fn waiting_without_attempts_is_bounded_by_the_age_of_the_job() {
-    let policy = RetryPolicy::default();
+    let policy = RetryPolicy::example();
     let old = DeliveryFacts { age: policy.max_job_age, ..facts(Reason::OnDemand, 1) };
     let no_room = Outcome::Failed(Failure::new(FailureKind::ProvisionNoCapacity, "x"));
     assert_eq!(word(&decide(&no_room, &old, &policy)), "dead letter provision.no_capacity");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::*;
 use crate::Drain;
 
-async fn ending_of_one<F>(task: F) -> (Shutdown, String)
+async fn end_of_one<F>(task: F) -> (Shutdown, String)
 where
     F: Future + Send + 'static,
     F::Output: TaskOutput,
@@ -28,21 +28,21 @@ fn alive() -> bool {
 
 #[tokio::test]
 async fn a_panic_drains_the_program_and_is_reported() {
-    let (shutdown, report) = ending_of_one(async { assert!(alive(), "index {} of {}", 3, 2) }).await;
+    let (shutdown, report) = end_of_one(async { assert!(alive(), "index {} of {}", 3, 2) }).await;
     assert!(shutdown.draining().is_cancelled());
     assert_eq!(report, "task `odd` panicked: index 3 of 2");
 }
 
 #[tokio::test]
 async fn an_early_end_drains_the_program_and_is_reported() {
-    let (shutdown, report) = ending_of_one(async {}).await;
+    let (shutdown, report) = end_of_one(async {}).await;
     assert!(shutdown.draining().is_cancelled());
     assert_eq!(report, "task `odd` ended though nothing asked it to");
 }
 
 #[tokio::test]
 async fn an_error_drains_the_program_and_is_reported() {
-    let (shutdown, report) = ending_of_one(async { Err(io::Error::other("no broker")) }).await;
+    let (shutdown, report) = end_of_one(async { Err(io::Error::other("no broker")) }).await;
     assert!(shutdown.draining().is_cancelled());
     assert_eq!(report, "task `odd` failed: no broker");
 }

@@ -1,11 +1,10 @@
-//! The programs' own knobs serve as the example, so the shipped files are tested with the code that reads them.
+//! The worker's knobs also serve as the example for the machine that reads them: crate `settings`.
 
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
 
 use super::*;
-use crate::{LogFormat, OperatorSettings, PlanSettings, ProducerSettings, QueueName, WorkerSettings};
 
 const REQUIRED: [(&str, &str); 3] = [
     ("HARVEST_FLEET", "demo"),
@@ -25,23 +24,15 @@ fn file(text: &str) -> (tempfile::TempDir, std::path::PathBuf) {
 }
 
 /// Every mistake on a line, the folder left out.
-fn mistakes(problems: &crate::Problems, folder: &Path) -> String {
+fn mistakes(problems: &Problems, folder: &Path) -> String {
     problems.to_string().replace(&format!("{}/", folder.display()), "")
 }
 
 #[test]
-fn the_shipped_files_are_whole_and_agree_with_each_other() {
-    let worker = WorkerSettings::load(&environment(&[]), None).unwrap();
-    let producer = ProducerSettings::load(&environment(&[]), None).unwrap();
-    assert_eq!((worker.slots, worker.lease.beat), (4, Duration::from_secs(30)));
-    assert_eq!(
-        worker.retry,
-        job::RetryPolicy::default(),
-        "config/worker.toml and RetryPolicy::default disagree"
-    );
-    assert_eq!(producer.retry, worker.retry, "the delays are queues: one value for the whole fleet");
-    assert_eq!(producer.telemetry.log_format, LogFormat::Auto);
-    assert_eq!(OperatorSettings::load(&environment(&[]), None).unwrap().fleet, worker.fleet);
+fn the_shipped_file_is_what_the_worker_reads() {
+    let WorkerFile { slots, lease, retry, .. } = WorkerSettings::load(&environment(&[]), None).unwrap().file;
+    assert_eq!((slots, lease.beat), (4, Duration::from_secs(30)));
+    assert_eq!(retry, RetryPolicy::example(), "config/worker.toml and RetryPolicy::example disagree");
 }
 
 #[test]
@@ -54,17 +45,17 @@ fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
         ("HARVEST_RETRY_DELAYS", "1s, 2s"),
         ("HARVEST_QUEUES", "refresh, ondemand"),
         ("DAYTONA_API_URL", "http://127.0.0.1:3000/api"),
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4317"),
     ]);
     let worker = WorkerSettings::load(&environment, Some(&path)).unwrap();
-    assert_eq!((worker.slots, worker.lease.beat.as_secs(), worker.lease.sweep.as_secs()), (16, 10, 300));
-    assert_eq!(worker.queues, [QueueName::OnDemand, QueueName::Refresh].into());
-    assert_eq!(worker.retry.delays, [1, 2].map(Duration::from_secs));
+    assert_eq!(
+        (worker.file.slots, worker.file.lease.beat.as_secs(), worker.file.lease.sweep.as_secs()),
+        (16, 10, 300)
+    );
+    assert_eq!(worker.file.queues, [WorkQueue::OnDemand, WorkQueue::Refresh].into());
+    assert_eq!(worker.file.retry.delays, [1, 2].map(Duration::from_secs));
     assert_eq!(worker.daytona.api_url.as_str(), "http://127.0.0.1:3000/api");
-    assert_eq!(worker.classes["large"].base_snapshot.as_deref(), Some("big"));
-    assert!(worker.classes.contains_key("default"));
-    let endpoint = worker.telemetry.opentelemetry("OTEL_EXPORTER_OTLP_ENDPOINT");
-    assert_eq!(endpoint.as_deref(), Some("http://collector:4317"));
+    assert_eq!(worker.file.classes["large"].base_snapshot.as_deref(), Some("big"));
+    assert!(worker.file.classes.contains_key("default"));
 
     let from = |knob: &str| {
         let entry = worker.effective.entries().iter().find(|entry| entry.knob == knob).unwrap();
@@ -121,15 +112,6 @@ fn what_cannot_be_done_without_is_named() {
     for name in ["HARVEST_FLEET", "AMQP_URL", "DAYTONA_API_KEY"] {
         assert!(told.contains(name), "{told}");
     }
-    let plan = PlanSettings::load(&Environment::from_pairs([("HARVEST_FLEET", "demo")]), None).unwrap();
-    assert_eq!(plan.fleet_file.to_str(), Some("config/fleet.toml"));
-}
-
-#[test]
-fn a_wrong_broker_url_is_refused_without_being_shown() {
-    let environment = environment(&[("AMQP_URL", "rabbit:hidden-pw@host")]);
-    let told = ProducerSettings::load(&environment, None).unwrap_err().to_string();
-    assert!(told.starts_with("AMQP_URL: ") && !told.contains("hidden"), "{told}");
 }
 
 #[test]
