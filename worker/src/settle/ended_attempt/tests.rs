@@ -38,7 +38,7 @@ impl Case {
         let ended = EndedAttempt {
             attempt: &attempt,
             outcome: &self.outcome,
-            decision: decide(&self.outcome, &facts, &RetryPolicy::default()),
+            decision: decide(&self.outcome, &facts, &RetryPolicy::example()),
             found: self.found.clone(),
             took: Duration::from_secs(1),
             at: Utc::now(),
