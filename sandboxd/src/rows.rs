@@ -93,7 +93,7 @@ impl SandboxRow {
         Self { env: None, ..self.clone() }
     }
 
-    /// Stop means delete.
+    /// Whether stopping it means deleting it.
     pub(crate) fn is_ephemeral(&self) -> bool {
         self.auto_delete_interval == 0
     }

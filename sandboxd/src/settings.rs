@@ -165,7 +165,7 @@ pub enum Retention {
     RemoveAll,
 }
 
-/// Whether `/faults` exists.
+/// Whether the routes under `/faults` are served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FaultInjection {
     Enabled,

@@ -20,11 +20,11 @@ ANYHOW_FILES = {"main.rs", "cli.rs"}
 ANYHOW_CRATES = {"operator"}
 
 
-def mistakes(crate: str, file: pathlib.Path, text: str, *, is_documented: bool, for_tests: bool) -> list[str]:
+def mistakes(crate: str, file: pathlib.Path, text: str, *, for_tests: bool) -> list[str]:
     """What one file does against the rules. A file that exists for the tests of others may panic as they do."""
     found = [(1, wrong) for wrong in wrong_head(file, text)]
     code = source.code_of(source.production(text))
-    if file.name == "lib.rs" and file.parts[0] == "shared" and is_documented and not MISSING_DOCS.search(text):
+    if file.name == "lib.rs" and file.parts[0] == "shared" and not MISSING_DOCS.search(text):
         found.append((1, "`#![warn(missing_docs)]` is missing: the library is for others to use"))
     if "anyhow" in code and crate not in ANYHOW_CRATES and file.name not in ANYHOW_FILES:
         found.append((line_of(code, code.index("anyhow")), "anyhow, where callers need an error that says what to do"))

@@ -10,7 +10,7 @@ HEAD = "//! Why it exists.\n"
 
 class Conventions(unittest.TestCase):
     def mistakes(self, text: str, file: str = "worker/src/lease.rs", crate: str = "worker", *, for_tests: bool = False) -> list[str]:
-        found = conventions.mistakes(crate, pathlib.Path(file), text, is_documented=True, for_tests=for_tests)
+        found = conventions.mistakes(crate, pathlib.Path(file), text, for_tests=for_tests)
         return [mistake.removeprefix(f"{file}:") for mistake in found]
 
     def test_what_keeps_the_rules_is_no_mistake(self) -> None:

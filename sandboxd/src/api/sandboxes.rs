@@ -87,7 +87,7 @@ impl CreateSandbox {
     }
 }
 
-/// Daytona's IsSafeDisplayString.
+/// What Daytona's `IsSafeDisplayString` accepts as a name.
 pub(super) fn is_safe_display(text: &str) -> bool {
     let lower = text.to_lowercase();
     let unsafe_parts = ["://", "www.", "mailto:", "data:", "tel:", "javascript:"];

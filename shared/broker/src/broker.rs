@@ -120,7 +120,7 @@ impl Broker {
         self.inner.board.watch()
     }
 
-    /// What is declared.
+    /// Names and arguments of everything that is declared.
     pub fn topology(&self) -> &Topology {
         &self.inner.topology
     }

@@ -25,7 +25,7 @@ impl DeadLetterId {
         Self(text.into())
     }
 
-    /// The text.
+    /// The id as operators type it.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -56,18 +56,18 @@ pub struct BrokerDeath {
     pub reason: String,
     /// The queue it was in.
     pub queue: String,
-    /// How often.
+    /// How often it happened in that queue, as the broker counts.
     pub count: i64,
     /// When, the first time.
     pub at: Option<DateTime<Utc>>,
 }
 
-/// One dead letter.
+/// One dead letter, as an operator sees it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DeadLetter {
     /// What operators call it.
     pub id: DeadLetterId,
-    /// The original bytes.
+    /// The bytes as they were first published.
     pub body: Vec<u8>,
     /// The record, when a worker wrote one.
     pub record: Option<DeadLetterRecord>,

@@ -60,9 +60,9 @@ pub enum DeadLetterError {
 pub enum Replay {
     /// This job, under the letter's id.
     Job(Box<Job>),
-    /// The recorded bytes.
+    /// The recorded bytes, which need not be a job this version can read.
     AsRecorded,
-    /// Nothing.
+    /// Nothing: the caller decided against a replay.
     Skip,
 }
 

@@ -26,7 +26,7 @@ const REPUBLISH: Backoff = Backoff::constant(Duration::from_millis(100), 2.0, Du
 /// How long the end of one delivery is tried while the broker refuses it, before it is left to come again.
 const SETTLE_TIMEOUT: Duration = Duration::from_mins(10);
 
-/// What was delivered.
+/// A message as it was delivered, with what its headers say.
 #[derive(Debug, Clone)]
 pub struct Message {
     /// The bytes, as they were published first.
@@ -161,7 +161,7 @@ impl Delivery {
         Self { message, acker, channel, broker, lost: OnceLock::new(), state: State::InHand }
     }
 
-    /// What was delivered.
+    /// The message that this delivery is of.
     pub fn message(&self) -> &Message {
         &self.message
     }
@@ -203,7 +203,7 @@ impl Delivery {
         self.acker.poisoned() || self.channel.is_gone()
     }
 
-    /// Done: nothing follows.
+    /// Acknowledges: the job is done and nothing is published for it.
     pub async fn ack(mut self) -> Settled {
         self.acknowledge().await
     }

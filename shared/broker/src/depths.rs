@@ -13,9 +13,9 @@ pub struct QueueDepths {
     pub resume: u32,
     /// Asked for by somebody.
     pub on_demand: u32,
-    /// The schedule's.
+    /// Jobs that the schedule made.
     pub refresh: u32,
-    /// Dead letters.
+    /// Dead letters that no operator has dealt with.
     pub dead: u32,
     /// Each delay queue, shortest first.
     pub retries: Vec<(Duration, u32)>,

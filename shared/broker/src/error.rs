@@ -16,10 +16,10 @@ pub struct ClientError(#[from] lapin::Error);
 #[derive(Debug, Clone, Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// Not a URL.
+    /// The text does not read as a URL.
     #[error("AMQP_URL is not a URL; write amqp://user:password@host:5672/%2f")]
     InvalidUrl(#[source] url::ParseError),
-    /// Another scheme.
+    /// The URL is for something other than AMQP.
     #[error("AMQP_URL must start with amqp:// or amqps://")]
     UnknownScheme,
     /// A URL, but not one for AMQP.
@@ -30,7 +30,7 @@ pub enum ConnectError {
         "RabbitMQ at {address} was not reachable within {waited:?}: check AMQP_URL (host, port, TLS) and that the broker runs"
     )]
     Unreachable {
-        /// Host and port.
+        /// Host and port, without user and password.
         address: String,
         /// How long it was tried.
         waited: Duration,
@@ -41,9 +41,9 @@ pub enum ConnectError {
     /// It answered, and does not let us in.
     #[error("RabbitMQ at {address} refused the login: check user, password and virtual host in AMQP_URL")]
     Refused {
-        /// Host and port.
+        /// Host and port, without user and password.
         address: String,
-        /// Its words.
+        /// What the broker said, which names neither user nor password.
         #[source]
         source: ClientError,
     },
@@ -71,12 +71,12 @@ pub enum TopologyError {
         #[source]
         source: ClientError,
     },
-    /// Anything else.
+    /// It could not be declared for another reason.
     #[error("`{object}` could not be declared")]
     Declare {
         /// The exchange or queue.
         object: String,
-        /// What was said.
+        /// What the client or the broker said.
         #[source]
         source: ClientError,
     },

@@ -139,7 +139,7 @@ impl Publisher {
         Self { pool: confirm_channels(link.clone(), timeout), link, topology, timeout }
     }
 
-    /// Publishes one job.
+    /// Publishes one job and waits for its confirm.
     pub async fn publish_job(
         &self,
         job: &Job,

@@ -18,11 +18,11 @@ const WINDOW: usize = 1000;
 /// A job to publish, with all that goes with it.
 #[derive(Debug, Clone)]
 pub struct JobMessage {
-    /// The job.
+    /// The job, which is the message's body.
     pub job: Job,
-    /// Its headers.
+    /// What travels beside it, which becomes the headers.
     pub envelope: Envelope,
-    /// Where it goes.
+    /// The work queue it is published to.
     pub queue: WorkQueue,
 }
 

@@ -15,14 +15,14 @@ pub enum BrokerStatus {
     Connected,
     /// At least one connection is down and being made anew.
     Disconnected {
-        /// Since when.
+        /// When the last try to connect failed, or the connection was lost.
         since: DateTime<Utc>,
         /// What was said last, without credentials.
         error: String,
     },
     /// The broker takes no messages (memory or disk alarm).
     Blocked {
-        /// Its reason.
+        /// The reason the broker gives.
         reason: String,
     },
 }

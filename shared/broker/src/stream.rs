@@ -30,7 +30,7 @@ const ERROR_PAUSE: Duration = Duration::from_millis(250);
 /// How long the entry we saw last may take to come again before we conclude that it is gone.
 const RESUME_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Where to begin.
+/// Where in a stream reading begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadFrom {
     /// With the oldest entry kept.

@@ -33,7 +33,7 @@ pub enum WorkQueue {
     Resume,
     /// What somebody asked for.
     OnDemand,
-    /// The schedule's.
+    /// Jobs that the schedule made; taken last.
     Refresh,
 }
 
@@ -50,7 +50,7 @@ impl WorkQueue {
 /// What only one process may hold at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LockName {
-    /// The active producer.
+    /// Makes its holder the active producer.
     Producer,
     /// The operator at the dead letters.
     DeadLetters,
@@ -59,18 +59,18 @@ pub enum LockName {
 /// An argument of a queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Argument {
-    /// A text.
+    /// A long string of AMQP.
     Text(String),
-    /// A number.
+    /// A 64-bit number of AMQP.
     Number(i64),
 }
 
 /// An exchange to declare.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exchange {
-    /// Its name.
+    /// Its name, with the fleet's prefix.
     pub name: String,
-    /// Direct or fanout.
+    /// How it chooses among the queues bound to it.
     pub kind: ExchangeType,
     /// What it is for.
     pub purpose: &'static str,
@@ -80,7 +80,7 @@ pub struct Exchange {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
 #[strum(serialize_all = "lowercase")]
 pub enum ExchangeType {
-    /// By routing key.
+    /// To the queues bound with the message's routing key.
     Direct,
     /// To every bound queue.
     Fanout,
@@ -89,9 +89,9 @@ pub enum ExchangeType {
 /// A queue to declare.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueObject {
-    /// Its name.
+    /// Its name, with the fleet's prefix.
     pub name: String,
-    /// `x-…` arguments.
+    /// The `x-…` arguments, which RabbitMQ never changes in place.
     pub arguments: Vec<(&'static str, Argument)>,
     /// What it is for.
     pub purpose: &'static str,
@@ -107,15 +107,15 @@ impl QueueObject {
 /// A queue bound to an exchange.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Binding {
-    /// From.
+    /// The exchange that messages come from.
     pub exchange: String,
-    /// To.
+    /// The queue they go to.
     pub queue: String,
-    /// By.
+    /// The routing key they must have; empty for a fanout exchange.
     pub routing_key: String,
 }
 
-/// One delay queue.
+/// One delay queue, with the exchange before it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RetryQueue {
     /// How long a message stays.
@@ -225,7 +225,7 @@ impl Topology {
         self.bindings.push(Binding { exchange, queue, routing_key: routing_key.to_owned() });
     }
 
-    /// Every exchange.
+    /// Every exchange of the fleet, in the order of declaration.
     pub fn exchanges(&self) -> &[Exchange] {
         &self.exchanges
     }
@@ -235,7 +235,7 @@ impl Topology {
         &self.queues
     }
 
-    /// Every binding.
+    /// Every binding of the fleet, in the order of declaration.
     pub fn bindings(&self) -> &[Binding] {
         &self.bindings
     }
@@ -270,12 +270,12 @@ impl Topology {
         format!("{}.dead", self.prefix)
     }
 
-    /// The register's stream.
+    /// The name of the register's stream.
     pub fn register_stream(&self) -> String {
         format!("{}.register", self.prefix)
     }
 
-    /// The ledger's stream.
+    /// The name of the ledger's stream.
     pub fn ledger_stream(&self) -> String {
         format!("{}.ledger", self.prefix)
     }

@@ -17,13 +17,13 @@ pub enum Permission {
     /// Create, start, stop, label and capture sandboxes.
     #[strum(serialize = "write:sandboxes")]
     WriteSandboxes,
-    /// Delete sandboxes.
+    /// Delete sandboxes, which releases a lease.
     #[strum(serialize = "delete:sandboxes")]
     DeleteSandboxes,
-    /// Activate snapshots.
+    /// Activate snapshots that Daytona put to sleep.
     #[strum(serialize = "write:snapshots")]
     WriteSnapshots,
-    /// Delete snapshots.
+    /// Delete snapshots, which collects old prebuilds.
     #[strum(serialize = "delete:snapshots")]
     DeleteSnapshots,
     /// Something the fleet has no use for.
@@ -88,28 +88,28 @@ pub struct OrganizationUsage {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct RegionUsage {
-    /// The region.
+    /// The region's id, as in a sandbox's `target`.
     #[serde(deserialize_with = "lenient::or_default")]
     pub region_id: String,
-    /// `container`, `linux-vm`...
+    /// The class of sandbox: `container`, `linux-vm`...
     #[serde(deserialize_with = "lenient::or_default")]
     pub sandbox_class: String,
     /// vCPUs there may be.
     #[serde(deserialize_with = "lenient::or_default")]
     pub total_cpu_quota: f64,
-    /// vCPUs used.
+    /// vCPUs of the sandboxes that run now.
     #[serde(deserialize_with = "lenient::or_default")]
     pub current_cpu_usage: f64,
     /// Memory there may be.
     #[serde(deserialize_with = "lenient::or_default")]
     pub total_memory_quota: f64,
-    /// Memory used.
+    /// Memory of the sandboxes that run now.
     #[serde(deserialize_with = "lenient::or_default")]
     pub current_memory_usage: f64,
     /// Disk there may be.
     #[serde(deserialize_with = "lenient::or_default")]
     pub total_disk_quota: f64,
-    /// Disk used.
+    /// Disk of all sandboxes, stopped ones too.
     #[serde(deserialize_with = "lenient::or_default")]
     pub current_disk_usage: f64,
     /// The most vCPUs of one sandbox.

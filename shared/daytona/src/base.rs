@@ -16,7 +16,7 @@ pub enum BaseError {
     /// Daytona could not be asked.
     #[error(transparent)]
     Call(#[from] Error),
-    /// There is none.
+    /// No snapshot has the name, and no active one begins with it.
     #[error("base snapshot `{name}` does not exist, and no active snapshot is named `{name}.*`")]
     Missing {
         /// What was asked for.
@@ -27,7 +27,7 @@ pub enum BaseError {
     NotActive {
         /// What was asked for.
         name: String,
-        /// Which one.
+        /// The id of the one that has the name.
         id: SnapshotId,
         /// What it is doing instead.
         state: SnapshotState,

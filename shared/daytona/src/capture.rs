@@ -61,17 +61,17 @@ pub enum CaptureError {
     /// The snapshot itself failed.
     #[error("the snapshot is {state}: {}", reason.as_deref().unwrap_or("no reason given"))]
     SnapshotFailed {
-        /// Its state.
+        /// The state that no snapshot comes back from.
         state: SnapshotState,
-        /// What Daytona said.
+        /// Why, where Daytona gives a reason.
         reason: Option<String>,
     },
     /// The sandbox failed under the capture.
     #[error("the sandbox is {state}: {}", reason.as_deref().unwrap_or("no reason given"))]
     SandboxFailed {
-        /// Its state.
+        /// The state that no sandbox comes back from.
         state: SandboxState,
-        /// What Daytona said.
+        /// Why, where Daytona gives a reason.
         reason: Option<String>,
     },
     /// The sandbox went away under the capture.

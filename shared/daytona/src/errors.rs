@@ -23,11 +23,11 @@ pub enum Error {
     /// Daytona answered, and the answer is no.
     #[error("{operation}: HTTP {status}: {message}")]
     Refused {
-        /// The call.
+        /// The call that was refused.
         operation: Operation,
         /// What the refusal means.
         kind: ErrorKind,
-        /// The HTTP status.
+        /// The HTTP status of the refusal.
         status: u16,
         /// What Daytona said, bounded.
         message: Message,
@@ -37,7 +37,7 @@ pub enum Error {
     /// No connection, or it broke before the answer was complete.
     #[error("{operation}: no answer from Daytona")]
     Unreachable {
-        /// The call.
+        /// The call that got no answer.
         operation: Operation,
         /// Whether the request can have arrived.
         sent: Sent,
@@ -47,7 +47,7 @@ pub enum Error {
     /// No answer in time.
     #[error("{operation}: no answer within {}", Seconds(*timeout))]
     TimedOut {
-        /// The call.
+        /// The call that took too long.
         operation: Operation,
         /// How long it was given.
         timeout: Duration,
@@ -57,17 +57,17 @@ pub enum Error {
     /// An answer of the right status that can't be read.
     #[error("{operation}: HTTP {status} with a body that can't be read")]
     Undecodable {
-        /// The call.
+        /// The call that was answered.
         operation: Operation,
-        /// The HTTP status.
+        /// The HTTP status of the answer; 0 when the request could not be written.
         status: u16,
-        /// Where reading stopped.
+        /// Where reading the body stopped, and why.
         source: serde_json::Error,
     },
     /// An answer larger than the caller allows.
     #[error("{operation}: the answer is larger than {limit} bytes")]
     TooLarge {
-        /// The call.
+        /// The call whose answer was too large.
         operation: Operation,
         /// The most that is read.
         limit: usize,
@@ -75,7 +75,7 @@ pub enum Error {
     /// A list that did not end within the pages allowed.
     #[error("{operation}: the list did not end within {pages} pages")]
     Endless {
-        /// The call.
+        /// The call that lists.
         operation: Operation,
         /// How many were read.
         pages: usize,
@@ -83,7 +83,7 @@ pub enum Error {
     /// An id, name or URL that can't be put into a request without meaning something else.
     #[error("{operation}: an id, name or toolbox URL is empty or not usable in a URL")]
     Unaddressable {
-        /// The call.
+        /// The call that could not be addressed.
         operation: Operation,
     },
 }
@@ -106,7 +106,7 @@ pub enum ErrorKind {
     NameTaken,
     /// The sandbox is on its way to another state, or was changed at the same moment.
     StateChanging,
-    /// Another conflict.
+    /// A conflict that no row of the table knows.
     Conflict,
     /// The sandbox is not in a state that allows this (not started).
     WrongState,
@@ -291,7 +291,7 @@ impl Message {
         Self(line)
     }
 
-    /// The text.
+    /// The text; empty when Daytona said nothing.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -4,6 +4,8 @@
 //! is in this crate and nowhere else. It knows nothing of jobs. What must hold: a call that may have had an
 //! effect is never repeated blindly, every wait has a deadline, and no secret reaches an error or a span.
 
+#![warn(missing_docs)]
+
 mod account;
 mod base;
 mod base_lookup;

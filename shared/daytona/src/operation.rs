@@ -2,17 +2,17 @@
 
 use std::fmt;
 
-/// An HTTP method.
+/// The HTTP method of an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display, strum::IntoStaticStr)]
 #[strum(serialize_all = "UPPERCASE")]
 pub enum Method {
-    /// Reads.
+    /// Reads, and so has no effect.
     Get,
     /// Makes or starts something.
     Post,
-    /// Replaces.
+    /// Replaces what is there.
     Put,
-    /// Removes.
+    /// Removes what is there.
     Delete,
 }
 
@@ -37,7 +37,7 @@ pub(crate) enum Repeat {
 pub struct Operation {
     /// What it does, in words: `create sandbox`.
     pub name: &'static str,
-    /// Its method.
+    /// The HTTP method it is called by.
     pub method: Method,
     /// Its path below the base, arguments in braces: `/sandbox/{sandboxIdOrName}`.
     pub template: &'static str,

@@ -14,21 +14,21 @@ use crate::states::SandboxState;
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Sandbox {
-    /// Its id.
+    /// Its id, never given to another sandbox.
     pub id: SandboxId,
     /// Its name, unique among the living sandboxes of the organization.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub name: String,
-    /// Whose it is.
+    /// The organization that owns it.
     #[serde(default)]
     pub organization_id: Option<OrganizationId>,
     /// What it is doing.
     #[serde(default = "unknown", deserialize_with = "state")]
     pub state: SandboxState,
-    /// Why it failed.
+    /// Why it failed, where Daytona gives a reason.
     #[serde(default, deserialize_with = "lenient::text")]
     pub error_reason: Option<String>,
-    /// The labels.
+    /// Its labels, by which the fleet knows its own.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub labels: BTreeMap<String, String>,
     /// The id or name of the snapshot it was made from.
@@ -37,16 +37,16 @@ pub struct Sandbox {
     /// The user its commands run as.
     #[serde(default, deserialize_with = "lenient::text")]
     pub user: Option<String>,
-    /// Its region.
+    /// The region it runs in.
     #[serde(default, deserialize_with = "lenient::text")]
     pub target: Option<String>,
-    /// vCPUs.
+    /// How many vCPUs it has.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub cpu: f64,
-    /// Memory, GiB.
+    /// Its memory in GiB.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub memory: f64,
-    /// Disk, GiB.
+    /// Its disk in GiB.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub disk: f64,
     /// Minutes without activity until it stops; 0 is never.
@@ -89,11 +89,11 @@ fn state<'de, D: serde::Deserializer<'de>>(input: D) -> Result<SandboxState, D::
 /// unanswered can't be found again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewSandbox {
-    /// The name.
+    /// Its name, which no living sandbox may have already.
     pub name: String,
     /// The id or name of a snapshot; its resources come with it.
     pub snapshot: String,
-    /// The labels.
+    /// Its labels, by which the fleet knows its own.
     pub labels: BTreeMap<String, String>,
     /// The environment. Stored in clear and baked into captures: never a secret.
     pub env: BTreeMap<String, String>,

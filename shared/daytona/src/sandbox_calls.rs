@@ -26,7 +26,7 @@ pub enum CreateOutcome {
     NameTaken,
     /// It exists **and** failed: look it up by name and delete it, or it leaks.
     FailedToStart {
-        /// What Daytona said.
+        /// Why it did not start, as Daytona says.
         reason: Message,
     },
 }
@@ -107,7 +107,7 @@ impl Client {
         self.act(STOP_SANDBOX, &[id.as_str()]).await
     }
 
-    /// Replaces all labels.
+    /// Replaces all labels: one that is left out is gone.
     pub async fn replace_labels(
         &self,
         id: &SandboxId,
@@ -132,7 +132,7 @@ impl Client {
         self.send(&self.call(SET_TTL, &arguments)).await.map(drop)
     }
 
-    /// Counts as activity.
+    /// Counts as activity, so that auto-stop begins anew.
     pub async fn touch(&self, id: &SandboxId) -> Result<(), Error> {
         let arguments = [id.as_str()];
         self.send(&self.call(TOUCH, &arguments).json(&json!({}))?).await.map(drop)

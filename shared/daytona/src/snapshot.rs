@@ -11,11 +11,11 @@ use crate::states::SnapshotState;
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Snapshot {
-    /// Its id.
+    /// Its id, never given to another snapshot.
     pub id: SnapshotId,
     /// Its name, unique in the organization and never to change.
     pub name: String,
-    /// Whose it is.
+    /// The organization that owns it; none for Daytona's own.
     #[serde(default)]
     pub organization_id: Option<OrganizationId>,
     /// Whether it is Daytona's own, given to all.
@@ -23,10 +23,10 @@ pub struct Snapshot {
     pub general: bool,
     /// What it is doing.
     pub state: SnapshotState,
-    /// Why it failed.
+    /// Why it failed, where Daytona gives a reason.
     #[serde(default, deserialize_with = "lenient::text")]
     pub error_reason: Option<String>,
-    /// Its size, GB.
+    /// Its size in GB, once Daytona has measured it.
     #[serde(default)]
     pub size: Option<f64>,
     /// vCPUs of sandboxes made from it.

@@ -20,15 +20,15 @@ pub enum StartError {
     /// It failed for good. It still exists: delete it.
     #[error("the sandbox is {state}: {}", reason.as_deref().unwrap_or("no reason given"))]
     Failed {
-        /// Its state.
+        /// The state it failed in.
         state: SandboxState,
-        /// What Daytona said.
+        /// Why, where Daytona gives a reason.
         reason: Option<String>,
     },
     /// It rests in a state that start must be asked for.
     #[error("the sandbox is {state} and nothing starts it")]
     NotStarting {
-        /// Its state.
+        /// The state it rests in.
         state: SandboxState,
     },
     /// Not started at the deadline. It still exists: delete it.

@@ -15,15 +15,15 @@ pub enum SandboxState {
     Creating,
     /// Coming back from the archive.
     Restoring,
-    /// Usable.
+    /// Commands can be run in it.
     Started,
-    /// Booting.
+    /// Its processes are being started.
     Starting,
     /// Stopped, its disk kept.
     Stopped,
-    /// Shutting down.
+    /// Its processes are being ended.
     Stopping,
-    /// Being deleted.
+    /// It is being deleted, and nothing stops that.
     Destroying,
     /// Deleted; GET answers 404 from here on or soon.
     Destroyed,
@@ -39,19 +39,19 @@ pub enum SandboxState {
     PullingSnapshot,
     /// Going to the archive.
     Archiving,
-    /// In the archive.
+    /// Its disk is in the archive.
     Archived,
-    /// Changing its resources.
+    /// Its CPU, memory or disk is being changed.
     Resizing,
     /// Being captured as a snapshot; every other change answers 409.
     Snapshotting,
-    /// Being forked.
+    /// A copy of it is being made.
     Forking,
-    /// Going to sleep.
+    /// Its memory is being frozen.
     Pausing,
-    /// Asleep.
+    /// Its memory is kept, and nothing runs.
     Paused,
-    /// Waking.
+    /// It is coming back from being paused.
     Resuming,
     /// Daytona does not know.
     Unknown,
@@ -133,7 +133,7 @@ pub enum SnapshotState {
     Pulling,
     /// Being captured from a sandbox.
     Snapshotting,
-    /// Usable.
+    /// Sandboxes can be made from it.
     Active,
     /// Put to sleep after 14 days without use; creates fail until it is activated.
     Inactive,

@@ -60,7 +60,7 @@ pub enum ExecuteError {
     /// It was killed at its time limit; its output is lost.
     #[error("the command was killed after {} s", timeout.as_secs())]
     TimedOut {
-        /// The limit.
+        /// The time limit it was given, in whole seconds.
         timeout: Duration,
     },
     /// The sandbox is not started.

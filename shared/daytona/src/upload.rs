@@ -7,7 +7,7 @@ use std::fmt;
 pub struct Upload {
     /// Where; folders are made.
     pub path: String,
-    /// What.
+    /// The bytes that the file will hold.
     pub content: Vec<u8>,
 }
 

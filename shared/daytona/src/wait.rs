@@ -94,9 +94,9 @@ pub enum ActivateError {
     /// It failed for good.
     #[error("the snapshot is {state}: {}", reason.as_deref().unwrap_or("no reason given"))]
     Failed {
-        /// Its state.
+        /// The state that no snapshot comes back from.
         state: SnapshotState,
-        /// What Daytona said.
+        /// Why, where Daytona gives a reason.
         reason: Option<String>,
     },
     /// Not active at the deadline.

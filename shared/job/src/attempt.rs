@@ -8,28 +8,28 @@ use crate::{AttemptId, FailureKind, OutcomeWord, Stage};
 /// One earlier attempt, as it travels in the message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttemptSummary {
-    /// Its number.
+    /// Its number among the job's attempts, from 1.
     pub number: u32,
-    /// Its id.
+    /// The id that its sandbox and its spans carry.
     pub attempt: AttemptId,
-    /// When it ended.
+    /// When its outcome was known.
     pub ended_at: DateTime<Utc>,
-    /// How.
+    /// The word for its outcome.
     pub outcome: OutcomeWord,
-    /// The failure's id.
+    /// The id of its failure; absent when it did not fail.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<FailureKind>,
-    /// Where it failed.
+    /// The stage it failed at; absent when it did not fail.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<Stage>,
-    /// The worker.
+    /// The name of the worker that made it.
     pub worker: String,
 }
 
 /// What an attempt saw of a lease that is not its own, so that the next can tell whether the holder is alive.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaseSeen {
-    /// The sandbox.
+    /// Daytona's id of the sandbox that is the lease.
     pub sandbox: String,
     /// The holder's attempt and generation and its beat, as one text: any change is a sign of life.
     pub sign: String,

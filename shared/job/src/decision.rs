@@ -9,7 +9,7 @@ use crate::{Blame, Failure, FailureKind, JobId, Outcome, Reason, RetryPolicy, Sc
 /// What is done with a delivery; each ends it, and exactly once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
-    /// Done: acknowledge.
+    /// Acknowledge: nothing is left to do.
     Ack,
     /// Publish to the delay queue of this length, then acknowledge.
     RetryAfter {
@@ -41,7 +41,7 @@ pub enum NextAttempt {
 pub struct DeliveryFacts {
     /// The attempt's number, from 1.
     pub attempt: u32,
-    /// The job's id.
+    /// The job's id, to know its own earlier delivery by.
     pub job: JobId,
     /// Why the job exists.
     pub reason: Reason,
@@ -51,7 +51,7 @@ pub struct DeliveryFacts {
     pub jitter: f64,
 }
 
-/// What follows.
+/// What follows from the outcome of an attempt.
 pub fn decide(outcome: &Outcome, facts: &DeliveryFacts, policy: &RetryPolicy) -> Decision {
     match outcome {
         Outcome::Built(_)

@@ -85,9 +85,9 @@ pub enum DeadLetterReason {
 /// What is recorded of a dead letter: everything an operator asks first, within 16 KiB of headers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DeadLetterRecord {
-    /// Why.
+    /// Why it lies in the dead-letter queue.
     pub reason: DeadLetterReason,
-    /// When.
+    /// When the worker gave up on it.
     pub at: DateTime<Utc>,
     /// Which worker gave up.
     pub worker: String,

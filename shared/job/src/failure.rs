@@ -25,7 +25,7 @@ pub enum Blame {
     Resources,
     /// A key, a permission or a mirror is missing.
     Configuration,
-    /// Ours.
+    /// The fleet's own: a bug, or a promise it broke.
     Ours,
 }
 
@@ -33,7 +33,7 @@ pub enum Blame {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
-    /// This target only.
+    /// This target and no other.
     Target,
     /// Everything that uses Daytona.
     Daytona,
@@ -207,9 +207,9 @@ impl<'de> Deserialize<'de> for FailureKind {
 /// One failure, as it is recorded everywhere.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// Which.
+    /// Which failure it is; whose fault follows from it.
     pub id: FailureKind,
-    /// Where it happened.
+    /// The stage it happened at.
     pub stage: Stage,
     /// What else it touches.
     pub scope: Scope,
@@ -227,7 +227,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// Longest message kept.
+    /// Bytes of the message that are kept.
     pub const MAX_MESSAGE: usize = 1024;
 
     /// A failure of this target at the stage its kind belongs to.
@@ -243,14 +243,14 @@ impl Failure {
         }
     }
 
-    /// At this stage.
+    /// The same failure at another stage than its kind's usual one.
     #[must_use]
     pub fn at(mut self, stage: Stage) -> Self {
         self.stage = stage;
         self
     }
 
-    /// Touching this.
+    /// The same failure with a wider scope than its target.
     #[must_use]
     pub fn touching(mut self, scope: Scope) -> Self {
         self.scope = scope;

@@ -30,7 +30,7 @@ impl Fingerprint {
         &self.0[..8]
     }
 
-    /// All digits.
+    /// All 64 digits, lower case.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -21,7 +21,7 @@ pub struct AttemptId(Uuid);
 pub struct InvalidAttemptId(String);
 
 impl AttemptId {
-    /// A new one.
+    /// A new id, greater than every earlier one of this process.
     pub fn new() -> Self {
         Self(Uuid::now_v7())
     }
@@ -85,7 +85,7 @@ impl Tick {
         Self(self.0.checked_add_signed(every).unwrap_or(DateTime::<Utc>::MAX_UTC))
     }
 
-    /// When it fires.
+    /// The moment at which it fires.
     pub fn time(self) -> DateTime<Utc> {
         self.0
     }
@@ -113,7 +113,7 @@ impl Commit {
         &self.0[..12]
     }
 
-    /// All digits.
+    /// All 40 or 64 digits, lower case.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -11,14 +11,14 @@ use crate::{
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LedgerEntry {
-    /// When.
+    /// When it happened, by the clock of who says so.
     pub at: DateTime<Utc>,
     /// Who says so: a worker's, producer's or operator's name.
     pub by: String,
     /// The trace it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<String>,
-    /// What.
+    /// What happened, with its particulars.
     pub event: LedgerEvent,
 }
 
@@ -35,62 +35,62 @@ impl LedgerEntry {
     }
 }
 
-/// What happened.
+/// What happened, one variant for each kind of event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum LedgerEvent {
-    /// The schedule fired.
+    /// The schedule fired and its jobs were published.
     TickFired {
-        /// Which tick.
+        /// The tick that fired.
         tick: Tick,
         /// How many jobs it published.
         jobs: u64,
     },
     /// The schedule should have fired, but the queue is too deep or the broker too full.
     TickSkipped {
-        /// Which tick.
+        /// The tick that should have fired.
         tick: Tick,
         /// Why, in a sentence.
         reason: String,
     },
     /// A worker began an attempt.
     AttemptStarted {
-        /// The job.
+        /// The job it is an attempt of.
         job: JobId,
-        /// The target.
+        /// The target of the job.
         target: Target,
-        /// The attempt.
+        /// The id of the attempt.
         attempt: AttemptId,
-        /// Its number.
+        /// Its number among the job's attempts, from 1.
         number: u32,
         /// How many there may be.
         max_attempts: u32,
     },
-    /// A stage ended.
+    /// A stage of an attempt ended, well or not.
     StageEnded {
-        /// The job.
+        /// The job it is part of.
         job: JobId,
-        /// The target.
+        /// The target of the job.
         target: Target,
-        /// The attempt.
+        /// The attempt it is part of.
         attempt: AttemptId,
-        /// How it went.
+        /// How it went and how long it took.
         report: StageReport,
     },
-    /// An attempt ended.
+    /// An attempt ended and what follows was decided.
     AttemptEnded(Box<AttemptEnd>),
     /// What changed nothing, gathered for a minute.
     NoOps {
-        /// Each.
+        /// The jobs, in the order in which their attempts ended.
         jobs: Vec<NoOp>,
     },
     /// An operator did something.
     Operator {
-        /// What: `submit`, `replay`, ...
+        /// What was done: `submit`, `replay`, ...
         act: String,
-        /// To which target.
+        /// The target it was done to; absent when it concerns none.
         target: Option<Target>,
-        /// To which job.
+        /// The job it was done to; absent when it concerns none.
         job: Option<JobId>,
     },
 }
@@ -98,17 +98,17 @@ pub enum LedgerEvent {
 /// The end of an attempt.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AttemptEnd {
-    /// The job.
+    /// The job it was an attempt of.
     pub job: JobId,
-    /// The target.
+    /// The target of the job.
     pub target: Target,
-    /// The attempt.
+    /// The id of the attempt.
     pub attempt: AttemptId,
-    /// Its number.
+    /// Its number among the job's attempts, from 1.
     pub number: u32,
     /// How many there may be.
     pub max_attempts: u32,
-    /// How it ended.
+    /// The word for how it ended.
     pub outcome: OutcomeWord,
     /// What follows, as a word: `ack`, `retry`, `dead_letter`, `hand_back`, `drop`.
     pub decision: String,
@@ -156,10 +156,10 @@ impl AttemptEnd {
 /// A job that changed nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NoOp {
-    /// The job.
+    /// The job that changed nothing.
     pub job: JobId,
-    /// The target.
+    /// The target of the job.
     pub target: Target,
-    /// How it ended.
+    /// The word for how it ended.
     pub outcome: OutcomeWord,
 }

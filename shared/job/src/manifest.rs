@@ -19,9 +19,9 @@ pub const MANIFEST_VERSION: u32 = 1;
 /// What a prebuild holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// [`MANIFEST_VERSION`] when written.
+    /// The [`MANIFEST_VERSION`] of the worker that wrote it.
     pub version: u32,
-    /// Whose it is.
+    /// The fleet that built it.
     pub fleet: FleetName,
     /// What it is of.
     pub target: Target,
@@ -33,11 +33,11 @@ pub struct Manifest {
     pub fingerprint: Fingerprint,
     /// The prebuild's own name.
     pub prebuild: PrebuildName,
-    /// Cold or warm.
+    /// Whether it was built from the base or from an earlier prebuild.
     pub mode: BuildMode,
-    /// The job.
+    /// The job that asked for it.
     pub job: JobId,
-    /// The attempt.
+    /// The attempt that built it.
     pub attempt: AttemptId,
     /// Whether the build script succeeded.
     pub completeness: Completeness,
@@ -64,25 +64,25 @@ pub struct Manifest {
 /// A tool's version as it prints it, and where it was found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToolVersion {
-    /// `22.23.3`.
+    /// The version as the tool prints it: `22.23.3`.
     pub version: String,
-    /// The program's path.
+    /// The path of the program in the sandbox.
     pub path: String,
 }
 
-/// A lockfile's content.
+/// A lockfile, and the hash of its content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LockfileHash {
     /// Path within the checkout.
     pub path: String,
-    /// SHA-256, hexadecimal.
+    /// The SHA-256 of its bytes in hexadecimal.
     pub sha256: String,
 }
 
 /// How a stage went.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StageReport {
-    /// Which.
+    /// The stage that ended.
     pub stage: Stage,
     /// `ok`, `skipped`, `degraded`, or the failure's id.
     pub result: String,

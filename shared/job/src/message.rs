@@ -16,17 +16,17 @@ pub const MAX_JOB_BYTES: usize = 256 * 1024;
 /// Bring one target up to date.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
-    /// [`JOB_VERSION`] when written.
+    /// The [`JOB_VERSION`] of the program that wrote it.
     pub version: u32,
-    /// Which job.
+    /// The job's id, also that of its message.
     pub id: JobId,
-    /// Whose.
+    /// The fleet whose workers may take it.
     pub fleet: FleetName,
-    /// What.
+    /// The repository and branch to build.
     pub target: Target,
-    /// Why.
+    /// Why it was made, which decides whether it waits for others.
     pub reason: Reason,
-    /// How.
+    /// How to build it: all that fleet.toml says of the target.
     pub settings: Settings,
     /// The snapshot that `settings.base_snapshot` meant when the job was made, so that one tick builds from one base. None
     /// where nobody could tell; the worker then looks, as it does when this one is gone.
@@ -42,12 +42,12 @@ pub struct Job {
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum Reason {
-    /// The schedule fired.
+    /// The schedule fired, and this target was due.
     Scheduled {
-        /// This tick.
+        /// The tick that it belongs to.
         tick: Tick,
     },
-    /// Somebody asked.
+    /// Somebody asked for it with `harvestctl submit`.
     OnDemand,
     /// An operator took it from the dead-letter queue.
     Replay,
@@ -80,7 +80,7 @@ pub enum JobDecodeError {
     OtherFleet {
         /// Whose it says it is.
         found: FleetName,
-        /// Ours.
+        /// The fleet of the reader.
         expected: FleetName,
     },
 }

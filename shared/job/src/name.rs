@@ -43,7 +43,7 @@ pub enum InvalidName {
 pub struct FleetName(String);
 
 impl FleetName {
-    /// The text.
+    /// The name as it is written everywhere.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -104,7 +104,7 @@ impl SandboxName {
         self.0.rsplit('.').next().unwrap_or_default()
     }
 
-    /// The text.
+    /// The name as it is written everywhere.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -196,7 +196,7 @@ impl PrebuildName {
         &self.commit
     }
 
-    /// Cold or warm.
+    /// Whether it was built from the base or from an earlier prebuild.
     pub fn mode(&self) -> BuildMode {
         self.mode
     }

@@ -12,7 +12,7 @@ pub enum Outcome {
     Built(PrebuildRecord),
     /// A prebuild with dependencies in but a failed build script was promoted.
     Partial {
-        /// What was promoted.
+        /// The prebuild that was promoted without build output.
         prebuild: PrebuildRecord,
         /// Why the build script failed.
         failure: Failure,
@@ -38,7 +38,7 @@ pub enum Outcome {
     Interrupted,
     /// The sandbox or the delivery is another's now.
     LeaseLost,
-    /// It failed.
+    /// It failed, and what follows depends on the failure.
     Failed(Failure),
 }
 
@@ -50,34 +50,34 @@ pub enum Outcome {
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum OutcomeWord {
-    /// See [`Outcome::Built`].
+    /// The word for [`Outcome::Built`].
     Built,
-    /// See [`Outcome::Partial`].
+    /// The word for [`Outcome::Partial`].
     Partial,
-    /// See [`Outcome::Unchanged`].
+    /// The word for [`Outcome::Unchanged`].
     Unchanged,
-    /// See [`Outcome::OverQuota`].
+    /// The word for [`Outcome::OverQuota`].
     OverQuota,
-    /// See [`Outcome::StillFailing`].
+    /// The word for [`Outcome::StillFailing`].
     StillFailing,
-    /// See [`Outcome::Superseded`].
+    /// The word for [`Outcome::Superseded`].
     Superseded,
-    /// See [`Outcome::Busy`].
+    /// The word for [`Outcome::Busy`].
     Busy,
-    /// See [`Outcome::Cancelled`].
+    /// The word for [`Outcome::Cancelled`].
     Cancelled,
-    /// See [`Outcome::Paused`].
+    /// The word for [`Outcome::Paused`].
     Paused,
-    /// See [`Outcome::Interrupted`].
+    /// The word for [`Outcome::Interrupted`].
     Interrupted,
-    /// See [`Outcome::LeaseLost`].
+    /// The word for [`Outcome::LeaseLost`].
     LeaseLost,
-    /// See [`Outcome::Failed`].
+    /// The word for [`Outcome::Failed`].
     Failed,
 }
 
 impl Outcome {
-    /// Its word.
+    /// The word for it, without its particulars.
     pub fn word(&self) -> OutcomeWord {
         match self {
             Self::Built(_) => OutcomeWord::Built,
@@ -133,7 +133,7 @@ impl Outcome {
 }
 
 impl OutcomeWord {
-    /// As written.
+    /// The word as metrics, logs and the ledger have it.
     pub fn as_str(self) -> &'static str {
         self.into()
     }

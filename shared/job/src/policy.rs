@@ -52,7 +52,7 @@ pub enum InvalidRetryPolicy {
     /// There must be a delay queue.
     #[error("retry.delays is empty: name at least one delay, for example [\"30s\", \"2m\"]")]
     NoDelays,
-    /// Delays must grow.
+    /// Each delay must be longer than the one before.
     #[error("retry.delays must grow from one to the next and be at least 10ms")]
     NotGrowing,
     /// At least one attempt.

@@ -18,7 +18,7 @@ pub enum Completeness {
 /// What is known of a prebuild.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PrebuildRecord {
-    /// Its name.
+    /// Its name, which is the snapshot's name in Daytona.
     pub name: PrebuildName,
     /// Daytona's id of the snapshot.
     pub snapshot_id: String,
@@ -26,7 +26,7 @@ pub struct PrebuildRecord {
     pub commit: Commit,
     /// The inputs it was built with.
     pub fingerprint: Fingerprint,
-    /// Cold or warm.
+    /// Whether it was built from the base or from an earlier prebuild.
     pub mode: BuildMode,
     /// Whether the build script succeeded.
     pub completeness: Completeness,

@@ -21,15 +21,15 @@ pub struct Recipe {
     pub conflicts: Vec<String>,
 }
 
-/// Exact versions.
+/// The language runtime and package manager at exact versions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Toolchain {
-    /// A Node project.
+    /// A Node project, known by its package.json or by settings.
     Node {
-        /// Exact version, `22.23.3`.
+        /// The exact version of Node: `22.23.3`.
         node: String,
-        /// Who installs.
+        /// The package manager that installs its dependencies.
         package_manager: PackageManager,
     },
     /// Nothing this version knows how to install; the checkout is all there is.
@@ -39,7 +39,7 @@ pub enum Toolchain {
 /// A package manager at an exact version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PackageManager {
-    /// Which.
+    /// Which package manager it is.
     pub kind: PackageManagerKind,
     /// Exact version; `None` for the npm that comes with Node's own major.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -54,9 +54,9 @@ pub struct PackageManager {
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub enum PackageManagerKind {
-    /// npm.
+    /// npm, which comes with Node.
     Npm,
-    /// pnpm.
+    /// pnpm, which is installed beside Node.
     Pnpm,
 }
 
@@ -73,7 +73,7 @@ impl PackageManagerKind {
 pub enum CommandStep {
     /// Run this with `bash -c` in the checkout.
     Run {
-        /// The command line.
+        /// The command line, for `bash -c`.
         command: String,
         /// Where it comes from, `settings` or a file's name.
         from: String,
@@ -81,7 +81,7 @@ pub enum CommandStep {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         fallback: Option<String>,
     },
-    /// Left out.
+    /// Left out, and why.
     Skip(Skipped),
 }
 
@@ -89,7 +89,7 @@ pub enum CommandStep {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Skipped {
-    /// Settings say so.
+    /// Settings leave it out.
     BySettings,
     /// The repository has nothing for this step (no `build` script, no dependencies).
     NothingToRun,
@@ -112,7 +112,7 @@ pub struct Source {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SourceUse {
-    /// It decided.
+    /// It decided: nothing with precedence said anything.
     Winner,
     /// Something with precedence decided, and it agrees.
     Agrees,

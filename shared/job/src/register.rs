@@ -14,13 +14,13 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum RegisterEntry {
-    /// A target's state.
+    /// The state of one target, whole.
     Target(Box<TargetState>),
-    /// The fleet's state.
+    /// The state of the fleet, whole.
     Fleet(FleetState),
     /// Nothing but a mark: who sees it has seen everything published before it.
     Mark {
-        /// Which.
+        /// Drawn at random by who publishes it, to know it by.
         id: Uuid,
     },
 }
@@ -30,7 +30,7 @@ pub enum RegisterEntry {
 pub enum RegisterKey {
     /// A target, by [`Target::key`].
     Target(String),
-    /// The fleet.
+    /// The fleet, of which there is one.
     Fleet,
     /// A mark; never kept.
     Mark(Uuid),
@@ -47,7 +47,7 @@ impl RegisterEntry {
     }
 }
 
-/// The fleet's state.
+/// What is known of the fleet as a whole.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FleetState {
     /// The last tick that was fired.
@@ -55,10 +55,10 @@ pub struct FleetState {
     pub last_tick: Option<Tick>,
 }
 
-/// A target's state.
+/// What is known of one target.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TargetState {
-    /// Which.
+    /// The target that all of it is about.
     pub target: Target,
     /// When this entry was written.
     pub updated_at: DateTime<Utc>,
@@ -102,13 +102,13 @@ impl TargetState {
 /// A failure that stands until something changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StandingFailure {
-    /// Which.
+    /// The failure as it was met last, without its log.
     pub failure: Failure,
     /// The commit that failed; none when the commit itself could not be found.
     pub commit: Option<Commit>,
     /// The inputs it failed with.
     pub fingerprint: Fingerprint,
-    /// Since when.
+    /// When the same failure was met first.
     pub since: DateTime<Utc>,
     /// How often it was met.
     pub count: u64,
@@ -130,13 +130,13 @@ pub struct OpenDeadLetter {
 /// The latest attempt that did something.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LastAttempt {
-    /// The job.
+    /// The job it was an attempt of.
     pub job: JobId,
-    /// The attempt.
+    /// The id of the attempt.
     pub attempt: AttemptId,
-    /// Its number.
+    /// Its number among the job's attempts, from 1.
     pub number: u32,
-    /// How it ended.
+    /// The word for how it ended.
     pub outcome: OutcomeWord,
     /// The failure, without its log.
     #[serde(default)]
@@ -144,11 +144,11 @@ pub struct LastAttempt {
     /// The commit, when it was found.
     #[serde(default)]
     pub commit: Option<Commit>,
-    /// When it ended.
+    /// When its outcome was known.
     pub at: DateTime<Utc>,
     /// How long it took, in milliseconds.
     pub milliseconds: u64,
-    /// The trace.
+    /// The id of its trace; absent when no trace was made.
     #[serde(default)]
     pub trace_id: Option<String>,
 }

@@ -74,10 +74,10 @@ fn default_token_secret() -> String {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Commands {
-    /// Installs dependencies.
+    /// Installs the dependencies, in the checkout.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub install: Option<CommandSetting>,
-    /// Builds.
+    /// Builds, after the dependencies are in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub build: Option<CommandSetting>,
     /// Runs in a sandbox started from the new prebuild; must exit 0 before it is promoted.
@@ -91,7 +91,7 @@ pub struct Commands {
 pub enum CommandSetting {
     /// `false` in fleet.toml: leave the step out. (`true` is refused by the settings loader.)
     Skip(#[serde(with = "only_false")] ()),
-    /// Run this.
+    /// Run this command line.
     Run(String),
 }
 
@@ -147,22 +147,22 @@ pub struct CheckoutSettings {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Timeouts {
-    /// Fetching the repository.
+    /// For fetching the repository, submodules and LFS included.
     #[serde(with = "humantime_serde")]
     pub checkout: Duration,
     /// Obtaining Node and the package manager.
     #[serde(with = "humantime_serde")]
     pub toolchain: Duration,
-    /// Installing dependencies.
+    /// For installing the dependencies.
     #[serde(with = "humantime_serde")]
     pub install: Duration,
-    /// Building.
+    /// For the build script.
     #[serde(with = "humantime_serde")]
     pub build: Duration,
-    /// Making the snapshot.
+    /// For making the snapshot, from the request to its being active.
     #[serde(with = "humantime_serde")]
     pub capture: Duration,
-    /// The verify command.
+    /// For the verify command.
     #[serde(with = "humantime_serde")]
     pub verify: Duration,
 }

@@ -17,17 +17,17 @@ pub enum Stage {
     Provision,
     /// The commit on its branch under `/workspace/<name>`.
     Checkout,
-    /// Files to recipe.
+    /// From the files of the checkout to a recipe.
     Detect,
     /// The exact Node and package manager.
     Toolchain,
-    /// Dependencies.
+    /// The dependencies are installed.
     Install,
-    /// The build script.
+    /// The build script is run.
     Build,
     /// Secrets and run files out, manifest in.
     Scrub,
-    /// Sandbox to snapshot.
+    /// The sandbox becomes a snapshot.
     Capture,
     /// A sandbox from the snapshot holds what the manifest says.
     Verify,

@@ -34,10 +34,10 @@ pub struct Target {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum InvalidTarget {
-    /// No `@`.
+    /// There is no `@` in it.
     #[error("`{0}` names no branch: write owner/name@branch")]
     NoBranch(String),
-    /// Not `owner/name`.
+    /// It has fewer than two segments before the `@`.
     #[error("`{0}` is not a repository path: write owner/name (or host/owner/name)")]
     NotAPath(String),
     /// A segment that could leave the folder or be taken for an option.
@@ -51,7 +51,7 @@ pub enum InvalidTarget {
     /// Not a branch by git's rules.
     #[error("`{branch}` is not a branch name git accepts: {reason}")]
     Branch {
-        /// The text.
+        /// The text that was given.
         branch: String,
         /// What git objects to.
         reason: String,
@@ -91,7 +91,7 @@ impl Target {
         self.path.rsplit_once('/').map_or(self.path.as_str(), |(_, name)| name)
     }
 
-    /// The branch.
+    /// The branch, spelt as git spells it.
     pub fn branch(&self) -> &str {
         &self.branch
     }

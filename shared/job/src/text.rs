@@ -48,7 +48,7 @@ impl Tail {
         Self(self.0[start..].to_owned())
     }
 
-    /// The text itself.
+    /// The text that was kept.
     pub fn as_str(&self) -> &str {
         &self.0
     }

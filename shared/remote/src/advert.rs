@@ -13,7 +13,7 @@ pub(crate) enum Greeting<'a> {
     VersionOne,
     /// Protocol 0: this is the first ref already.
     Ref(&'a [u8]),
-    /// The server refuses.
+    /// The server refuses, in these words.
     Refused(&'a [u8]),
 }
 

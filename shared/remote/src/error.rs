@@ -18,15 +18,15 @@ pub enum HeadError {
     /// The repository is there, the branch is not.
     #[error("{url} has no branch {branch}")]
     BranchMissing {
-        /// The repository.
+        /// The repository that was asked.
         url: ShownUrl,
-        /// The branch.
+        /// The branch that it lacks.
         branch: String,
     },
     /// The host knows no such repository, or does not say that it does.
     #[error("{url} is not there (HTTP {status}, {})", with(*had_credential))]
     RepositoryMissing {
-        /// The repository.
+        /// The repository that was asked for.
         url: ShownUrl,
         /// What the host answered; 0 for a folder.
         status: u16,
@@ -36,7 +36,7 @@ pub enum HeadError {
     /// The host wants another credential, or any.
     #[error("{url} may not be read (HTTP {status}, {})", with(*had_credential))]
     Unauthorized {
-        /// The repository.
+        /// The repository that was asked for.
         url: ShownUrl,
         /// What the host answered.
         status: u16,
@@ -46,7 +46,7 @@ pub enum HeadError {
     /// The host is asked too often.
     #[error("{url}: the host's rate limit is reached (HTTP {status})")]
     RateLimited {
-        /// The repository.
+        /// The repository that was asked for.
         url: ShownUrl,
         /// What the host answered.
         status: u16,
@@ -56,16 +56,16 @@ pub enum HeadError {
     /// The host, or the way to it, is down.
     #[error("{url}: the host is unavailable: {cause}")]
     HostUnavailable {
-        /// The repository.
+        /// The repository that was asked for.
         url: ShownUrl,
-        /// How that shows.
+        /// How that was noticed.
         #[source]
         cause: Outage,
     },
     /// The host refused in the git protocol itself.
     #[error("{url}: the host refused: {message}")]
     Refused {
-        /// The repository.
+        /// The repository that was asked for.
         url: ShownUrl,
         /// What it said, bounded.
         message: String,
@@ -73,7 +73,7 @@ pub enum HeadError {
     /// The answer is not git's.
     #[error("{url}: {what}")]
     Undecodable {
-        /// The repository.
+        /// The repository that was asked for.
         url: ShownUrl,
         /// What is wrong with it.
         what: Garbled,
@@ -81,7 +81,7 @@ pub enum HeadError {
     /// The answer is larger than allowed.
     #[error("{url}: the answer is larger than {limit} bytes")]
     TooLarge {
-        /// The repository.
+        /// The repository that was asked for.
         url: ShownUrl,
         /// The most that is read.
         limit: usize,
@@ -89,29 +89,29 @@ pub enum HeadError {
     /// Redirected to where a git client should not go, or too often.
     #[error("{url}: redirected too often, to plain HTTP, or to what is no HTTP URL")]
     Redirected {
-        /// The repository.
+        /// The repository that was asked for.
         url: ShownUrl,
     },
     /// A URL this can't ask.
     #[error("{url}: {why}")]
     UnusableUrl {
-        /// The repository.
+        /// The repository that was given.
         url: ShownUrl,
-        /// Why not.
+        /// What is wrong with the URL.
         why: Unusable,
     },
     /// `git ls-remote` could not be run on a folder.
     #[error("{url}: git could not be run")]
     GitMissing {
-        /// The repository.
+        /// The folder that git was to read.
         url: ShownUrl,
-        /// Why not.
+        /// Why the program did not start.
         source: std::io::Error,
     },
     /// `git ls-remote` failed on a folder.
     #[error("{url}: git failed: {message}")]
     GitFailed {
-        /// The repository.
+        /// The folder that git was to read.
         url: ShownUrl,
         /// What it said, bounded.
         message: String,

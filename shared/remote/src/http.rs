@@ -36,7 +36,7 @@ pub(crate) fn client(connect: Duration) -> Result<reqwest::Client, reqwest::Erro
         .build()
 }
 
-/// Asks over HTTP.
+/// Asks over HTTP for the commit of one branch; none when there is no such branch.
 pub(crate) async fn head(
     http: &reqwest::Client,
     repository: &Url,

@@ -4,6 +4,8 @@
 //! a prefix for exactly that ref. Every answer is bounded, a credential goes only to the host it was given
 //! for, and no error or span carries it.
 
+#![warn(missing_docs)]
+
 mod advert;
 mod credential;
 mod error;
@@ -33,7 +35,7 @@ impl CommitId {
         (hex && matches!(text.len(), 40 | 64)).then(|| Self(text.to_ascii_lowercase()))
     }
 
-    /// The digits.
+    /// All 40 or 64 digits, lower case.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -48,7 +50,7 @@ impl fmt::Display for CommitId {
 /// Where a branch points.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
-    /// The commit.
+    /// The commit that the branch points at.
     pub commit: CommitId,
 }
 

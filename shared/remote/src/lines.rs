@@ -5,7 +5,7 @@
 use gix_packetline::PacketLineRef;
 use gix_packetline::decode::{Stream, streaming};
 
-/// One packet line.
+/// One packet line, without its length.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Line {
     Data(Vec<u8>),

@@ -12,7 +12,7 @@ use crate::error::TopologyError;
 pub(crate) enum Extent {
     /// All but the streams: a stream that is unwell must not stop jobs from being published and taken.
     Jobs,
-    /// All.
+    /// All of it, the streams too.
     Everything,
 }
 
