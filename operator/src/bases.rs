@@ -4,37 +4,38 @@
 
 use daytona::{BaseError, BaseIds, BaseLookupError};
 
+use crate::daytona_access::{DaytonaAccess, DaytonaClient};
 use crate::error::CommandError;
-use crate::parts::Parts;
-use crate::terminal::Terminal;
+use crate::output::Output;
 
-/// Looks each of these names up once, and says what stands in the way.
+/// Looks each of these names up once, and prints what stands in the way.
 pub(crate) async fn look_up_bases(
-    parts: &Parts,
+    daytona: &DaytonaAccess,
     names: impl Iterator<Item = &str>,
-    terminal: &mut Terminal,
+    output: &mut Output<'_>,
 ) -> Result<BaseIds, CommandError> {
-    let client = match parts.daytona() {
-        None => return Ok(BaseIds::default()),
-        Some(Err(error)) => {
+    let client = match daytona.client() {
+        DaytonaClient::NoKey => return Ok(BaseIds::default()),
+        DaytonaClient::Unusable(error) => {
             let cause = error_chain::line(error.as_ref());
-            terminal.say(format!("base snapshots are left to the workers: {cause}"))?;
+            output.print_note(format!("base snapshots are left to the workers: {cause}"))?;
             return Ok(BaseIds::default());
         }
-        Some(Ok(client)) => client,
+        DaytonaClient::Ready(client) => client,
     };
     let findings = client.look_up_bases(names).await;
     for error in findings.iter().filter_map(|finding| finding.result.as_ref().err()) {
         match error {
             BaseLookupError::Base(BaseError::Missing { .. } | BaseError::NotActive { .. }) => {
-                terminal.say(format!("{error}: jobs wait until there is one"))?;
+                output.print_note(format!("{error}: jobs wait until there is one"))?;
             }
             BaseLookupError::Base(BaseError::Call(error)) => {
                 let cause = error_chain::line(error);
-                terminal.say(format!("base snapshots are left to the workers: {cause}"))?;
+                output.print_note(format!("base snapshots are left to the workers: {cause}"))?;
             }
             BaseLookupError::TimedOut(_) => {
-                terminal.say("base snapshots are left to the workers: Daytona did not answer in time")?;
+                output
+                    .print_note("base snapshots are left to the workers: Daytona did not answer in time")?;
             }
         }
     }

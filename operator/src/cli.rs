@@ -28,7 +28,6 @@ pub struct Arguments {
     #[arg(short, long, global = true)]
     pub verbose: bool,
 
-    /// What to do
     #[command(subcommand)]
     pub command: Command,
 }
@@ -36,7 +35,7 @@ pub struct Arguments {
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed, or what was waited for failed; 2 wrong arguments or settings; \
                           3 not found";
 
-/// What to do.
+/// What harvestctl is asked to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Show every target: its prebuild, its last outcome, what stands in its way
@@ -54,7 +53,7 @@ pub enum Command {
     Doctor,
 }
 
-/// What to build.
+/// Which targets to build, and how.
 #[derive(Debug, Args)]
 pub struct Submit {
     /// owner/name, or owner/name@branch, as in fleet.toml
@@ -78,15 +77,14 @@ pub struct Submit {
     pub timeout: Option<Duration>,
 }
 
-/// One target.
+/// The target that is asked about.
 #[derive(Debug, Args)]
 pub struct One {
-    /// owner/name, or owner/name@branch
-    #[arg(value_name = "TARGET")]
+    #[arg(value_name = "TARGET", help = "owner/name, or owner/name@branch")]
     pub target: String,
 }
 
-/// The dead letters.
+/// What to do with the dead letters.
 #[derive(Debug, Subcommand)]
 pub enum DeadLetters {
     /// List them, oldest first
@@ -108,16 +106,14 @@ pub struct Replay {
     #[arg(value_name = "ID", required_unless_present = "all", conflicts_with = "all")]
     pub ids: Vec<String>,
 
-    /// Every one
-    #[arg(long)]
+    #[arg(long, help = "Every one")]
     pub all: bool,
 
     /// With the settings recorded in the job, not those of fleet.toml
     #[arg(long)]
     pub as_recorded: bool,
 
-    /// Do not ask
-    #[arg(short, long)]
+    #[arg(short, long, help = "Do not ask")]
     pub yes: bool,
 }
 

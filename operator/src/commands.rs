@@ -1,7 +1,7 @@
 //! The commands, one file each, and which of them runs.
 //!
-//! A command asks RabbitMQ, Daytona and git hosts, each within a bound; what it shows is decided by pure functions in the
-//! files below it.
+//! A command takes what it uses of the fleet's services and answers a value; here it is printed. What is printed while a
+//! command waits, or asks, it prints itself.
 
 mod dead_letters;
 mod doctor;
@@ -16,8 +16,9 @@ use settings::{Environment, Problems};
 use crate::OperatorSettings;
 use crate::cli::{Arguments, Command};
 use crate::error::{CommandError, Exit};
-use crate::parts::Parts;
-use crate::terminal::{Format, Terminal};
+use crate::output::{Format, Output, View};
+use crate::services::Services;
+use crate::terminal::Terminal;
 
 /// Runs the command that the arguments name.
 pub(crate) async fn run(
@@ -28,32 +29,63 @@ pub(crate) async fn run(
     shutdown: &Shutdown,
 ) -> Result<Exit, CommandError> {
     let format = if arguments.json { Format::Json } else { Format::Text };
-    let parts = settings.map(|settings| Parts::new(settings, environment, arguments.fleet_file));
-    let needed = |parts: Result<Parts, Problems>| parts.map_err(CommandError::usage);
-    match arguments.command {
+    let mut output = Output::new(terminal, format);
+    let services = settings.map(|settings| Services::new(settings, environment, arguments.fleet_file));
+    let services = match (services, &arguments.command) {
+        (Ok(services), _) => services,
         // Wrong settings are among what it looks for.
-        Command::Doctor => interruptible(shutdown, doctor::run(parts, terminal, format)).await,
+        (Err(problems), Command::Doctor) => {
+            return answer_doctor(&doctor::report_settings(&problems), &mut output);
+        }
+        (Err(problems), _) => return Err(CommandError::usage(problems)),
+    };
+    let Services { fleet, fleet_file, broker, daytona, git_hosts, acts } = &services;
+    match arguments.command {
+        Command::Doctor => {
+            let doctor = doctor::Doctor { fleet, fleet_file, broker, daytona, git_hosts };
+            let view = until_interrupted(shutdown, async { Ok(doctor.check_all().await) }).await?;
+            answer_doctor(&view, &mut output)
+        }
         // Waits on its own terms: what it published goes on, and it says so.
-        Command::Submit(submit) => submit::run(&needed(parts)?, &submit, terminal, format, shutdown).await,
+        Command::Submit(submit) => {
+            let submitter = submit::Submitter { fleet, fleet_file, broker, daytona, acts };
+            submitter.submit(&submit, &mut output, shutdown).await
+        }
         // Never left in the middle: each replayed letter is settled or untouched.
         Command::DeadLetters(command) => {
-            dead_letters::run(&needed(parts)?, &command, terminal, format, shutdown).await
+            let dead_letters = dead_letters::DeadLetterCommands { fleet, fleet_file, broker, daytona, acts };
+            dead_letters.run(&command, &mut output, shutdown).await
         }
-        Command::Status => interruptible(shutdown, status::run(&needed(parts)?, terminal, format)).await,
+        Command::Status => {
+            let status = status::read_status(fleet, fleet_file, broker);
+            answer(&until_interrupted(shutdown, status).await?, &mut output)
+        }
         Command::Resolve(one) => {
-            interruptible(shutdown, resolve::run(&needed(parts)?, &one.target, terminal, format)).await
+            let resolver = resolve::Resolver { fleet, fleet_file, broker, daytona };
+            answer(&until_interrupted(shutdown, resolver.resolve(&one.target)).await?, &mut output)
         }
         Command::Explain(one) => {
-            interruptible(shutdown, explain::run(&needed(parts)?, &one.target, terminal, format)).await
+            let explainer = explain::Explainer { fleet, fleet_file, broker, daytona, git_hosts };
+            answer(&until_interrupted(shutdown, explainer.explain(&one.target)).await?, &mut output)
         }
     }
 }
 
-/// For commands that only look: an interrupt ends them where they are.
-async fn interruptible(
+fn answer(view: &impl View, output: &mut Output<'_>) -> Result<Exit, CommandError> {
+    output.print(view)?;
+    Ok(Exit::Done)
+}
+
+fn answer_doctor(view: &doctor::DoctorView, output: &mut Output<'_>) -> Result<Exit, CommandError> {
+    output.print(view)?;
+    Ok(if view.ok { Exit::Done } else { Exit::Failed })
+}
+
+/// For commands that only read: an interrupt ends them where they are.
+async fn until_interrupted<T>(
     shutdown: &Shutdown,
-    command: impl Future<Output = Result<Exit, CommandError>>,
-) -> Result<Exit, CommandError> {
+    command: impl Future<Output = Result<T, CommandError>>,
+) -> Result<T, CommandError> {
     tokio::select! {
         ended = command => ended,
         () = shutdown.draining().cancelled() => Err(CommandError::Failed(anyhow::anyhow!("interrupted"))),

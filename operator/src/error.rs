@@ -2,10 +2,10 @@
 
 use std::process::ExitCode;
 
-/// How harvestctl ends.
+/// How harvestctl ends, for whoever started it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// Done.
+    /// What was asked for is done.
     Done,
     /// It failed, or what was waited for failed.
     Failed,
@@ -45,7 +45,7 @@ pub(crate) enum CommandError {
     /// Nobody reads what is printed any more (`harvestctl status | head`).
     #[error("the output was closed")]
     PipeClosed,
-    /// Anything else.
+    /// Anything else went wrong.
     #[error(transparent)]
     Failed(#[from] anyhow::Error),
 }

@@ -3,13 +3,20 @@
 //! What is shown is decided by pure functions (`view`) from what is known; the commands around them ask RabbitMQ,
 //! Daytona and git hosts, each bounded. Results go to stdout, everything else to stderr.
 
+mod acts;
 mod bases;
+mod broker_access;
 mod cli;
 mod commands;
+mod daytona_access;
 mod error;
 #[cfg(test)]
 mod examples;
-mod parts;
+mod fleet_file_source;
+mod git_hosts;
+mod layout;
+mod output;
+mod services;
 mod settings;
 mod targets;
 mod terminal;
@@ -43,7 +50,7 @@ pub async fn run(
         Ok(exit) => exit,
         Err(error) => {
             if let Some(sentence) = error.sentence() {
-                terminal.complain(&sentence);
+                terminal.print_error(&sentence);
             }
             error.exit()
         }

@@ -16,7 +16,7 @@ async fn main() -> ExitCode {
     let exit = match start_and_run(arguments, &mut terminal).await {
         Ok(exit) => exit,
         Err(error) => {
-            terminal.complain(&format!("{error:#}"));
+            terminal.print_error(&format!("{error:#}"));
             Exit::Usage
         }
     };
@@ -34,7 +34,7 @@ async fn start_and_run(arguments: Arguments, terminal: &mut Terminal) -> anyhow:
     let lifecycle = Lifecycle::listen_for_signals()?;
     let exit = operator::run(arguments, settings, &environment, terminal, lifecycle.shutdown()).await;
     if let Some(lost) = flush(telemetry).await {
-        terminal.complain(&lost);
+        terminal.print_error(&lost);
     }
     Ok(exit)
 }

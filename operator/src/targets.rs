@@ -4,23 +4,26 @@
 use job::{Settings, Target};
 use settings::FleetLoad;
 
-/// A listed target.
+use crate::error::CommandError;
+use crate::fleet_file_source::FleetFileSource;
+
+/// A target of fleet.toml, with the settings it has there.
 pub(crate) type Listed = (Target, Settings);
 
 /// Names nobody listed, with what may have been meant.
 #[derive(Debug, thiserror::Error)]
-#[error("{}", sentence(.unknown, .listed))]
+#[error("{}", describe_unknown(.unknown, .listed))]
 pub(crate) struct UnknownTargets {
     unknown: Vec<String>,
     listed: Vec<Target>,
 }
 
-/// The listed targets that these names mean, in the file's order, each once.
+/// Chooses the listed targets that these names mean, in the file's order, each once.
 pub(crate) fn choose<'a>(load: &'a FleetLoad, names: &[String]) -> Result<Vec<&'a Listed>, UnknownTargets> {
-    let is_named = |listed: &Listed| names.iter().any(|name| means(name, &listed.0));
+    let is_named = |listed: &Listed| names.iter().any(|name| is_meant(name, &listed.0));
     let unknown: Vec<String> = names
         .iter()
-        .filter(|name| !load.targets.iter().any(|(target, _)| means(name, target)))
+        .filter(|name| !load.targets.iter().any(|(target, _)| is_meant(name, target)))
         .cloned()
         .collect();
     if unknown.is_empty() {
@@ -31,31 +34,52 @@ pub(crate) fn choose<'a>(load: &'a FleetLoad, names: &[String]) -> Result<Vec<&'
 
 /// Why a name is not one target.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum NotOne {
+enum NotOne {
     /// It could be several.
     #[error("`{name}` has several branches; name one: {}", join(.candidates))]
     Several {
-        /// As written.
+        /// The name as it was written.
         name: String,
         /// Those it could be.
         candidates: Vec<Target>,
     },
     /// It is none that is known.
-    #[error("{}", sentence(std::slice::from_ref(.name), .known))]
+    #[error("{}", describe_unknown(std::slice::from_ref(.name), .known))]
     Unknown {
-        /// As written.
+        /// The name as it was written.
         name: String,
-        /// Those that are.
+        /// The targets that are known.
         known: Vec<Target>,
     },
 }
 
+/// The target meant, of those in fleet.toml and in the register. Where the register can't be read, a whole
+/// `owner/name@branch` is taken at its word.
+pub(crate) fn find_target(
+    name: &str,
+    fleet_file: &FleetFileSource,
+    in_register: Option<Vec<Target>>,
+) -> Result<Target, CommandError> {
+    let is_complete = in_register.is_some();
+    let mut known = in_register.unwrap_or_default();
+    match fleet_file.load() {
+        Ok(load) => known.extend(load.targets.into_iter().map(|(target, _)| target)),
+        Err(error) => tracing::debug!(error = %error, "without the fleet file"),
+    }
+    match (find_one(name, &known), name.parse::<Target>()) {
+        (Ok(target), _) => Ok(target),
+        (Err(NotOne::Unknown { .. }), Ok(spelled)) if !is_complete => Ok(spelled),
+        (Err(error @ NotOne::Several { .. }), _) => Err(CommandError::usage(error)),
+        (Err(error @ NotOne::Unknown { .. }), _) => Err(CommandError::NotFound(error.to_string())),
+    }
+}
+
 /// The one target of those known that `name` means.
-pub(crate) fn one<'a>(name: &str, known: impl IntoIterator<Item = &'a Target>) -> Result<Target, NotOne> {
+fn find_one<'a>(name: &str, known: impl IntoIterator<Item = &'a Target>) -> Result<Target, NotOne> {
     let mut known: Vec<Target> = known.into_iter().cloned().collect();
     known.sort();
     known.dedup();
-    let mut candidates: Vec<Target> = known.iter().filter(|target| means(name, target)).cloned().collect();
+    let mut candidates: Vec<Target> = known.iter().filter(|target| is_meant(name, target)).cloned().collect();
     match candidates.len() {
         0 => Err(NotOne::Unknown { name: name.to_owned(), known }),
         1 => Ok(candidates.remove(0)),
@@ -63,26 +87,26 @@ pub(crate) fn one<'a>(name: &str, known: impl IntoIterator<Item = &'a Target>) -
     }
 }
 
-fn means(name: &str, target: &Target) -> bool {
+fn is_meant(name: &str, target: &Target) -> bool {
     let spelled = if name.contains('@') { name.to_owned() } else { format!("{name}@{}", target.branch()) };
     spelled.parse::<Target>().is_ok_and(|named| named == *target)
 }
 
-fn sentence(unknown: &[String], listed: &[Target]) -> String {
-    let told = unknown.iter().map(|name| {
-        let near = near(name, listed);
-        if near.is_empty() {
+fn describe_unknown(unknown: &[String], listed: &[Target]) -> String {
+    let describe = |name: &String| {
+        let similar = find_similar(name, listed);
+        if similar.is_empty() {
             format!("`{name}` is no target of this fleet")
         } else {
-            format!("`{name}` is no target of this fleet; did you mean {}?", near.join(" or "))
+            format!("`{name}` is no target of this fleet; did you mean {}?", similar.join(" or "))
         }
-    });
-    let told: Vec<String> = told.collect();
-    format!("{} (`harvestctl status` lists them, fleet.toml adds them)", told.join("; "))
+    };
+    let sentences: Vec<String> = unknown.iter().map(describe).collect();
+    format!("{} (`harvestctl status` lists them, fleet.toml adds them)", sentences.join("; "))
 }
 
 /// At most three that are spelled much alike or share the repository's own name.
-fn near(name: &str, listed: &[Target]) -> Vec<String> {
+fn find_similar(name: &str, listed: &[Target]) -> Vec<String> {
     let wanted = name.to_ascii_lowercase();
     let (repository, _) = wanted.split_once('@').unwrap_or((wanted.as_str(), ""));
     let short = repository.rsplit('/').next().unwrap_or_default();
@@ -146,8 +170,8 @@ mod tests {
     fn one_target_must_be_one() {
         let load = load();
         let known = || load.targets.iter().map(|(target, _)| target);
-        assert_eq!(one("acme/web-app", known()).unwrap().to_string(), "acme/web-app@main");
-        assert!(matches!(one("acme/service", known()), Err(NotOne::Several { .. })));
-        assert!(matches!(one("acme/none", known()), Err(NotOne::Unknown { .. })));
+        assert_eq!(find_one("acme/web-app", known()).unwrap().to_string(), "acme/web-app@main");
+        assert!(matches!(find_one("acme/service", known()), Err(NotOne::Several { .. })));
+        assert!(matches!(find_one("acme/none", known()), Err(NotOne::Unknown { .. })));
     }
 }

@@ -36,7 +36,7 @@ pub(crate) fn ago(then: DateTime<Utc>, now: DateTime<Utc>) -> String {
     if passed < Duration::from_secs(1) { "now".to_owned() } else { format!("{} ago", length(passed)) }
 }
 
-/// `2026-11-23T10:00:00Z (4m ago)`.
+/// A time and how long ago: `2026-11-23T10:00:00Z (4m ago)`.
 pub(crate) fn at(then: DateTime<Utc>, now: DateTime<Utc>) -> String {
     format!("{} ({})", absolute(then), ago(then, now))
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::time::{at, length, since};
 
-/// A prebuild.
+/// A prebuild of a target.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct PrebuildView {
     pub(crate) name: String,
@@ -48,11 +48,10 @@ impl PrebuildView {
 
     /// `complete`, `partial`, with the flags.
     pub(crate) fn quality(&self) -> String {
-        let word = match self.completeness {
-            Completeness::Complete => "complete",
-            Completeness::Partial => "partial",
-        };
-        std::iter::once(word).chain(self.flags.iter().map(String::as_str)).collect::<Vec<_>>().join(", ")
+        std::iter::once(self.completeness.to_string())
+            .chain(self.flags.iter().cloned())
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 }
 

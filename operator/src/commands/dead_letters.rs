@@ -1,10 +1,11 @@
-//! `harvestctl dead-letters`: look at the jobs that failed for good, and send them again.
+//! `harvestctl dead-letters`: read the jobs that failed for good, and send them again.
 
 mod bytes;
 mod letter;
 mod list;
 mod plan;
 mod replay;
+mod send;
 mod show;
 #[cfg(test)]
 mod tests;
@@ -14,45 +15,62 @@ use std::sync::Arc;
 use anyhow::Context;
 use broker::{Broker, DeadLetter, DeadLetterQueue, LockError};
 use chrono::Utc;
+use job::FleetName;
 use lifecycle::Shutdown;
 
+use crate::acts::OperatorActs;
+use crate::broker_access::BrokerAccess;
 use crate::cli::DeadLetters;
+use crate::daytona_access::DaytonaAccess;
 use crate::error::{CommandError, Exit};
-use crate::parts::Parts;
-use crate::terminal::{Format, Terminal};
+use crate::fleet_file_source::FleetFileSource;
+use crate::output::Output;
 use letter::NoSuchLetter;
+use replay::Replayer;
 
-pub(crate) async fn run(
-    parts: &Parts,
-    command: &DeadLetters,
-    terminal: &mut Terminal,
-    format: Format,
-    shutdown: &Shutdown,
-) -> Result<Exit, CommandError> {
-    let fleet = &parts.settings.fleet;
-    let broker = parts.broker().await?;
-    let mut queue = open(&broker).await?;
-    let letters: Vec<Arc<DeadLetter>> = queue.list().await.map_err(anyhow::Error::new)?;
-    let done = match command {
-        DeadLetters::List => {
-            terminal.show(&list::list_view(&letters, fleet, Utc::now()), format).map(|()| Exit::Done)
-        }
-        DeadLetters::Show { id } => match letter::find(&letters, id) {
-            Ok(letter) => {
-                terminal.show(&show::story_view(letter, fleet, Utc::now()), format).map(|()| Exit::Done)
-            }
-            Err(none) => Err(none.into()),
-        },
-        DeadLetters::Replay(wanted) => {
-            replay::run(parts, &broker, &mut queue, &letters, wanted, terminal, format, shutdown).await
-        }
-    };
-    queue.close().await;
-    broker.close().await;
-    done
+/// Works on the dead letters, with what that asks and writes.
+pub(super) struct DeadLetterCommands<'a> {
+    pub(super) fleet: &'a FleetName,
+    pub(super) fleet_file: &'a FleetFileSource,
+    pub(super) broker: &'a BrokerAccess,
+    pub(super) daytona: &'a DaytonaAccess,
+    pub(super) acts: &'a OperatorActs,
 }
 
-async fn open(broker: &Broker) -> Result<DeadLetterQueue, CommandError> {
+impl DeadLetterCommands<'_> {
+    /// Holds the dead letters while `command` runs; what is left of them goes back.
+    pub(super) async fn run(
+        &self,
+        command: &DeadLetters,
+        output: &mut Output<'_>,
+        shutdown: &Shutdown,
+    ) -> Result<Exit, CommandError> {
+        let broker = self.broker.connect().await?;
+        let mut queue = open_queue(&broker).await?;
+        let letters: Vec<Arc<DeadLetter>> = queue.list().await.map_err(anyhow::Error::new)?;
+        let done = match command {
+            DeadLetters::List => {
+                output.print(&list::list_view(&letters, self.fleet, Utc::now())).map(|()| Exit::Done)
+            }
+            DeadLetters::Show { id } => match letter::find(&letters, id) {
+                Ok(letter) => {
+                    output.print(&show::letter_view(letter, self.fleet, Utc::now())).map(|()| Exit::Done)
+                }
+                Err(none) => Err(none.into()),
+            },
+            DeadLetters::Replay(wanted) => {
+                let Self { fleet, fleet_file, daytona, acts, broker: _ } = *self;
+                let replayer = Replayer { fleet, fleet_file, daytona, acts, broker: &broker };
+                replayer.replay(&mut queue, &letters, wanted, output, shutdown).await
+            }
+        };
+        queue.close().await;
+        broker.close().await;
+        done
+    }
+}
+
+async fn open_queue(broker: &Broker) -> Result<DeadLetterQueue, CommandError> {
     match broker.dead_letters().await {
         Ok(queue) => Ok(queue),
         Err(LockError::Held(_)) => Err(CommandError::Failed(anyhow::anyhow!(

@@ -1,41 +1,45 @@
-//! `harvestctl doctor`: everything the fleet needs, looked at one by one, each failure with what to do.
+//! `harvestctl doctor`: everything the fleet needs, checked one by one, each failure with what to do.
 
 mod checks;
 mod view;
 
+use job::FleetName;
 use settings::Problems;
 
-use crate::error::{CommandError, Exit};
-use crate::parts::Parts;
-use crate::terminal::{Format, Terminal};
+use crate::broker_access::BrokerAccess;
+use crate::daytona_access::DaytonaAccess;
+use crate::fleet_file_source::FleetFileSource;
+use crate::git_hosts::GitHosts;
 use checks::{check_broker, check_daytona, check_fleet_file, check_repositories};
-use view::{Check, DoctorView};
+use view::Check;
+pub(super) use view::DoctorView;
 
-pub(crate) async fn run(
-    parts: Result<Parts, Problems>,
-    terminal: &mut Terminal,
-    format: Format,
-) -> Result<Exit, CommandError> {
-    let parts = match parts {
-        Ok(parts) => parts,
-        Err(problems) => {
-            let remedy =
-                "set what is missing in the environment or .env, correct the rest; everything else needs it";
-            let check = Check::failed("settings", problems.to_string(), remedy);
-            terminal.show(&DoctorView::new(vec![check]), format)?;
-            return Ok(Exit::Failed);
-        }
-    };
-    let mut checks = vec![Check::ok("settings", format!("fleet {}", parts.settings.fleet))];
-    let load = check_fleet_file(&parts, &mut checks);
-    let (broker, daytona, repositories) = tokio::join!(
-        check_broker(&parts),
-        check_daytona(&parts, load.as_ref()),
-        check_repositories(&parts, load.as_ref())
-    );
-    checks.extend(broker.into_iter().chain(daytona).chain(repositories));
-    let view = DoctorView::new(checks);
-    let exit = if view.ok { Exit::Done } else { Exit::Failed };
-    terminal.show(&view, format)?;
-    Ok(exit)
+/// Checks a fleet, with what it checks.
+pub(super) struct Doctor<'a> {
+    pub(super) fleet: &'a FleetName,
+    pub(super) fleet_file: &'a FleetFileSource,
+    pub(super) broker: &'a BrokerAccess,
+    pub(super) daytona: &'a DaytonaAccess,
+    pub(super) git_hosts: &'a GitHosts,
+}
+
+impl Doctor<'_> {
+    /// Checks everything; what does not depend on each other at once.
+    pub(super) async fn check_all(&self) -> DoctorView {
+        let mut checks = vec![Check::ok("settings", format!("fleet {}", self.fleet))];
+        let load = check_fleet_file(self.fleet_file, &mut checks);
+        let (broker, daytona, repositories) = tokio::join!(
+            check_broker(self.broker),
+            check_daytona(self.daytona, load.as_ref()),
+            check_repositories(self.git_hosts, load.as_ref())
+        );
+        checks.extend(broker.into_iter().chain(daytona).chain(repositories));
+        DoctorView::new(checks)
+    }
+}
+
+/// What there is to say where the settings are wrong: nothing else can be checked.
+pub(super) fn report_settings(problems: &Problems) -> DoctorView {
+    let remedy = "set what is missing in the environment or .env, correct the rest; everything else needs it";
+    DoctorView::new(vec![Check::failed("settings", problems.to_string(), remedy)])
 }

@@ -6,22 +6,22 @@ use std::collections::BTreeMap;
 
 use broker::QueueDepths;
 use chrono::Utc;
-use job::{Target, TargetState};
+use job::{FleetName, Target, TargetState};
 
-use crate::error::{CommandError, Exit};
-use crate::parts::Parts;
-use crate::terminal::{Format, Terminal};
+use crate::broker_access::BrokerAccess;
+use crate::error::CommandError;
+use crate::fleet_file_source::FleetFileSource;
 use crate::time::length;
-use view::{FleetNow, QueueNow, view};
+use view::{FleetNow, QueueNow, StatusView, view};
 
-pub(crate) async fn run(
-    parts: &Parts,
-    terminal: &mut Terminal,
-    format: Format,
-) -> Result<Exit, CommandError> {
-    let broker = parts.broker().await?;
-    let register = parts.register(&broker).await?;
-    let (listed, problems) = match parts.fleet_file() {
+/// Reads how every target stands, and how deep the queues are.
+pub(super) async fn read_status(
+    fleet: &FleetName,
+    fleet_file: &FleetFileSource,
+    broker: &BrokerAccess,
+) -> Result<StatusView, CommandError> {
+    let (broker, register) = broker.connect_with_register().await?;
+    let (listed, problems) = match fleet_file.load() {
         Ok(load) => (
             load.targets.into_iter().map(|(target, _)| target).collect(),
             load.problems.iter().map(ToString::to_string).collect(),
@@ -32,19 +32,18 @@ pub(crate) async fn run(
     let states: BTreeMap<Target, TargetState> =
         register.targets().iter().map(|state| (state.target.clone(), TargetState::clone(state))).collect();
     let now = FleetNow {
-        fleet: parts.settings.fleet.clone(),
+        fleet: fleet.clone(),
         listed,
         problems,
         states,
         last_tick: register.fleet().last_tick,
-        queues: queues(&depths),
+        queues: list_queues(&depths),
     };
-    terminal.show(&view(&now, Utc::now()), format)?;
     broker.close().await;
-    Ok(Exit::Done)
+    Ok(view(&now, Utc::now()))
 }
 
-fn queues(depths: &QueueDepths) -> Vec<QueueNow> {
+fn list_queues(depths: &QueueDepths) -> Vec<QueueNow> {
     let named = |queue: &str, messages| QueueNow { queue: queue.to_owned(), messages };
     let mut queues = vec![
         named("resume", depths.resume),

@@ -6,11 +6,11 @@ use serde_json::Value;
 /// The most bytes of a message that are shown when it is no JSON.
 const SHOWN: usize = 2048;
 
-/// A message's bytes.
+/// The bytes of a message.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "form", rename_all = "snake_case")]
 pub(super) enum Bytes {
-    /// JSON.
+    /// JSON, as it reads.
     Json { bytes: usize, value: Value },
     /// Readable text, control characters escaped.
     Text { bytes: usize, text: String, cut: bool },

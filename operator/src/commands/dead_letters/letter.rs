@@ -5,15 +5,15 @@ use chrono::{DateTime, Utc};
 use job::{DeadLetterReason, Failure, FailureKind, FleetName, Job, JobId, Target};
 use serde::Serialize;
 
-/// Whether it is a job now; a newer version may read what an older one could not.
+/// What a letter's bytes are to this version; a newer version may read what an older one could not.
 #[derive(Debug)]
 pub(super) enum Content {
     Job(Box<Job>),
-    /// Why not.
+    /// It is none; here is why.
     NoJob(String),
 }
 
-pub(super) fn content(letter: &DeadLetter, fleet: &FleetName) -> Content {
+pub(super) fn read_content(letter: &DeadLetter, fleet: &FleetName) -> Content {
     match Job::decode(&letter.body, fleet) {
         Ok(job) => Content::Job(Box::new(job)),
         Err(error) => Content::NoJob(error_chain::line(&error)),
@@ -32,8 +32,8 @@ fn failure(letter: &DeadLetter) -> Option<&Failure> {
 }
 
 fn trace_id(letter: &DeadLetter) -> Option<String> {
-    let told = letter.record.as_ref().and_then(|record| record.trace_id.clone());
-    told.or_else(|| telemetry::trace_id_of(&letter.envelope.trace))
+    let recorded = letter.record.as_ref().and_then(|record| record.trace_id.clone());
+    recorded.or_else(|| telemetry::trace_id_of(&letter.envelope.trace))
 }
 
 /// One row of the list.
@@ -54,7 +54,7 @@ pub(super) struct LetterView {
 impl LetterView {
     pub(super) fn new(letter: &DeadLetter, fleet: &FleetName) -> Self {
         let record = letter.record.as_ref();
-        let (target, job, unreadable) = match content(letter, fleet) {
+        let (target, job, unreadable) = match read_content(letter, fleet) {
             Content::Job(job) => (Some(job.target), Some(job.id), None),
             Content::NoJob(error) => (
                 record.and_then(|record| record.target.clone()),
@@ -62,9 +62,12 @@ impl LetterView {
                 Some(error),
             ),
         };
-        let told = failure(letter).map(|failure| failure.message.clone());
-        let told =
-            told.or_else(|| record.and_then(|record| record.decode_error.clone())).or_else(|| died(letter));
+        let message = failure(letter)
+            .map(|failure| failure.message.clone())
+            .or_else(|| record.and_then(|record| record.decode_error.clone()))
+            .or_else(|| describe_broker_death(letter))
+            .or(unreadable)
+            .unwrap_or_else(|| "the broker gave up on delivering it".to_owned());
         Self {
             id: letter.id.to_string(),
             short_id: short_id(letter),
@@ -75,13 +78,13 @@ impl LetterView {
             job,
             attempt: letter.envelope.attempt,
             failure: failure(letter).map(|failure| failure.id),
-            message: told.or(unreadable).unwrap_or_else(|| "the broker gave up on delivering it".to_owned()),
+            message,
             trace_id: trace_id(letter),
         }
     }
 }
 
-fn died(letter: &DeadLetter) -> Option<String> {
+fn describe_broker_death(letter: &DeadLetter) -> Option<String> {
     let death = letter.broker_death.as_ref()?;
     Some(format!("the broker gave up on it in {}: {}, {} times", death.queue, death.reason, death.count))
 }

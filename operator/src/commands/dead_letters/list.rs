@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use super::bytes::escape;
 use super::letter::LetterView;
-use crate::terminal::{View, table};
+use crate::layout::format_table;
+use crate::output::View;
 use crate::time::ago;
 
 /// The list, oldest first.
@@ -35,7 +36,8 @@ impl View for ListView {
             return "no dead letters\n".to_owned();
         }
         let row = |letter: &LetterView| {
-            let failure = letter.failure.map_or_else(|| reason(letter), |failure| failure.to_string());
+            let failure =
+                letter.failure.map_or_else(|| describe_reason(letter), |failure| failure.to_string());
             [
                 letter.short_id.clone(),
                 ago(letter.at, self.now),
@@ -44,14 +46,16 @@ impl View for ListView {
                 one_line(&letter.message),
             ]
         };
-        let mut text =
-            table(["ID", "WHEN", "TARGET", "FAILURE", "WHAT IT SAYS"], self.dead_letters.iter().map(row));
+        let mut text = format_table(
+            ["ID", "WHEN", "TARGET", "FAILURE", "WHAT IT SAYS"],
+            self.dead_letters.iter().map(row),
+        );
         text.push_str("\nharvestctl dead-letters show ID tells the whole story, replay ID sends it again\n");
         text
     }
 }
 
-fn reason(letter: &LetterView) -> String {
+fn describe_reason(letter: &LetterView) -> String {
     match letter.reason {
         job::DeadLetterReason::Failed => "failed".to_owned(),
         job::DeadLetterReason::Undecodable => "undecodable".to_owned(),

@@ -8,14 +8,14 @@ use daytona::BaseIds;
 use job::{FleetName, Job};
 use settings::FleetLoad;
 
-use super::letter::{Content, content};
+use super::letter::{Content, read_content};
 
 /// Where a replayed job's settings come from.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum SettingsFrom<'a> {
     /// fleet.toml, and the bases it names, as they are now.
     FleetFile(&'a FleetLoad, &'a BaseIds),
-    /// The job itself.
+    /// The job that is in the letter.
     Recorded,
 }
 
@@ -32,13 +32,13 @@ pub(super) enum NotReplayable {
     NotListed(String),
 }
 
-/// The job to send.
+/// Decides which job is sent in the letter's stead.
 pub(super) fn plan(
     letter: &DeadLetter,
     fleet: &FleetName,
     from: SettingsFrom<'_>,
 ) -> Result<Job, NotReplayable> {
-    let recorded = match content(letter, fleet) {
+    let recorded = match read_content(letter, fleet) {
         Content::Job(job) => *job,
         Content::NoJob(error) => return Err(NotReplayable::NoJob(error)),
     };

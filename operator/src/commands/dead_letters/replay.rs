@@ -1,34 +1,32 @@
 //! `harvestctl dead-letters replay`: one by one, each with its result; an interrupt stops between two.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use anyhow::Context;
-use broker::{Broker, DeadLetter, DeadLetterQueue, PublishSpan, Register, Replay, WorkQueue};
-use chrono::Utc;
-use job::{Job, JobId, LedgerEntry, LedgerEvent, RegisterEntry, Target, TargetState};
+use broker::{Broker, DeadLetter, DeadLetterQueue};
+use job::{FleetName, JobId, Target};
 use lifecycle::Shutdown;
 use serde::Serialize;
-use tracing::Instrument;
 
 use super::letter::{LetterView, find};
 use super::plan::{SettingsFrom, plan};
+use super::send::Sender;
+use crate::acts::OperatorActs;
 use crate::bases::look_up_bases;
+use crate::broker_access::read_register;
 use crate::cli;
+use crate::daytona_access::DaytonaAccess;
 use crate::error::{CommandError, Exit};
-use crate::parts::Parts;
-use crate::terminal::{Answer, Format, Terminal, View};
+use crate::fleet_file_source::FleetFileSource;
+use crate::output::{Output, View};
+use crate::terminal::Answer;
 
-/// How long the register may take to be current before a letter is closed in it.
-const SYNC: Duration = Duration::from_secs(10);
-
-/// What became of each.
+/// What became of each letter.
 #[derive(Debug, Serialize)]
 struct ReplayView {
     replayed: Vec<ReplayedView>,
 }
 
-/// What became of one.
+/// What became of one letter.
 #[derive(Debug, Serialize)]
 struct ReplayedView {
     id: String,
@@ -56,43 +54,52 @@ impl View for ReplayView {
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "a command's own parts, each used once")]
-pub(super) async fn run(
-    parts: &Parts,
-    broker: &Broker,
-    queue: &mut DeadLetterQueue,
-    letters: &[Arc<DeadLetter>],
-    wanted: &cli::Replay,
-    terminal: &mut Terminal,
-    format: Format,
-    shutdown: &Shutdown,
-) -> Result<Exit, CommandError> {
-    let chosen = choose(letters, wanted)?;
-    let load = if wanted.as_recorded { None } else { Some(parts.fleet_file()?) };
-    if !chosen.is_empty() && !wanted.yes {
-        let question =
-            format!("Send {} dead letter(s) of fleet {} again?", chosen.len(), parts.settings.fleet);
-        if terminal.confirm(&question)? == Answer::No {
-            terminal.say("nothing was sent")?;
-            return Ok(Exit::Failed);
+/// Sends dead letters again, with what it asks and writes.
+pub(super) struct Replayer<'a> {
+    pub(super) fleet: &'a FleetName,
+    pub(super) fleet_file: &'a FleetFileSource,
+    pub(super) daytona: &'a DaytonaAccess,
+    pub(super) acts: &'a OperatorActs,
+    pub(super) broker: &'a Broker,
+}
+
+impl Replayer<'_> {
+    /// Sends those of the letters that are wanted, once somebody has agreed.
+    pub(super) async fn replay(
+        &self,
+        queue: &mut DeadLetterQueue,
+        letters: &[Arc<DeadLetter>],
+        wanted: &cli::Replay,
+        output: &mut Output<'_>,
+        shutdown: &Shutdown,
+    ) -> Result<Exit, CommandError> {
+        let chosen = choose(letters, wanted)?;
+        let load = if wanted.as_recorded { None } else { Some(self.fleet_file.load()?) };
+        if !chosen.is_empty() && !wanted.yes {
+            let question = format!("Send {} dead letter(s) of fleet {} again?", chosen.len(), self.fleet);
+            if output.confirm(&question)? == Answer::No {
+                output.print_note("nothing was sent")?;
+                return Ok(Exit::Failed);
+            }
         }
-    }
-    let names =
-        load.iter().flat_map(|load| &load.targets).map(|(_, settings)| settings.base_snapshot.as_str());
-    let bases = look_up_bases(parts, names, terminal).await?;
-    let from = load.as_ref().map_or(SettingsFrom::Recorded, |load| SettingsFrom::FleetFile(load, &bases));
-    let mut replayer = Replayer { parts, broker, register: parts.register(broker).await?, queue, from };
-    let mut results = Vec::with_capacity(chosen.len());
-    for letter in chosen {
-        if shutdown.draining().is_cancelled() {
-            terminal.say("interrupted: the rest was left as it is")?;
-            break;
+        let names =
+            load.iter().flat_map(|load| &load.targets).map(|(_, settings)| settings.base_snapshot.as_str());
+        let bases = look_up_bases(self.daytona, names, output).await?;
+        let from = load.as_ref().map_or(SettingsFrom::Recorded, |load| SettingsFrom::FleetFile(load, &bases));
+        let register = read_register(self.broker).await?;
+        let mut sender = Sender { acts: self.acts, publisher: self.broker.publisher(), register, queue };
+        let mut results = Vec::with_capacity(chosen.len());
+        for letter in chosen {
+            if shutdown.draining().is_cancelled() {
+                output.print_note("interrupted: the rest was left as it is")?;
+                break;
+            }
+            results.push(replay_one(&mut sender, &letter, self.fleet, from).await);
         }
-        results.push(replayer.replay(&letter).await);
+        let all_sent = results.iter().all(|one| one.error.is_none()) && !shutdown.draining().is_cancelled();
+        output.print(&ReplayView { replayed: results })?;
+        Ok(if all_sent { Exit::Done } else { Exit::Failed })
     }
-    let all_sent = results.iter().all(|one| one.error.is_none()) && !shutdown.draining().is_cancelled();
-    terminal.show(&ReplayView { replayed: results }, format)?;
-    Ok(if all_sent { Exit::Done } else { Exit::Failed })
 }
 
 /// Each once, even where several ids, or copies of one message, mean the same.
@@ -111,83 +118,19 @@ fn choose(letters: &[Arc<DeadLetter>], wanted: &cli::Replay) -> Result<Vec<DeadL
     Ok(chosen)
 }
 
-struct Replayer<'a> {
-    parts: &'a Parts,
-    broker: &'a Broker,
-    register: Register,
-    queue: &'a mut DeadLetterQueue,
-    from: SettingsFrom<'a>,
-}
-
-impl Replayer<'_> {
-    async fn replay(&mut self, letter: &DeadLetter) -> ReplayedView {
-        let view = LetterView::new(letter, &self.parts.settings.fleet);
-        let (replay, error) = match plan(letter, &self.parts.settings.fleet, self.from) {
-            Err(refused) => (None, Some(refused.to_string())),
-            Ok(job) => match self.send(letter, job).await {
-                Ok(replay) => (Some(replay), None),
-                Err(error) => (None, Some(format!("{error:#}"))),
-            },
-        };
-        ReplayedView { id: view.short_id, target: view.target, job: view.job, replay, error }
-    }
-
-    async fn send(&mut self, letter: &DeadLetter, job: Job) -> anyhow::Result<String> {
-        self.close_in_register(&job).await.context("the register could not be told")?;
-        let (id, target) = (job.id, job.target.clone());
-        let span = PublishSpan::new(&job, WorkQueue::OnDemand);
-        let parent = telemetry::set_parent(span.span(), &letter.envelope.trace);
-        tracing::trace!(?parent, "the replay joins the trace of its job");
-        let ids = [letter.id.clone()];
-        let replaying = self.queue.replay(&ids, |_| Replay::Job(Box::new(job.clone())));
-        let mut results = replaying.instrument(span.span().clone()).await;
-        let (_, result) = results.pop().context("the desk gave no answer")?;
-        let replay = result.inspect_err(|error| span.record_error(error))?;
-        drop(span);
-        self.tell_ledger(letter, id, target).await;
-        Ok(replay.to_string())
-    }
-
-    /// Before it is sent: a worker that meets the same failure and still sees an open letter would only count it, and
-    /// the job would be in no queue at all.
-    async fn close_in_register(&self, job: &Job) -> anyhow::Result<()> {
-        self.register.sync(SYNC).await?;
-        let Some(state) = self.register.get(&job.target) else { return Ok(()) };
-        if let Some(closed) = closed(&state, job.id) {
-            self.register.put(&RegisterEntry::Target(Box::new(closed))).await?;
-        }
-        Ok(())
-    }
-
-    async fn tell_ledger(&self, letter: &DeadLetter, job: JobId, target: Target) {
-        let event = LedgerEvent::operator_act("replay", target, job);
-        let trace_id = telemetry::trace_id_of(&letter.envelope.trace);
-        let entry = LedgerEntry::new(Utc::now(), &self.parts.operator, event).in_trace(trace_id);
-        if let Err(error) = self.broker.publisher().publish_ledger(&entry).await {
-            tracing::warn!(error = error_chain::line(&error), "the ledger does not know of this replay");
-        }
-    }
-}
-
-/// The state without this job's open letters; none when it has none.
-fn closed(state: &TargetState, job: JobId) -> Option<TargetState> {
-    let mut closed = state.clone();
-    closed.open_dead_letters.retain(|_, open| open.job != job);
-    (closed.open_dead_letters.len() < state.open_dead_letters.len())
-        .then(|| TargetState { updated_at: Utc::now(), ..closed })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::examples::{dead_letter, job};
-
-    #[test]
-    fn only_the_jobs_own_letter_is_closed() {
-        let state = dead_letter("acme/service@main");
-        assert!(closed(&state, job(2)).is_none());
-        let closed = closed(&state, job(1)).unwrap();
-        assert!(closed.open_dead_letters.is_empty());
-        assert_eq!(closed.last, state.last);
-    }
+async fn replay_one(
+    sender: &mut Sender<'_>,
+    letter: &DeadLetter,
+    fleet: &FleetName,
+    from: SettingsFrom<'_>,
+) -> ReplayedView {
+    let view = LetterView::new(letter, fleet);
+    let (replay, error) = match plan(letter, fleet, from) {
+        Err(refused) => (None, Some(refused.to_string())),
+        Ok(job) => match sender.send(letter, job).await {
+            Ok(replay) => (Some(replay), None),
+            Err(error) => (None, Some(format!("{error:#}"))),
+        },
+    };
+    ReplayedView { id: view.short_id, target: view.target, job: view.job, replay, error }
 }

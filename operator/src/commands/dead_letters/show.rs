@@ -1,4 +1,4 @@
-//! The whole story of one dead letter. Pure.
+//! Everything about one dead letter. Pure.
 
 use broker::DeadLetter;
 use chrono::{DateTime, Utc};
@@ -6,13 +6,14 @@ use job::{AttemptSummary, Blame, DeadLetterReason, FleetName, Stage};
 use serde::Serialize;
 
 use super::bytes::{Bytes, escape};
-use super::letter::{Content, LetterView, content, short_id};
-use crate::terminal::{View, labelled, table};
+use super::letter::{Content, LetterView, read_content, short_id};
+use crate::layout::{format_rows, format_table};
+use crate::output::View;
 use crate::time::{absolute, at};
 
 /// Everything about a dead letter.
 #[derive(Debug, Serialize)]
-pub(super) struct StoryView {
+pub(super) struct WholeLetterView {
     #[serde(flatten)]
     letter: LetterView,
     worker: Option<String>,
@@ -33,11 +34,11 @@ pub(super) struct StoryView {
     now: DateTime<Utc>,
 }
 
-/// What to show.
-pub(super) fn story_view(letter: &DeadLetter, fleet: &FleetName, now: DateTime<Utc>) -> StoryView {
+/// Makes the view of one letter.
+pub(super) fn letter_view(letter: &DeadLetter, fleet: &FleetName, now: DateTime<Utc>) -> WholeLetterView {
     let record = letter.record.as_ref();
     let failure = record.and_then(|record| record.failure.as_ref());
-    let unreadable_now = match content(letter, fleet) {
+    let unreadable_now = match read_content(letter, fleet) {
         Content::Job(_) => None,
         Content::NoJob(error) => Some(error),
     };
@@ -50,7 +51,7 @@ pub(super) fn story_view(letter: &DeadLetter, fleet: &FleetName, now: DateTime<U
             format!("harvestctl dead-letters replay {id} --as-recorded"),
         ]
     };
-    StoryView {
+    WholeLetterView {
         letter: LetterView::new(letter, fleet),
         worker: record.map(|record| record.worker.clone()),
         queue: record.map(|record| record.queue.clone()),
@@ -70,9 +71,9 @@ pub(super) fn story_view(letter: &DeadLetter, fleet: &FleetName, now: DateTime<U
     }
 }
 
-impl View for StoryView {
+impl View for WholeLetterView {
     fn text(&self) -> String {
-        let mut text = labelled(self.head());
+        let mut text = format_rows(self.rows());
         let mut section = |title: &str, body: &str| {
             text.extend(["\n", title, "\n"]);
             for line in body.lines() {
@@ -81,7 +82,7 @@ impl View for StoryView {
             }
         };
         if !self.history.is_empty() {
-            section("earlier attempts", &history(&self.history));
+            section("earlier attempts", &format_history(&self.history));
         }
         if let Some(log) = &self.log_tail {
             section("end of the output", &escape(log));
@@ -96,8 +97,8 @@ impl View for StoryView {
     }
 }
 
-impl StoryView {
-    fn head(&self) -> Vec<(&'static str, String)> {
+impl WholeLetterView {
+    fn rows(&self) -> Vec<(&'static str, String)> {
         let letter = &self.letter;
         let reason = match letter.reason {
             DeadLetterReason::Failed => "an attempt failed and no other follows",
@@ -114,7 +115,7 @@ impl StoryView {
         add("first enqueued", Some(at(self.first_enqueued, self.now)));
         add("attempt", Some(letter.attempt.to_string()));
         let stage = self.stage.map(|stage| format!(" at {stage}")).unwrap_or_default();
-        let blame = self.blame.map(|blame| format!(" (blame: {})", word(blame))).unwrap_or_default();
+        let blame = self.blame.map(|blame| format!(" (blame: {blame})")).unwrap_or_default();
         add("failure", letter.failure.map(|failure| format!("{failure}{stage}{blame}")));
         add("what it says", Some(escape(&letter.message)));
         add("exit code", self.exit_code.map(|code| code.to_string()));
@@ -123,18 +124,7 @@ impl StoryView {
     }
 }
 
-fn word(blame: Blame) -> &'static str {
-    match blame {
-        Blame::Repository => "repository",
-        Blame::Upstream => "upstream",
-        Blame::Capacity => "capacity",
-        Blame::Resources => "resources",
-        Blame::Configuration => "configuration",
-        Blame::Ours => "ours",
-    }
-}
-
-fn history(notes: &[AttemptSummary]) -> String {
+fn format_history(notes: &[AttemptSummary]) -> String {
     let row = |note: &AttemptSummary| {
         let failure = note.failure.map(|failure| format!(" {failure}")).unwrap_or_default();
         let stage = note.stage.map(|stage| format!(" at {stage}")).unwrap_or_default();
@@ -145,5 +135,5 @@ fn history(notes: &[AttemptSummary]) -> String {
             note.worker.clone(),
         ]
     };
-    table(["ATTEMPT", "ENDED", "OUTCOME", "WORKER"], notes.iter().map(row))
+    format_table(["ATTEMPT", "ENDED", "OUTCOME", "WORKER"], notes.iter().map(row))
 }

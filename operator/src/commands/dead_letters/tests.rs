@@ -11,9 +11,9 @@ use settings::FleetFile;
 use super::letter::{NoSuchLetter, find, short_id};
 use super::list::list_view;
 use super::plan::{NotReplayable, SettingsFrom, plan};
-use super::show::story_view;
+use super::show::letter_view;
 use crate::examples::{attempt, failure, job, now, settings, target};
-use crate::terminal::View;
+use crate::output::View;
 
 fn fleet() -> FleetName {
     "demo".parse().unwrap()
@@ -94,7 +94,7 @@ fn letter(id: &str, record: Option<DeadLetterRecord>, envelope: Envelope, body: 
 }
 
 #[test]
-fn the_list_tells_each_in_a_line() {
+fn the_list_has_a_line_for_each() {
     let letters = [undecodable(b"\x1b[2Jnot json"), failed(1), by_the_broker()];
     insta::assert_snapshot!(list_view(&letters, &fleet(), now()).text());
     insta::assert_json_snapshot!(list_view(&letters, &fleet(), now()));
@@ -102,10 +102,10 @@ fn the_list_tells_each_in_a_line() {
 }
 
 #[test]
-fn the_story_of_one_is_whole() {
-    insta::assert_snapshot!("failed", story_view(&failed(1), &fleet(), now()).text());
-    insta::assert_snapshot!("undecodable", story_view(&undecodable(&[0xff, 0x00]), &fleet(), now()).text());
-    insta::assert_json_snapshot!("failed_json", story_view(&failed(1), &fleet(), now()));
+fn everything_about_one_is_shown() {
+    insta::assert_snapshot!("failed", letter_view(&failed(1), &fleet(), now()).text());
+    insta::assert_snapshot!("undecodable", letter_view(&undecodable(&[0xff, 0x00]), &fleet(), now()).text());
+    insta::assert_json_snapshot!("failed_json", letter_view(&failed(1), &fleet(), now()));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The looks of the doctor: each asks one thing and says what it found.
+//! The checks of the doctor: each asks one thing and says what it found.
 
 use std::collections::BTreeSet;
 
@@ -8,19 +8,21 @@ use futures::StreamExt;
 use job::{Settings, Target};
 use remote::{HeadError, Remote};
 use settings::FleetLoad;
-use url::Url;
 
 use super::view::Check;
-use crate::parts::Parts;
+use crate::broker_access::BrokerAccess;
+use crate::daytona_access::{DaytonaAccess, DaytonaClient};
+use crate::fleet_file_source::FleetFileSource;
+use crate::git_hosts::{GitHosts, HeadUnknown};
 
 /// How many repositories are asked at once.
 const AT_ONCE: usize = 8;
 /// A quota this full is worth a word.
 const NEARLY_FULL: f64 = 0.9;
 
-pub(super) fn check_fleet_file(parts: &Parts, checks: &mut Vec<Check>) -> Option<FleetLoad> {
+pub(super) fn check_fleet_file(fleet_file: &FleetFileSource, checks: &mut Vec<Check>) -> Option<FleetLoad> {
     const NAME: &str = "fleet file";
-    match parts.fleet_file() {
+    match fleet_file.load() {
         Err(error) => {
             let remedy = "correct it, or name another: --fleet-file or HARVEST_FLEET_FILE";
             checks.push(Check::failed(NAME, error.to_string(), remedy));
@@ -42,10 +44,10 @@ pub(super) fn check_fleet_file(parts: &Parts, checks: &mut Vec<Check>) -> Option
 }
 
 /// Reachable, the login right, and the topology as it must be.
-pub(super) async fn check_broker(parts: &Parts) -> Vec<Check> {
+pub(super) async fn check_broker(broker: &BrokerAccess) -> Vec<Check> {
     const REACHED: &str = "RabbitMQ";
     const TOPOLOGY: &str = "queues";
-    let settings = parts.broker_settings();
+    let settings = broker.settings().clone();
     let address = settings.address().unwrap_or_else(|error| error.to_string());
     match Broker::connect(settings).await {
         Ok(broker) => {
@@ -75,21 +77,21 @@ pub(super) async fn check_broker(parts: &Parts) -> Vec<Check> {
 }
 
 /// The key, what it may do, the base snapshots, the room that is left.
-pub(super) async fn check_daytona(parts: &Parts, load: Option<&FleetLoad>) -> Vec<Check> {
+pub(super) async fn check_daytona(daytona: &DaytonaAccess, load: Option<&FleetLoad>) -> Vec<Check> {
     const KEY: &str = "Daytona key";
-    let client = match parts.daytona() {
-        None => {
+    let client = match daytona.client() {
+        DaytonaClient::NoKey => {
             let remedy = "set DAYTONA_API_KEY (dtn_...): no worker starts without it";
             return vec![Check::failed(KEY, "DAYTONA_API_KEY is not set", remedy)];
         }
-        Some(Err(error)) => {
+        DaytonaClient::Unusable(error) => {
             return vec![Check::failed(
                 KEY,
                 format!("{error:#}"),
                 "check DAYTONA_API_URL and DAYTONA_API_KEY",
             )];
         }
-        Some(Ok(client)) => client,
+        DaytonaClient::Ready(client) => client,
     };
     let mut checks = match client.whoami().await {
         Err(error) => {
@@ -154,7 +156,7 @@ async fn check_quota(client: &Client) -> Check {
         Err(error) => return Check::failed(NAME, error_chain::line(&error), "see the Daytona key"),
     };
     match client.usage(&organization).await {
-        Ok(usage) => quota(NAME, &usage),
+        Ok(usage) => judge_usage(NAME, &usage),
         // A key may lack the right to read it, and a Daytona of one's own the feature: builds go on without.
         Err(error) => {
             Check::warning(NAME, error_chain::line(&error), "workers find the limits by meeting them")
@@ -162,23 +164,23 @@ async fn check_quota(client: &Client) -> Check {
     }
 }
 
-fn quota(name: &str, usage: &OrganizationUsage) -> Check {
-    let mut told = Vec::new();
+fn judge_usage(name: &str, usage: &OrganizationUsage) -> Check {
+    let mut uses = Vec::new();
     let mut full = false;
-    let mut tell = |what: String, used: f64, total: f64| {
+    let mut add = |what: String, used: f64, total: f64| {
         if total > 0.0 {
             full |= used >= total * NEARLY_FULL;
-            told.push(format!("{what} {used}/{total}"));
+            uses.push(format!("{what} {used}/{total}"));
         }
     };
-    tell("snapshots".to_owned(), usage.current_snapshot_usage, usage.total_snapshot_quota);
+    add("snapshots".to_owned(), usage.current_snapshot_usage, usage.total_snapshot_quota);
     for region in &usage.region_usage {
         let of = |what: &str| format!("{} {what}", region.region_id);
-        tell(of("vCPU"), region.current_cpu_usage, region.total_cpu_quota);
-        tell(of("memory GiB"), region.current_memory_usage, region.total_memory_quota);
-        tell(of("disk GiB"), region.current_disk_usage, region.total_disk_quota);
+        add(of("vCPU"), region.current_cpu_usage, region.total_cpu_quota);
+        add(of("memory GiB"), region.current_memory_usage, region.total_memory_quota);
+        add(of("disk GiB"), region.current_disk_usage, region.total_disk_quota);
     }
-    let detail = told.join(", ");
+    let detail = uses.join(", ");
     if full {
         let remedy = "lower `keep` in fleet.toml, delete what is not used, or ask Daytona for a higher limit";
         Check::warning(name, detail, remedy)
@@ -188,32 +190,32 @@ fn quota(name: &str, usage: &OrganizationUsage) -> Check {
 }
 
 /// The head of every branch, as a worker with this environment would see it.
-pub(super) async fn check_repositories(parts: &Parts, load: Option<&FleetLoad>) -> Vec<Check> {
+pub(super) async fn check_repositories(git_hosts: &GitHosts, load: Option<&FleetLoad>) -> Vec<Check> {
     let Some(load) = load else { return Vec::new() };
-    let remote = match Parts::remote() {
-        Ok(remote) => remote,
+    let client = match GitHosts::client() {
+        Ok(client) => client,
         Err(error) => return vec![Check::failed("repositories", format!("{error:#}"), "see the cause")],
     };
-    let looks = load.targets.iter().map(|(target, settings)| check_head(parts, &remote, target, settings));
-    futures::stream::iter(looks).buffered(AT_ONCE).collect().await
+    let checks =
+        load.targets.iter().map(|(target, settings)| check_head(git_hosts, &client, target, settings));
+    futures::stream::iter(checks).buffered(AT_ONCE).collect().await
 }
 
-async fn check_head(parts: &Parts, remote: &Remote, target: &Target, settings: &Settings) -> Check {
+async fn check_head(git_hosts: &GitHosts, client: &Remote, target: &Target, settings: &Settings) -> Check {
     let check = target.to_string();
-    let url = match Url::parse(&settings.clone.url) {
-        Ok(url) => url,
-        Err(error) => return Check::failed(check, error.to_string(), "correct `clone_url` in fleet.toml"),
-    };
-    let credential = parts.credential(settings);
-    match remote.head(&url, target.branch(), credential.as_ref()).await {
+    match git_hosts.find_head(client, target, settings).await {
         Ok(head) => Check::ok(check, format!("head {head}", head = head.commit)),
-        Err(error) => {
-            Check::failed(check, error_chain::line(&error), remedy(&error, &settings.clone.token_secret))
+        Err(HeadUnknown::CloneUrl(error)) => {
+            Check::failed(check, error.to_string(), "correct `clone_url` in fleet.toml")
+        }
+        Err(HeadUnknown::Host(error)) => {
+            let remedy = choose_remedy(&error, &settings.clone.token_secret);
+            Check::failed(check, error_chain::line(&error), remedy)
         }
     }
 }
 
-fn remedy(error: &HeadError, token: &str) -> String {
+fn choose_remedy(error: &HeadError, token: &str) -> String {
     match error {
         HeadError::BranchMissing { .. } => "correct `branch` in fleet.toml, or push the branch".to_owned(),
         HeadError::RepositoryMissing { had_credential: true, .. } => {

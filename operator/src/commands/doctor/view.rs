@@ -2,28 +2,28 @@
 
 use serde::Serialize;
 
-use crate::terminal::View;
+use crate::output::View;
 
-/// One thing that was looked at.
+/// One thing that was checked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Check {
-    /// What was looked at.
+    /// What was checked, by its name.
     pub(super) check: String,
     #[serde(flatten)]
     pub(super) finding: Finding,
 }
 
-/// How it is.
+/// What was found, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "finding", rename_all = "snake_case")]
 pub(super) enum Finding {
-    /// Well.
+    /// It is as it must be.
     Ok { detail: String },
     /// It works, and somebody should know.
     Warning { detail: String, remedy: String },
     /// It does not work.
     Failed { detail: String, remedy: String },
-    /// It could not be looked at, because of what failed before.
+    /// It could not be checked, because of what failed before.
     Skipped { detail: String },
 }
 
@@ -59,10 +59,10 @@ impl Check {
     }
 }
 
-/// All findings.
+/// Everything that was found.
 #[derive(Debug, Serialize)]
-pub(super) struct DoctorView {
-    pub(super) ok: bool,
+pub(crate) struct DoctorView {
+    pub(crate) ok: bool,
     pub(super) checks: Vec<Check>,
 }
 

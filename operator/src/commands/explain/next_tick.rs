@@ -6,24 +6,24 @@ use serde::Serialize;
 /// What the git host says of the branch.
 #[derive(Debug)]
 pub(super) enum Head {
-    /// It points here.
+    /// It points at this commit.
     At(Commit),
     /// It could not be asked; what came instead, in a sentence.
     Unknown(String),
 }
 
-/// What is known.
+/// What decides what the next tick does.
 #[derive(Debug)]
-pub(super) struct Known<'a> {
+pub(super) struct TickFacts<'a> {
     /// Whether fleet.toml has the target.
-    pub(super) listed: bool,
+    pub(super) is_listed: bool,
     pub(super) head: Option<&'a Head>,
-    /// None where the base snapshot could not be looked up.
+    /// That of a build now. None where the base snapshot could not be looked up.
     pub(super) fingerprint: Option<&'a Fingerprint>,
     pub(super) state: Option<&'a TargetState>,
 }
 
-/// What will happen.
+/// What the next tick will do with the target.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "verdict", rename_all = "snake_case")]
 pub(super) enum NextTick {
@@ -35,7 +35,7 @@ pub(super) enum NextTick {
     StillFailing { failure: FailureKind, message: String },
     /// A kept prebuild has this commit and these inputs.
     PromotedAgain { commit: Commit },
-    /// It is built.
+    /// It is built anew.
     Builds { commit: Commit, because: Because },
     /// The git host decides, and it could not be asked.
     Unknown { error: String },
@@ -53,11 +53,11 @@ pub(super) enum Because {
     Inputs,
 }
 
-/// What will happen.
-pub(super) fn next_tick(known: &Known<'_>) -> NextTick {
-    let (true, Some(head)) = (known.listed, known.head) else { return NextTick::NotListed };
-    let standing = known.state.and_then(|state| state.failing.as_ref());
-    let same_inputs = |other: &Fingerprint| known.fingerprint.is_none_or(|fingerprint| fingerprint == other);
+/// Says what the next tick will do.
+pub(super) fn predict(facts: &TickFacts<'_>) -> NextTick {
+    let (true, Some(head)) = (facts.is_listed, facts.head) else { return NextTick::NotListed };
+    let standing = facts.state.and_then(|state| state.failing.as_ref());
+    let same_inputs = |other: &Fingerprint| facts.fingerprint.is_none_or(|fingerprint| fingerprint == other);
     let standing = standing.filter(|standing| same_inputs(&standing.fingerprint));
     let commit = match head {
         Head::At(commit) => commit,
@@ -71,15 +71,15 @@ pub(super) fn next_tick(known: &Known<'_>) -> NextTick {
     if let Some(standing) = standing.filter(|standing| standing.commit.as_ref() == Some(commit)) {
         return still_failing(standing);
     }
-    let Some(promoted) = known.state.and_then(|state| state.promoted.as_ref()) else {
+    let Some(promoted) = facts.state.and_then(|state| state.promoted.as_ref()) else {
         return NextTick::Builds { commit: commit.clone(), because: Because::NoPrebuild };
     };
     if promoted.commit == *commit && same_inputs(&promoted.fingerprint) {
-        return NextTick::Unchanged { commit: commit.clone(), certain: known.fingerprint.is_some() };
+        return NextTick::Unchanged { commit: commit.clone(), certain: facts.fingerprint.is_some() };
     }
-    let kept = known.state.into_iter().flat_map(|state| &state.kept);
+    let kept = facts.state.into_iter().flat_map(|state| &state.kept);
     let mut holding =
-        kept.filter(|kept| kept.commit == *commit && known.fingerprint == Some(&kept.fingerprint));
+        kept.filter(|kept| kept.commit == *commit && facts.fingerprint == Some(&kept.fingerprint));
     if holding.next().is_some() {
         return NextTick::PromotedAgain { commit: commit.clone() };
     }
@@ -96,7 +96,7 @@ fn still_failing(standing: &job::StandingFailure) -> NextTick {
 }
 
 impl NextTick {
-    /// For people.
+    /// The sentence for people.
     pub(super) fn sentence(&self) -> String {
         match self {
             Self::NotListed => "nothing: the target is not in fleet.toml".to_owned(),
@@ -147,8 +147,8 @@ mod tests {
 
     fn check(head: &Head, inputs: Option<char>, state: Option<&TargetState>) -> String {
         let fingerprint = inputs.map(fingerprint);
-        let known = Known { listed: true, head: Some(head), fingerprint: fingerprint.as_ref(), state };
-        next_tick(&known).sentence()
+        let facts = TickFacts { is_listed: true, head: Some(head), fingerprint: fingerprint.as_ref(), state };
+        predict(&facts).sentence()
     }
 
     #[test]
@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn what_is_not_listed_is_not_built() {
-        let known = Known { listed: false, head: None, fingerprint: None, state: Some(&built()) };
-        assert_eq!(next_tick(&known), NextTick::NotListed);
+        let facts = TickFacts { is_listed: false, head: None, fingerprint: None, state: Some(&built()) };
+        assert_eq!(predict(&facts), NextTick::NotListed);
     }
 }

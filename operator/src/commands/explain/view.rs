@@ -1,4 +1,6 @@
-//! Everything about one target, in words. Pure.
+//! Everything about one target, in the shape that `--json` promises. Pure.
+
+mod text;
 
 use std::collections::BTreeMap;
 
@@ -11,16 +13,14 @@ use job::{
 use serde::Serialize;
 
 use super::next_tick::NextTick;
-use crate::terminal::{View, labelled, table};
-use crate::time::{ago, at, length};
 use crate::views::{FailureView, LastView, PrebuildView};
 
-/// How many attempts are told.
+/// How many attempts are shown.
 pub(super) const ATTEMPTS: usize = 10;
 
-/// What is known.
+/// What was found out of the target.
 #[derive(Debug)]
-pub(super) struct Known {
+pub(super) struct TargetFacts {
     pub(super) target: Target,
     pub(super) settings: Option<Settings>,
     pub(super) settings_from: String,
@@ -32,9 +32,9 @@ pub(super) struct Known {
     pub(super) notes: Vec<String>,
 }
 
-/// The answer.
+/// Everything about the target, as it is shown.
 #[derive(Debug, Serialize)]
-pub(super) struct ExplainView {
+pub(crate) struct ExplainView {
     target: Target,
     at: DateTime<Utc>,
     /// None when fleet.toml does not have it.
@@ -120,7 +120,7 @@ pub(super) struct BaseView {
 pub(super) enum Lease {
     /// Daytona could not be asked; a note says why.
     Unknown,
-    /// Nobody.
+    /// Nobody builds it now.
     Free,
     /// Whoever owns this sandbox.
     Held {
@@ -133,14 +133,14 @@ pub(super) enum Lease {
     },
 }
 
-/// What to show.
-pub(super) fn view(known: Known, now: DateTime<Utc>) -> ExplainView {
-    let state = known.state.as_ref();
+/// Makes the view of what was found out.
+pub(super) fn view(facts: TargetFacts, now: DateTime<Utc>) -> ExplainView {
+    let state = facts.state.as_ref();
     ExplainView {
-        target: known.target,
+        target: facts.target,
         at: now,
-        settings: known.settings,
-        settings_from: known.settings_from,
+        settings: facts.settings,
+        settings_from: facts.settings_from,
         prebuild: state
             .and_then(|state| state.promoted.as_ref())
             .map(|prebuild| PrebuildView::new(prebuild, now)),
@@ -157,200 +157,13 @@ pub(super) fn view(known: Known, now: DateTime<Utc>) -> ExplainView {
         open_dead_letters: state
             .map(|state| state.open_dead_letters.iter().map(|(kind, open)| (*kind, open.job)).collect())
             .unwrap_or_default(),
-        attempts: known.attempts,
-        lease: known.lease,
-        base_snapshot: known.base,
-        next_tick: known.next_tick,
-        notes: known.notes,
+        attempts: facts.attempts,
+        lease: facts.lease,
+        base_snapshot: facts.base,
+        next_tick: facts.next_tick,
+        notes: facts.notes,
     }
-}
-
-impl View for ExplainView {
-    fn text(&self) -> String {
-        let mut text = format!("{}\n\n", self.target);
-        let mut rows = vec![("next tick", self.next_tick.sentence()), ("prebuild", self.prebuild())];
-        if !self.kept.is_empty() {
-            let kept: Vec<&str> = self.kept.iter().map(|kept| kept.name.as_str()).collect();
-            rows.push(("kept", kept.join("\n")));
-        }
-        rows.push((
-            "last outcome",
-            self.last.as_ref().map_or("none yet".to_owned(), |last| last.sentence(self.at)),
-        ));
-        if let Some(failing) = &self.failing {
-            let commit = failing.commit.as_ref().map_or("no commit", Commit::short);
-            let since = at(failing.since, self.at);
-            rows.push((
-                "stands",
-                format!(
-                    "{} at {commit} since {since}, met {} times\n{}",
-                    failing.failure.id, failing.count, failing.failure.message
-                ),
-            ));
-        }
-        let letters = self.open_dead_letters.iter();
-        rows.extend(letters.map(|(kind, job)| {
-            ("dead letter", format!("{kind}, job {job}: harvestctl dead-letters show {job}"))
-        }));
-        rows.push(("lease", self.lease()));
-        if let Some(base) = &self.base_snapshot {
-            rows.push(("base", format!("{} ({})", base.name, base.id)));
-        }
-        rows.push(("settings", self.settings()));
-        rows.extend(self.notes.iter().map(|note| ("note", note.clone())));
-        text.push_str(&labelled(rows));
-        text.push_str(&self.attempts());
-        text
-    }
-}
-
-impl ExplainView {
-    fn prebuild(&self) -> String {
-        let Some(prebuild) = &self.prebuild else { return "none".to_owned() };
-        let mut lines = vec![
-            prebuild.name.clone(),
-            format!("commit {}, built {}", prebuild.commit_short(), at(prebuild.built_at, self.at)),
-            prebuild.quality(),
-        ];
-        let cold_start = prebuild.cold_start_milliseconds.map(|started| format!("started in {started}ms"));
-        let size = prebuild.size_gb.map(|size| format!("{size} GB"));
-        let facts: Vec<String> = size.into_iter().chain(cold_start).collect();
-        if !facts.is_empty() {
-            lines.push(facts.join(", "));
-        }
-        lines.push(
-            "its recipe and tools: /workspace/.harvest/manifest.json in a sandbox started from it".to_owned(),
-        );
-        lines.join("\n")
-    }
-
-    fn lease(&self) -> String {
-        let Lease::Held { sandbox, id, state, created_at, labels } = &self.lease else {
-            let word = if let Lease::Free = self.lease { "free" } else { "unknown" };
-            return word.to_owned();
-        };
-        let created = created_at.map(|then| format!(", made {}", ago(then, self.at))).unwrap_or_default();
-        let labels = labels.iter().map(|(key, value)| format!("{key} = {value}"));
-        let first = format!("{sandbox} ({id}) is {state}{created}");
-        std::iter::once(first).chain(labels).collect::<Vec<_>>().join("\n")
-    }
-
-    fn settings(&self) -> String {
-        let Some(settings) = &self.settings else { return format!("not in {}", self.settings_from) };
-        let value = serde_json::to_value(settings).unwrap_or_default();
-        let mut lines = vec![format!("from {}, defaults applied", self.settings_from)];
-        lines.extend(value.as_object().into_iter().flatten().map(|(key, value)| format!("{key} = {value}")));
-        lines.join("\n")
-    }
-
-    fn attempts(&self) -> String {
-        if self.attempts.is_empty() {
-            return "\nno attempts in the ledger (it is kept for a week)\n".to_owned();
-        }
-        let row = |attempt: &AttemptView| {
-            let failure =
-                attempt.failure.as_ref().map(|f| format!(" {} at {}", f.id, f.stage)).unwrap_or_default();
-            [
-                ago(attempt.at, self.at),
-                format!("{}/{}", attempt.number, attempt.max_attempts),
-                format!("{}{failure}", attempt.outcome),
-                attempt.decision.clone(),
-                attempt.commit.as_ref().map_or("-", Commit::short).to_owned(),
-                took(attempt.milliseconds),
-                stages(&attempt.stages),
-                attempt.trace_id.clone().unwrap_or_else(|| "-".to_owned()),
-            ]
-        };
-        let header = ["ENDED", "ATTEMPT", "OUTCOME", "DECISION", "COMMIT", "TOOK", "STAGES", "TRACE"];
-        format!("\n{}", table(header, self.attempts.iter().map(row)))
-    }
-}
-
-fn stages(stages: &[StageReport]) -> String {
-    let told = stages.iter().map(|report| {
-        let result = if report.result == "ok" { String::new() } else { format!(" {}", report.result) };
-        format!("{}{result} {}", report.stage, took(report.milliseconds))
-    });
-    let told: Vec<String> = told.collect();
-    if told.is_empty() { "-".to_owned() } else { told.join(", ") }
-}
-
-fn took(milliseconds: u64) -> String {
-    length(std::time::Duration::from_millis(milliseconds))
 }
 
 #[cfg(test)]
-mod tests {
-    use job::Stage;
-
-    use super::*;
-    use crate::examples::{attempt, commit, failing, failure, job, now, prebuild, settings, target};
-
-    const TARGET: &str = "acme/service@main";
-
-    fn known() -> Known {
-        let end = AttemptEnd {
-            job: job(1),
-            target: target(TARGET),
-            attempt: attempt(),
-            number: 1,
-            max_attempts: 3,
-            outcome: OutcomeWord::Failed,
-            decision: "dead_letter".into(),
-            retry_milliseconds: None,
-            next: None,
-            failure: Some(failure()),
-            commit: Some(commit('b')),
-            prebuild: None,
-            stages: vec![
-                StageReport { stage: Stage::Resolve, result: "ok".into(), milliseconds: 300 },
-                StageReport { stage: Stage::Install, result: failure().id.to_string(), milliseconds: 41_000 },
-            ],
-            milliseconds: 41_300,
-        };
-        let event = LedgerEvent::AttemptEnded(Box::new(end));
-        let entry = LedgerEntry::new(now() - chrono::Duration::hours(1), "worker-1", event)
-            .in_trace(Some("0af7651916cd43dd8448eb211c80319c".into()));
-        assert!(AttemptView::of(&entry, &target("acme/other@main")).is_none());
-        let mut state = failing(TARGET);
-        state.promoted = Some(prebuild(TARGET, now() - chrono::Duration::days(2)));
-        Known {
-            target: target(TARGET),
-            settings: Some(settings()),
-            settings_from: "config/fleet.toml".into(),
-            state: Some(state),
-            attempts: AttemptView::of(&entry, &target(TARGET)).into_iter().collect(),
-            lease: Lease::Held {
-                sandbox: "hv.demo.service.0123456789ab".into(),
-                id: "sandbox-1".into(),
-                state: SandboxState::Started,
-                created_at: Some(now() - chrono::Duration::minutes(3)),
-                labels: [("harvest.holder".to_owned(), "worker-2".to_owned())].into(),
-            },
-            base: Some(BaseView { name: "harvest-snapshot.3f2a91c".into(), id: "base-1".into() }),
-            next_tick: NextTick::StillFailing { failure: failure().id, message: failure().message },
-            notes: vec!["RabbitMQ is slow".into()],
-        }
-    }
-
-    #[test]
-    fn everything_is_told() {
-        insta::assert_snapshot!(view(known(), now()).text());
-        insta::assert_json_snapshot!(view(known(), now()));
-    }
-
-    #[test]
-    fn an_unknown_target_has_little_to_tell() {
-        let nothing = Known {
-            settings: None,
-            state: None,
-            attempts: Vec::new(),
-            lease: Lease::Free,
-            base: None,
-            next_tick: NextTick::NotListed,
-            notes: Vec::new(),
-            ..known()
-        };
-        insta::assert_snapshot!(view(nothing, now()).text());
-    }
-}
+mod tests;

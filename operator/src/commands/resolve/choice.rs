@@ -7,7 +7,8 @@ use daytona::SnapshotState;
 use job::{BuildMode, Completeness, PrebuildName, PrebuildRecord, Target, TargetState};
 use serde::Serialize;
 
-use crate::terminal::{View, labelled};
+use crate::layout::format_rows;
+use crate::output::View;
 use crate::time::{at, since};
 
 /// What the register says of the target.
@@ -17,11 +18,11 @@ pub(super) enum RegisterSays {
     Unreadable(String),
     /// It never heard of the target.
     Nothing,
-    /// This.
+    /// How the target stands.
     State(Box<TargetState>),
 }
 
-/// What Daytona says.
+/// What Daytona says of the target.
 #[derive(Debug)]
 pub(super) enum DaytonaSays {
     /// It was not asked: there is no key.
@@ -29,21 +30,21 @@ pub(super) enum DaytonaSays {
     /// It could not be asked, and why.
     Unreachable(String),
     /// Snapshots with a name of this target.
-    Snapshots(Vec<SnapshotSeen>),
+    Snapshots(Vec<PrebuildSnapshot>),
 }
 
-/// A snapshot of the target.
+/// A snapshot in Daytona that has a name of the target.
 #[derive(Debug, Clone)]
-pub(super) struct SnapshotSeen {
+pub(super) struct PrebuildSnapshot {
     pub(super) id: String,
     pub(super) name: PrebuildName,
     pub(super) state: SnapshotState,
     pub(super) created_at: Option<DateTime<Utc>>,
 }
 
-/// The answer.
+/// The snapshot to start from.
 #[derive(Debug, Serialize)]
-pub(super) struct ResolveView {
+pub(crate) struct ResolveView {
     pub(super) target: Target,
     pub(super) name: PrebuildName,
     pub(super) snapshot_id: String,
@@ -68,13 +69,13 @@ pub(super) struct ResolveView {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Source {
-    /// The register.
+    /// The register's newest that Daytona has, too.
     Register,
-    /// Daytona's names alone.
+    /// Daytona's newest, by its name alone.
     DaytonaNames,
 }
 
-/// There is none; says what to do.
+/// There is none. The text says what to do.
 #[derive(Debug, thiserror::Error)]
 #[error("{target} has no prebuild: {why}")]
 pub(super) struct NoPrebuild {
@@ -82,7 +83,7 @@ pub(super) struct NoPrebuild {
     why: String,
 }
 
-/// The answer, from what both say.
+/// Chooses from what both say.
 pub(super) fn choose(
     target: &Target,
     register: &RegisterSays,
@@ -92,15 +93,15 @@ pub(super) fn choose(
     let without = |why: String| NoPrebuild { target: target.clone(), why };
     match register {
         RegisterSays::State(state) => {
-            from_register(state, daytona, now).ok_or_else(|| without(why_none(state)))
+            from_register(state, daytona, now).ok_or_else(|| without(explain_none(state)))
         }
         RegisterSays::Nothing => {
-            let told = "the register does not know the target";
-            from_names(target, daytona, told, now).map_err(without)
+            let why = "the register does not know the target";
+            from_names(target, daytona, why, now).map_err(without)
         }
         RegisterSays::Unreadable(error) => {
-            let told = format!("the register could not be read ({error})");
-            from_names(target, daytona, &told, now).map_err(without)
+            let why = format!("the register could not be read ({error})");
+            from_names(target, daytona, &why, now).map_err(without)
         }
     }
 }
@@ -109,39 +110,39 @@ fn from_register(state: &TargetState, daytona: &DaytonaSays, now: DateTime<Utc>)
     let promoted = state.promoted.as_ref();
     let alone = |why: String| {
         let note = format!("not confirmed by Daytona: {why}");
-        promoted.map(|prebuild| recorded(state, prebuild, None, vec![note], now))
+        promoted.map(|prebuild| from_record(state, prebuild, None, vec![note], now))
     };
-    let seen = match daytona {
+    let found = match daytona {
         DaytonaSays::NoKey => return alone("DAYTONA_API_KEY is not set".to_owned()),
         DaytonaSays::Unreachable(error) => return alone(error.clone()),
-        DaytonaSays::Snapshots(seen) => seen,
+        DaytonaSays::Snapshots(found) => found,
     };
     let startable =
-        |prebuild: &&PrebuildRecord| seen.iter().any(|s| s.id == prebuild.snapshot_id && usable(s));
+        |prebuild: &&PrebuildRecord| found.iter().any(|s| s.id == prebuild.snapshot_id && s.is_usable());
     if let Some(prebuild) = state.prebuilds().find(startable) {
-        let snapshot = seen.iter().find(|snapshot| snapshot.id == prebuild.snapshot_id);
+        let snapshot = found.iter().find(|snapshot| snapshot.id == prebuild.snapshot_id);
         let mut notes = Vec::new();
         if promoted.is_none_or(|promoted| promoted.name != prebuild.name) {
             notes.push(
                 "the promoted prebuild is not usable in Daytona; this is the newest kept one".to_owned(),
             );
         }
-        return Some(recorded(state, prebuild, snapshot, notes, now));
+        return Some(from_record(state, prebuild, snapshot, notes, now));
     }
     promoted?;
     let note = "no prebuild of the register is in Daytona";
     from_names(&state.target, daytona, note, now).ok()
 }
 
-fn recorded(
+fn from_record(
     state: &TargetState,
     prebuild: &PrebuildRecord,
-    snapshot: Option<&SnapshotSeen>,
+    snapshot: Option<&PrebuildSnapshot>,
     mut notes: Vec<String>,
     now: DateTime<Utc>,
 ) -> ResolveView {
     let agreed = notes.is_empty() && snapshot.is_some();
-    notes.extend(snapshot.and_then(asleep));
+    notes.extend(snapshot.and_then(note_if_inactive));
     ResolveView {
         target: state.target.clone(),
         name: prebuild.name.clone(),
@@ -166,19 +167,19 @@ fn from_names(
     why: &str,
     now: DateTime<Utc>,
 ) -> Result<ResolveView, String> {
-    let seen = match daytona {
+    let found = match daytona {
         DaytonaSays::NoKey => {
             return Err(format!("{why}, and Daytona cannot be asked: set DAYTONA_API_KEY"));
         }
         DaytonaSays::Unreachable(error) => {
             return Err(format!("{why}, and Daytona could not be asked: {error}"));
         }
-        DaytonaSays::Snapshots(seen) => seen,
+        DaytonaSays::Snapshots(found) => found,
     };
     // Awake before asleep, then the newest.
-    let newest = seen
+    let newest = found
         .iter()
-        .filter(|snapshot| usable(snapshot))
+        .filter(|snapshot| snapshot.is_usable())
         .max_by_key(|snapshot| (snapshot.state == SnapshotState::Active, snapshot.name.attempt()));
     let Some(snapshot) = newest else {
         return Err(format!(
@@ -186,7 +187,7 @@ fn from_names(
         ));
     };
     let mut notes = vec![format!("{why}; this is Daytona's newest by name")];
-    notes.extend(asleep(snapshot));
+    notes.extend(note_if_inactive(snapshot));
     Ok(ResolveView {
         target: target.clone(),
         name: snapshot.name.clone(),
@@ -205,16 +206,19 @@ fn from_names(
     })
 }
 
-pub(super) fn usable(snapshot: &SnapshotSeen) -> bool {
-    matches!(snapshot.state, SnapshotState::Active | SnapshotState::Inactive)
+impl PrebuildSnapshot {
+    /// Whether a session can start from it, be it only once it is activated.
+    pub(super) fn is_usable(&self) -> bool {
+        matches!(self.state, SnapshotState::Active | SnapshotState::Inactive)
+    }
 }
 
-fn asleep(snapshot: &SnapshotSeen) -> Option<String> {
+fn note_if_inactive(snapshot: &PrebuildSnapshot) -> Option<String> {
     let asleep = snapshot.state == SnapshotState::Inactive;
     asleep.then(|| "Daytona put it to sleep: activate it first (the next tick does so too)".to_owned())
 }
 
-fn why_none(state: &TargetState) -> String {
+fn explain_none(state: &TargetState) -> String {
     let target = &state.target;
     match (&state.failing, &state.promoted) {
         (Some(failing), _) => format!(
@@ -249,7 +253,7 @@ impl View for ResolveView {
         }
         rows.push(("confirmed", if self.confirmed { "yes" } else { "no" }.to_owned()));
         rows.extend(self.notes.iter().map(|note| ("note", note.clone())));
-        labelled(rows)
+        format_rows(rows)
     }
 }
 

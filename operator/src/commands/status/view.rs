@@ -6,7 +6,8 @@ use chrono::{DateTime, Utc};
 use job::{FailureKind, FleetName, JobId, Target, TargetState, Tick};
 use serde::Serialize;
 
-use crate::terminal::{View, table};
+use crate::layout::format_table;
+use crate::output::View;
 use crate::time::{ago, at, length};
 use crate::views::{FailureView, LastView, PrebuildView};
 
@@ -27,7 +28,7 @@ pub(crate) struct QueueNow {
     pub(crate) messages: u32,
 }
 
-/// The answer.
+/// How the fleet stands.
 #[derive(Debug, Serialize)]
 pub(crate) struct StatusView {
     fleet: FleetName,
@@ -39,7 +40,7 @@ pub(crate) struct StatusView {
     problems: Vec<String>,
 }
 
-/// One target.
+/// How one target stands.
 #[derive(Debug, Serialize)]
 struct TargetView {
     target: Target,
@@ -70,7 +71,7 @@ struct OpenView {
     last: DateTime<Utc>,
 }
 
-/// What to show.
+/// Makes the view of what is known.
 pub(crate) fn view(known: &FleetNow, now: DateTime<Utc>) -> StatusView {
     let mut targets: Vec<TargetView> =
         known.listed.iter().map(|target| target_view(target, known.states.get(target), true, now)).collect();
@@ -122,7 +123,7 @@ impl View for StatusView {
             text.push_str("no targets: add [[repository]] entries to fleet.toml\n");
         } else {
             let header = ["TARGET", "PREBUILD", "BUILT", "QUALITY", "LAST OUTCOME", "IN THE WAY"];
-            text.push_str(&table(header, self.targets.iter().map(|target| target.row(self.at))));
+            text.push_str(&format_table(header, self.targets.iter().map(|target| target.row(self.at))));
         }
         text.push_str("\nqueues: ");
         let queues = self.queues.iter().map(|queue| format!("{} {}", queue.queue, queue.messages));

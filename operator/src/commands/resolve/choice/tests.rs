@@ -20,8 +20,8 @@ fn name(digit: char, later: u8) -> PrebuildName {
     PrebuildName::new(sandbox, &commit(digit), &fingerprint('9'), BuildMode::Warm, attempt)
 }
 
-fn seen(id: &str, later: u8, state: SnapshotState) -> SnapshotSeen {
-    SnapshotSeen { id: id.into(), name: name('c', later), state, created_at: Some(now()) }
+fn seen(id: &str, later: u8, state: SnapshotState) -> PrebuildSnapshot {
+    PrebuildSnapshot { id: id.into(), name: name('c', later), state, created_at: Some(now()) }
 }
 
 fn register() -> RegisterSays {

@@ -1,7 +1,7 @@
 use job::{Failure, FailureKind, NextAttempt, NoOp, StageReport};
 
 use super::*;
-use crate::commands::submit::lines::line;
+use crate::commands::submit::view::line;
 use crate::examples::{attempt, dead_letter, job, now, state, target};
 
 fn entry(event: LedgerEvent) -> LedgerEntry {
@@ -33,13 +33,13 @@ fn ended(number: u8, outcome: OutcomeWord, decision: &str) -> LedgerEntry {
     entry(LedgerEvent::AttemptEnded(Box::new(end(number, outcome, decision))))
 }
 
-fn waiting() -> Waiting {
-    Waiting::new([(job(1), target("acme/service@main")), (job(2), target("acme/web@main"))])
+fn watched() -> WatchedJobs {
+    WatchedJobs::new([(job(1), target("acme/service@main")), (job(2), target("acme/web@main"))])
 }
 
 #[test]
-fn every_step_is_told_in_a_line_that_reads_alone() {
-    let mut waiting = waiting();
+fn every_step_is_a_line_that_reads_alone() {
+    let mut jobs = watched();
     let report = StageReport { stage: Stage::Install, result: "ok".into(), milliseconds: 12_000 };
     let started = LedgerEvent::AttemptStarted {
         job: job(1),
@@ -54,7 +54,7 @@ fn every_step_is_told_in_a_line_that_reads_alone() {
         attempt: attempt(),
         report,
     };
-    let story = [
+    let entries = [
         entry(started),
         entry(stage),
         ended(1, OutcomeWord::Failed, "retry"),
@@ -63,7 +63,7 @@ fn every_step_is_told_in_a_line_that_reads_alone() {
         ended(2, OutcomeWord::Built, "ack"),
     ];
     let lines: Vec<String> =
-        story.iter().flat_map(|entry| waiting.hear(entry)).map(|step| line(&step)).collect();
+        entries.iter().flat_map(|entry| jobs.read_entry(entry)).map(|step| line(&step)).collect();
     insta::assert_snapshot!(lines.join("\n"), @r"
     acme/service@main  attempt 1/3  started
     acme/service@main    install ok 12s
@@ -72,22 +72,22 @@ fn every_step_is_told_in_a_line_that_reads_alone() {
     acme/service@main  attempt 2/3  failed install.registry_unavailable (registry answered 503); dead letter: harvestctl dead-letters list
     acme/web@main  attempt 2/3  built in 3s
     ");
-    assert!(waiting.is_over());
-    let report = waiting.report();
+    assert!(jobs.have_all_ended());
+    let summary = jobs.summarise();
     assert_eq!(
-        (report.succeeded.len(), report.failed, report.total),
+        (summary.succeeded.len(), summary.failed, summary.total),
         (1, vec![target("acme/service@main")], 2)
     );
 }
 
 #[test]
-fn what_comes_twice_is_told_once_and_others_jobs_not_at_all() {
-    let mut waiting = waiting();
+fn what_comes_twice_is_reported_once_and_others_jobs_never() {
+    let mut jobs = watched();
     let first = ended(1, OutcomeWord::Failed, "retry");
-    assert_eq!(waiting.hear(&first).len(), 1);
-    assert_eq!(waiting.hear(&first), []);
-    assert_eq!(waiting.hear(&ended(9, OutcomeWord::Built, "ack")), []);
-    assert!(!waiting.is_over());
+    assert_eq!(jobs.read_entry(&first).len(), 1);
+    assert_eq!(jobs.read_entry(&first), []);
+    assert_eq!(jobs.read_entry(&ended(9, OutcomeWord::Built, "ack")), []);
+    assert!(!jobs.have_all_ended());
 }
 
 #[test]
@@ -95,31 +95,31 @@ fn only_the_last_attempt_ends_a_job() {
     for (decision, is_over) in
         [("ack", true), ("dead_letter", true), ("retry", false), ("hand_back", false), ("drop", false)]
     {
-        let mut waiting = Waiting::new([(job(1), target("acme/service@main"))]);
-        waiting.hear(&ended(1, OutcomeWord::Failed, decision));
-        assert_eq!(waiting.is_over(), is_over, "{decision}");
+        let mut jobs = WatchedJobs::new([(job(1), target("acme/service@main"))]);
+        jobs.read_entry(&ended(1, OutcomeWord::Failed, decision));
+        assert_eq!(jobs.have_all_ended(), is_over, "{decision}");
     }
 }
 
 #[test]
 fn an_end_may_come_in_a_batch() {
-    let mut waiting = waiting();
+    let mut jobs = watched();
     let no_op =
         |number| NoOp { job: job(number), target: target("o/n@main"), outcome: OutcomeWord::Unchanged };
     let batch = entry(LedgerEvent::NoOps { jobs: vec![no_op(1), no_op(2), no_op(3)] });
-    assert_eq!(waiting.hear(&batch).len(), 2);
-    assert_eq!(waiting.hear(&batch), []);
-    assert!(waiting.report().is_success());
+    assert_eq!(jobs.read_entry(&batch).len(), 2);
+    assert_eq!(jobs.read_entry(&batch), []);
+    assert!(jobs.summarise().is_success());
 }
 
 #[test]
 fn the_register_ends_what_the_ledger_forgot_but_never_a_retry() {
-    let mut waiting = waiting();
+    let mut jobs = watched();
     let mut retried = dead_letter("acme/service@main");
     retried.open_dead_letters.clear();
-    assert_eq!(waiting.look(&retried), [], "a failed attempt may have another after it");
-    assert_eq!(waiting.look(&dead_letter("acme/service@main")).len(), 1);
-    assert_eq!(waiting.look(&state("acme/service@main")), [], "it has ended");
-    assert_eq!(waiting.open(), [target("acme/web@main")]);
-    assert_eq!(waiting.report().unknown, [target("acme/web@main")]);
+    assert_eq!(jobs.read_state(&retried), [], "a failed attempt may have another after it");
+    assert_eq!(jobs.read_state(&dead_letter("acme/service@main")).len(), 1);
+    assert_eq!(jobs.read_state(&state("acme/service@main")), [], "it has ended");
+    assert_eq!(jobs.list_open(), [target("acme/web@main")]);
+    assert_eq!(jobs.summarise().unknown, [target("acme/web@main")]);
 }

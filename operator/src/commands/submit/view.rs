@@ -1,4 +1,4 @@
-//! What submit prints while it waits.
+//! What submit prints: its answer, and a line for each step while it waits. Pure.
 
 use std::time::Duration;
 
@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 use job::{JobId, Target};
 use serde::Serialize;
 
-use super::waiting::{Next, Progress, Report, Step, TargetEnd};
-use crate::terminal::View;
+use super::watched_jobs::{Next, Progress, Step, Summary, TargetEnd};
+use crate::output::View;
 use crate::time::length;
 
 /// One line about one target.
@@ -87,31 +87,31 @@ pub(super) enum Notice {
         #[serde(flatten)]
         job: SubmittedView,
     },
-    Summary(Report),
+    Summary(Summary),
 }
 
 impl View for Notice {
     fn text(&self) -> String {
         match self {
             Self::Submitted { job, .. } => job.line(),
-            Self::Summary(report) => summary(report),
+            Self::Summary(summary) => list_ends(summary),
         }
     }
 }
 
-fn summary(report: &Report) -> String {
+fn list_ends(summary: &Summary) -> String {
     let list = |targets: &[Target]| targets.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let ended = |end: &TargetEnd| match end.outcome {
+    let line = |end: &TargetEnd| match end.outcome {
         Some(outcome) => format!("{}  {outcome}", end.target),
         None => format!("{}  still running", end.target),
     };
-    let mut lines: Vec<String> = report.targets.iter().map(ended).collect();
-    lines.push(format!("Success: {}/{}", report.succeeded.len(), report.total));
-    if !report.failed.is_empty() {
-        lines.push(format!("Failed: {}", list(&report.failed)));
+    let mut lines: Vec<String> = summary.targets.iter().map(line).collect();
+    lines.push(format!("Success: {}/{}", summary.succeeded.len(), summary.total));
+    if !summary.failed.is_empty() {
+        lines.push(format!("Failed: {}", list(&summary.failed)));
     }
-    if !report.unknown.is_empty() {
-        lines.push(format!("Still running: {}", list(&report.unknown)));
+    if !summary.unknown.is_empty() {
+        lines.push(format!("Still running: {}", list(&summary.unknown)));
     }
     lines.join("\n") + "\n"
 }
@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn the_summary_names_what_failed_and_what_goes_on() {
         let ended = |name: &str, outcome| TargetEnd { target: target(name), outcome };
-        let report = Report {
+        let summary = Summary {
             total: 3,
             targets: vec![
                 ended("o/a@main", Some(OutcomeWord::Built)),
@@ -137,8 +137,8 @@ mod tests {
             failed: vec![target("o/b@main")],
             unknown: vec![target("o/c@main")],
         };
-        assert!(!report.is_success());
-        insta::assert_snapshot!(summary(&report), @r"
+        assert!(!summary.is_success());
+        insta::assert_snapshot!(list_ends(&summary), @r"
         o/a@main  built
         o/b@main  failed
         o/c@main  still running

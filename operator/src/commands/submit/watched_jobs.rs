@@ -1,7 +1,7 @@
-//! Waiting for jobs to end, as a state machine fed with ledger entries. Pure.
+//! The jobs that `submit --wait` waits for, as a state machine fed with ledger entries. Pure.
 //!
 //! Entries may come twice (the ledger is read again after a lost connection) and an end may be known from the register
-//! alone; each attempt is told once, each job ends once.
+//! alone; each step is reported once, each job ends once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -14,25 +14,25 @@ use crate::views::FailureView;
 
 /// The jobs that are waited for.
 #[derive(Debug)]
-pub(super) struct Waiting {
-    jobs: BTreeMap<JobId, Watched>,
-    told: BTreeSet<(AttemptId, Told)>,
+pub(super) struct WatchedJobs {
+    jobs: BTreeMap<JobId, WatchedJob>,
+    reported: BTreeSet<(AttemptId, Milestone)>,
 }
 
 #[derive(Debug)]
-struct Watched {
+struct WatchedJob {
     target: Target,
     end: Option<OutcomeWord>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Told {
+enum Milestone {
     Started,
     Stage(Stage),
     Ended,
 }
 
-/// Something to tell of a job that is waited for.
+/// A step of a job that is waited for.
 #[derive(Debug, PartialEq, Serialize)]
 pub(super) struct Progress {
     pub(super) target: Target,
@@ -42,15 +42,15 @@ pub(super) struct Progress {
     pub(super) step: Step,
 }
 
-/// What happened.
+/// What happened to a job.
 #[derive(Debug, PartialEq, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub(super) enum Step {
-    /// An attempt began.
+    /// A worker began an attempt.
     Started { attempt: AttemptId, number: u32, max_attempts: u32 },
-    /// A stage ended.
+    /// A stage of an attempt ended.
     Stage { attempt: AttemptId, stage: Stage, result: String, milliseconds: u64 },
-    /// An attempt ended.
+    /// An attempt ended, and what follows.
     Attempt {
         attempt: AttemptId,
         number: u32,
@@ -71,7 +71,7 @@ pub(super) enum Step {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Next {
-    /// Nothing: done.
+    /// Nothing: the job is done.
     Nothing,
     /// Nothing but a dead letter.
     DeadLetter,
@@ -81,9 +81,9 @@ pub(super) enum Next {
     HandedOn,
 }
 
-/// How it all ended.
+/// How all jobs ended.
 #[derive(Debug, PartialEq, Serialize)]
-pub(super) struct Report {
+pub(super) struct Summary {
     pub(super) total: usize,
     /// Each target and how its job ended; none when it had not when the waiting did.
     pub(super) targets: Vec<TargetEnd>,
@@ -100,18 +100,18 @@ pub(super) struct TargetEnd {
     pub(super) outcome: Option<OutcomeWord>,
 }
 
-impl Waiting {
+impl WatchedJobs {
     pub(super) fn new(jobs: impl IntoIterator<Item = (JobId, Target)>) -> Self {
-        let jobs = jobs.into_iter().map(|(id, target)| (id, Watched { target, end: None })).collect();
-        Self { jobs, told: BTreeSet::new() }
+        let jobs = jobs.into_iter().map(|(id, target)| (id, WatchedJob { target, end: None })).collect();
+        Self { jobs, reported: BTreeSet::new() }
     }
 
-    /// What an entry tells that is new.
-    pub(super) fn hear(&mut self, entry: &LedgerEntry) -> Vec<Progress> {
+    /// Takes what is new in an entry.
+    pub(super) fn read_entry(&mut self, entry: &LedgerEntry) -> Vec<Progress> {
         match &entry.event {
             LedgerEvent::AttemptStarted { job, attempt, number, max_attempts, .. } => {
                 let step = Step::Started { attempt: *attempt, number: *number, max_attempts: *max_attempts };
-                self.tell(*job, *attempt, Told::Started, entry, step)
+                self.report_once(*job, *attempt, Milestone::Started, entry, step)
             }
             LedgerEvent::StageEnded { job, attempt, report, .. } => {
                 let step = Step::Stage {
@@ -120,16 +120,17 @@ impl Waiting {
                     result: report.result.clone(),
                     milliseconds: report.milliseconds,
                 };
-                self.tell(*job, *attempt, Told::Stage(report.stage), entry, step)
+                self.report_once(*job, *attempt, Milestone::Stage(report.stage), entry, step)
             }
             LedgerEvent::AttemptEnded(end) => {
-                let told = self.tell(end.job, end.attempt, Told::Ended, entry, attempt_step(end, entry));
+                let step = attempt_step(end, entry);
+                let progress = self.report_once(end.job, end.attempt, Milestone::Ended, entry, step);
                 if let Some(watched) = self.jobs.get_mut(&end.job)
                     && end.is_last()
                 {
                     watched.end = Some(end.outcome);
                 }
-                told
+                progress
             }
             LedgerEvent::NoOps { jobs } => {
                 jobs.iter().filter_map(|no_op| self.end(no_op.job, no_op.outcome, entry.at)).collect()
@@ -140,9 +141,9 @@ impl Waiting {
         }
     }
 
-    /// What the register knows, for an end that the ledger did not tell: a success is one, a failure only with its dead
+    /// Takes what the register knows, for an end that the ledger lost: a success is one, a failure only with its dead
     /// letter, since another attempt may follow.
-    pub(super) fn look(&mut self, state: &TargetState) -> Vec<Progress> {
+    pub(super) fn read_state(&mut self, state: &TargetState) -> Vec<Progress> {
         let Some(last) = &state.last else { return Vec::new() };
         let dead = state.open_dead_letters.values().any(|open| open.job == last.job);
         if last.outcome.is_success() || dead {
@@ -152,16 +153,16 @@ impl Waiting {
         }
     }
 
-    fn tell(
+    fn report_once(
         &mut self,
         job: JobId,
         attempt: AttemptId,
-        told: Told,
+        milestone: Milestone,
         entry: &LedgerEntry,
         step: Step,
     ) -> Vec<Progress> {
         match self.jobs.get(&job) {
-            Some(watched) if watched.end.is_none() && self.told.insert((attempt, told)) => {
+            Some(watched) if watched.end.is_none() && self.reported.insert((attempt, milestone)) => {
                 vec![Progress { target: watched.target.clone(), job, at: entry.at, step }]
             }
             Some(_) | None => Vec::new(),
@@ -174,19 +175,19 @@ impl Waiting {
         Some(Progress { target: watched.target.clone(), job, at, step: Step::Ended { outcome } })
     }
 
-    /// The job was not published: it has failed without a story.
-    pub(super) fn never_began(&mut self, job: JobId) {
+    /// The job was not published: it has failed, and no entry will say so.
+    pub(super) fn mark_unpublished(&mut self, job: JobId) {
         if let Some(watched) = self.jobs.get_mut(&job) {
             watched.end = Some(OutcomeWord::Failed);
         }
     }
 
-    pub(super) fn is_over(&self) -> bool {
+    pub(super) fn have_all_ended(&self) -> bool {
         self.jobs.values().all(|watched| watched.end.is_some())
     }
 
     /// The targets whose jobs have not ended.
-    pub(super) fn open(&self) -> Vec<Target> {
+    pub(super) fn list_open(&self) -> Vec<Target> {
         self.jobs
             .values()
             .filter(|watched| watched.end.is_none())
@@ -194,8 +195,8 @@ impl Waiting {
             .collect()
     }
 
-    pub(super) fn report(&self) -> Report {
-        let mut report = Report {
+    pub(super) fn summarise(&self) -> Summary {
+        let mut summary = Summary {
             total: self.jobs.len(),
             targets: Vec::new(),
             succeeded: Vec::new(),
@@ -204,22 +205,22 @@ impl Waiting {
         };
         for watched in self.jobs.values() {
             let list = match watched.end {
-                Some(outcome) if outcome.is_success() => &mut report.succeeded,
-                Some(_) => &mut report.failed,
-                None => &mut report.unknown,
+                Some(outcome) if outcome.is_success() => &mut summary.succeeded,
+                Some(_) => &mut summary.failed,
+                None => &mut summary.unknown,
             };
             list.push(watched.target.clone());
-            report.targets.push(TargetEnd { target: watched.target.clone(), outcome: watched.end });
+            summary.targets.push(TargetEnd { target: watched.target.clone(), outcome: watched.end });
         }
-        report.targets.sort_by(|a, b| a.target.cmp(&b.target));
-        report.succeeded.sort();
-        report.failed.sort();
-        report.unknown.sort();
-        report
+        summary.targets.sort_by(|a, b| a.target.cmp(&b.target));
+        summary.succeeded.sort();
+        summary.failed.sort();
+        summary.unknown.sort();
+        summary
     }
 }
 
-impl Report {
+impl Summary {
     pub(super) fn is_success(&self) -> bool {
         self.succeeded.len() == self.total
     }
