@@ -12,11 +12,13 @@ Usage: images/build.sh [OPTION...]
   --base IMAGE        what the other images start from, instead of glibc and nothing else:
                       gcr.io/distroless/cc-debian12:nonroot, or another with glibc 2.36 or newer and libgcc
   --lto WHICH         link-time optimisation: thin (as released) or off, which is much quicker
+  --programs FOLDER   compiles nothing, but takes the four programs from FOLDER, without their debug information: for tests,
+                      never for a release. What they were linked with must not be newer than the images' glibc
   --extra-ca FILE     a CA bundle that the registries' certificates need; a build secret, never in an image
                       (default: $HARVEST_EXTRA_CA, else $NODE_EXTRA_CA_CERTS)
 
 Cargo's settings (config.toml in ~/.cargo or $CARGO_HOME) and the proxy variables of this shell reach the build and stay out of
-the images. Fails when the worker's image is over 40 MB.
+the images. Fails when the worker's image is over 40 MB, unless its programs were given.
 END
 }
 fail() {
@@ -27,7 +29,7 @@ fail() {
 cd "$(dirname "$0")/.."
 worker_limit_mb=40
 tag=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"$/\1/p' Cargo.toml)
-rust_image='' node_image='' base='' lto=thin
+rust_image='' node_image='' base='' lto=thin programs=''
 extra_ca=${HARVEST_EXTRA_CA:-${NODE_EXTRA_CA_CERTS:-}}
 while [ $# -gt 0 ]; do
   case $1 in
@@ -37,6 +39,7 @@ while [ $# -gt 0 ]; do
     --node-image) node_image=${2:?--node-image needs a value} ;;
     --base) base=${2:?--base needs a value} ;;
     --lto) lto=${2:?--lto needs a value} ;;
+    --programs) programs=${2:?--programs needs a folder} ;;
     --extra-ca) extra_ca=${2:?--extra-ca needs a value} ;;
     *) usage >&2 && fail "unknown argument $1" ;;
   esac
@@ -57,12 +60,24 @@ for name in HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_proxy; do
   if [ -n "${!name:-}" ]; then arguments+=(--build-arg "$name"); fi
 done
 
+context=.
+if [ -n "$programs" ]; then
+  context=$(mktemp -d)
+  trap 'rm -rf -- "$context"' EXIT
+  mkdir "$context/programs"
+  for program in producer worker harvestctl sandboxd; do
+    strip --output-file="$context/programs/$program" "$programs/$program" || fail "$programs/$program could not be taken"
+  done
+  # The stage that compiles is left out, and with it the image that it needs.
+  arguments+=(--build-arg PROGRAMS=given --build-arg "GLIBC_IMAGE=${node_image:-$(sed -n 's/^ARG NODE_IMAGE=//p' images/sandboxd.Dockerfile)}")
+fi
+
 build() { # <image> <argument...>
-  DOCKER_BUILDKIT=1 docker build "${arguments[@]}" --tag "harvest-$1:$tag" "${@:2}" . >&2 || fail "harvest-$1 could not be built"
+  DOCKER_BUILDKIT=1 docker build "${arguments[@]}" --tag "harvest-$1:$tag" "${@:2}" "$context" >&2 || fail "harvest-$1 could not be built"
   local size
   size=$(docker image inspect --format '{{.Size}}' "harvest-$1:$tag")
   printf '%-32s %6.1f MB\n' "harvest-$1:$tag" "$((size / 100000))e-1"
-  if [ "$1" = worker ] && [ "$size" -gt $((worker_limit_mb * 1000000)) ]; then fail "the worker's image is over $worker_limit_mb MB"; fi
+  if [ "$1" = worker ] && [ -z "$programs" ] && [ "$size" -gt $((worker_limit_mb * 1000000)) ]; then fail "the worker's image is over $worker_limit_mb MB"; fi
 }
 for target in producer worker operator; do
   build "$target" --file images/Dockerfile --target "$target" ${base:+--build-arg "BASE=$base"}

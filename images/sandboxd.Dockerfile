@@ -3,10 +3,11 @@
 #
 # Built from the repository's root; images/README.md says how. The first stage is the same, line by line, as in Dockerfile.
 ARG RUST_IMAGE=rust:1.95.0-bookworm
+ARG PROGRAMS=compiled
 # Debian bookworm or newer with Node 18 or newer and npm: the sandboxes' own.
 ARG NODE_IMAGE=node:24-bookworm-slim
 
-FROM ${RUST_IMAGE} AS build
+FROM ${RUST_IMAGE} AS compiled
 # The list of dependencies in each program, for scanners: cargo has no stable way of its own. Unoptimised: it runs once.
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=secret,id=extra_ca --mount=type=secret,id=cargo_config,target=/usr/local/cargo/config.toml \
@@ -25,6 +26,11 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked --mount=t
     && CARGO_TARGET_DIR=/target CARGO_INCREMENTAL=0 CARGO_PROFILE_RELEASE_LTO=$LTO cargo auditable build --release --locked \
       --package producer --package worker --package operator --package sandboxd --bins \
     && mkdir /programs && cp /target/release/producer /target/release/worker /target/release/harvestctl /target/release/sandboxd /programs/
+
+FROM scratch AS given
+COPY programs /programs
+
+FROM ${PROGRAMS} AS programs
 
 FROM ${NODE_IMAGE}
 RUN --mount=type=cache,target=/var/cache/apt,sharing=locked --mount=type=cache,target=/var/lib/apt/lists,sharing=locked \
@@ -45,7 +51,7 @@ LABEL org.opencontainers.image.vendor="Harvest Fleet" \
       org.opencontainers.image.title="harvest-sandboxd" \
       org.opencontainers.image.description="NOT FOR PRODUCTION: a stand-in for Daytona on one machine, for laptops and tests" \
       harvest.production="no"
-COPY --from=build /programs/sandboxd /usr/local/bin/sandboxd
+COPY --from=programs /programs/sandboxd /usr/local/bin/sandboxd
 USER 65532:65532
 WORKDIR /var/lib/sandboxd
 VOLUME /var/lib/sandboxd
