@@ -49,7 +49,8 @@ def helm(version, *arguments, cwd=None):
 
 @functools.cache
 def _helm_home():
-    home = ROOT / ".tools" / "chart" / "home"
+    # Not beside the tools: clones share those.
+    home = ROOT / ".tools" / "chart-home"
     return {f"HELM_{kind}_HOME": str(home / kind.lower()) for kind in ("CACHE", "CONFIG", "DATA")} | {"KUBECONFIG": "/nonexistent"}
 
 
