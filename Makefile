@@ -1,40 +1,63 @@
 # Thin names for what is done often; the work is in scripts/ and cargo.
 .DEFAULT_GOAL := help
+# With examples, because Cargo then chooses the same features of every library as for the tests, and compiles each once.
+PROGRAMS := cargo build --workspace --bins --examples --locked
+# Skips a step of `make check` whose inputs have not changed since it last passed.
+STEP := scripts/unless-unchanged
 
 .PHONY: help
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
 
+# These two and `make setup` install what is missing; every other target only says what that is.
 .PHONY: demo
-demo: prerequisites ## Start a whole fleet, prebuild sample repositories, show what happened
-	cargo build --workspace --bins --locked
-	cargo run --quiet --locked --package fleet-tests --bin demo
-
-.PHONY: up
-up: prerequisites ## The demo's fleet, kept running until Ctrl-C
-	cargo build --workspace --bins --locked
-	cargo run --quiet --locked --package fleet-tests --bin demo -- --keep
+demo: setup ## Start a whole fleet, prebuild sample repositories, show what happened
+	$(PROGRAMS)
+	$${CARGO_TARGET_DIR:-target}/debug/demo
 
 .PHONY: test
-test: prerequisites ## Every test, against real, private parts
-	cargo build --workspace --bins --locked
+test: setup ## Every test, against real, private parts
+	$(PROGRAMS)
 	node --test snapshot/tests/unit/*.test.mjs
 	cargo test --workspace --locked
 	cd snapshot/example && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && npm test
 
+.PHONY: setup
+setup: ## Install what building and testing need (Debian, Ubuntu; root or sudo)
+	@scripts/install-prerequisites
+
+.PHONY: setup-images
+setup-images: ## Install what building images needs, too: a Docker engine that is not started, debootstrap
+	@scripts/install-prerequisites docker
+
+.PHONY: up
+up: prerequisites ## The demo's fleet, kept running until Ctrl-C
+	$(PROGRAMS)
+	$${CARGO_TARGET_DIR:-target}/debug/demo --keep
+
 .PHONY: snapshot-test
 snapshot-test: prerequisites ## Build the sandbox image and test it, in a private Docker engine where none runs
-	cargo build --workspace --bins --locked
+	$(PROGRAMS)
 	scripts/with-docker scripts/snapshot-test
+
+.PHONY: snapshot-test-all
+snapshot-test-all: prerequisites ## The same on both Debian releases, and without a browser
+	$(PROGRAMS)
+	scripts/with-docker scripts/snapshot-test --all
 
 .PHONY: chart-test
 chart-test: prerequisites ## Test the Helm chart with real Helm 3 and 4, and its settings with the real programs
-	cargo build --workspace --bins --locked
+	$(PROGRAMS)
 	scripts/chart-test
 
 .PHONY: images
-images: prerequisites ## Build the programs' container images, look at each, run a fleet of them on a private network
+images: prerequisites ## Put the programs into their container images, look at each, run a fleet of them on a private network
+	$(PROGRAMS)
 	scripts/with-docker scripts/images
+
+.PHONY: images-release
+images-release: prerequisites ## The same with the programs compiled in the image, as they are released
+	scripts/with-docker scripts/images --as-released
 
 .PHONY: jaeger-test
 jaeger-test: prerequisites ## Read a job's trace back from real Jaeger, built from source (needs Go)
@@ -45,7 +68,10 @@ smoke-daytona: prerequisites ## One small repository through the real Daytona; n
 	scripts/smoke-daytona
 
 .PHONY: check
-check: lint test chart-test ## What CI checks, but for images and Jaeger
+check: ## Lint, test and chart-test, each unless nothing it goes by has changed since it passed
+	$(STEP) lint . -- $(MAKE) lint
+	$(STEP) test . ':!helm' ':!images' ':!tests/chart' ':!tests/images' ':!.github' ':(exclude,glob)*.md' -- $(MAKE) test
+	$(STEP) chart-test . ':!images' ':!snapshot' ':!tests/images' ':!.github' ':(exclude,glob)*.md' -- $(MAKE) chart-test
 
 .PHONY: lint
 lint: prerequisites ## Formatting, lints, docs, licences, architecture: everything but the tests
@@ -58,7 +84,6 @@ lint: prerequisites ## Formatting, lints, docs, licences, architecture: everythi
 	scripts/check-architecture
 	scripts/check-snapshots
 	scripts/check-changelog
-	scripts/check-links
 	scripts/check-workflows
 	scripts/check-scripts
 
@@ -68,4 +93,4 @@ fmt: ## Format the sources
 
 .PHONY: prerequisites
 prerequisites:
-	@scripts/install-prerequisites
+	@scripts/install-prerequisites --check
