@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bad_file_is_found_once_and_leaves_the_last_good_one_in_force() {
+    fn a_bad_file_is_reported_once_and_the_last_good_one_stays() {
         let folder = std::env::temp_dir().join(format!("fleet-file-{}", uuid::Uuid::now_v7()));
         std::fs::create_dir(&folder).unwrap();
         let path = folder.join("fleet.toml");

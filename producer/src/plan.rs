@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_oldest_prebuild_comes_first_and_ids_do_not_depend_on_the_order() {
+    fn the_oldest_comes_first_and_ids_do_not_depend_on_the_order() {
         let mut text =
             ["a", "b", "c", "d"].map(|name| format!("[[repository]]\nname = \"o/{name}\"\n")).concat();
         text.push_str("base_snapshot = \"unknown\"\n");

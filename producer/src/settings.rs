@@ -37,7 +37,7 @@ pub struct ProducerSettings {
     pub effective: Effective,
 }
 
-/// The section `[schedule]`.
+/// The section `[schedule]`: when ticks are fired, and when not.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ScheduleSection {

@@ -46,7 +46,7 @@ impl Bytes {
         match self {
             Self::Json { value, .. } => format!("{value:#}"),
             Self::Text { text, cut, .. } => format!("{text}{}", rest(*cut)),
-            Self::Hex { hex, cut, .. } => format!("{}{}", wrapped(hex), rest(*cut)),
+            Self::Hex { hex, cut, .. } => format!("{}{}", wrap_hex(hex), rest(*cut)),
         }
     }
 
@@ -70,7 +70,7 @@ pub(super) fn escape(text: &str) -> String {
     out
 }
 
-fn wrapped(hex: &str) -> String {
+fn wrap_hex(hex: &str) -> String {
     hex.as_bytes().chunks(64).map(String::from_utf8_lossy).collect::<Vec<_>>().join("\n")
 }
 

@@ -68,7 +68,7 @@ fn without_daytona_the_register_answers_unconfirmed() {
 }
 
 #[test]
-fn without_the_register_the_newest_awake_name_answers_unconfirmed() {
+fn without_the_register_the_newest_awake_name_is_unconfirmed() {
     let names = DaytonaSays::Snapshots(vec![
         seen("old", 1, SnapshotState::Active),
         seen("new", 2, SnapshotState::Active),
