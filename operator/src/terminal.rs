@@ -1,7 +1,12 @@
 //! Where harvestctl reads and writes. Handles are arguments, so that tests read what people would.
+//!
+//! Everything written passes `visible`: no command escapes by itself, and none can forget to.
+
+mod visible;
 
 use std::io::{BufRead, IsTerminal, Write};
 
+use self::visible::visible;
 use crate::error::CommandError;
 
 /// Who reads the output.
@@ -63,19 +68,19 @@ impl Terminal {
 
     /// Writes a part of the result to standard output.
     pub(crate) fn print(&mut self, text: &str) -> Result<(), CommandError> {
-        self.out.write_all(text.as_bytes())?;
+        self.out.write_all(visible(text).as_bytes())?;
         Ok(self.out.flush()?)
     }
 
     /// Writes a line beside the result, to standard error.
     pub(crate) fn print_note(&mut self, note: impl std::fmt::Display) -> Result<(), CommandError> {
-        writeln!(self.err, "{note}")?;
+        writeln!(self.err, "{}", visible(&note.to_string()))?;
         Ok(self.err.flush()?)
     }
 
     /// Writes why harvestctl failed. Nobody may be reading, and that is no other failure.
     pub fn print_error(&mut self, sentence: &str) {
-        let written = writeln!(self.err, "harvestctl: {sentence}").and_then(|()| self.err.flush());
+        let written = writeln!(self.err, "harvestctl: {}", visible(sentence)).and_then(|()| self.err.flush());
         drop(written);
     }
 
@@ -86,7 +91,7 @@ impl Terminal {
                 "{question} There is no terminal to ask at: give --yes to go on without asking"
             )));
         };
-        write!(self.err, "{question} [y/N] ")?;
+        write!(self.err, "{} [y/N] ", visible(question))?;
         self.err.flush()?;
         let mut line = String::new();
         keyboard.read_line(&mut line)?;

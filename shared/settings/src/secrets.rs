@@ -18,9 +18,15 @@ const SESSION: [&str; 6] = [
     "SENTRY_AUTH_TOKEN",
 ];
 
+/// Beginnings of names that only the agent's session has: a list of names would miss the next one.
+const SESSION_PREFIXES: [&str; 2] = ["ANTHROPIC_", "CLAUDE_"];
+
 /// Variables that open the fleet itself.
 const FLEET: [&str; 4] =
     ["DAYTONA_API_KEY", "AMQP_URL", "OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"];
+
+/// Beginnings of names that only what the fleet stands on has: its broker, its sandboxes, its collector.
+const FLEET_PREFIXES: [&str; 5] = ["AMQP_", "DAYTONA_", "OTEL_EXPORTER_", "RABBITMQ_", "ERLANG_COOKIE"];
 
 /// Ends of names that promise a secret.
 const SECRET_SUFFIXES: [&str; 6] = ["TOKEN", "KEY", "SECRET", "PASSWORD", "CREDENTIALS", "_AUTH"];
@@ -48,12 +54,15 @@ const SHORTEST_SEARCHED: usize = 8;
 
 /// Why a variable is never given to a build, if it is one of those.
 pub fn reserved(name: &str) -> Option<&'static str> {
-    let is = |known: &str| known.eq_ignore_ascii_case(name);
-    if SESSION.iter().any(|known| is(known)) {
+    let upper = name.to_ascii_uppercase();
+    let is_one_of = |known: &[&str], beginnings: &[&str]| {
+        known.contains(&upper.as_str()) || beginnings.iter().any(|beginning| upper.starts_with(beginning))
+    };
+    if is_one_of(&SESSION, &SESSION_PREFIXES) {
         Some("it belongs to the agent's session, which gets it when it starts")
-    } else if FLEET.iter().any(|known| is(known)) {
+    } else if is_one_of(&FLEET, &FLEET_PREFIXES) {
         Some("it opens the fleet itself")
-    } else if name.to_ascii_uppercase().starts_with("HARVEST_") {
+    } else if upper.starts_with("HARVEST_") {
         Some("HARVEST_ variables are the fleet's own settings")
     } else {
         None
@@ -154,7 +163,19 @@ mod tests {
         let secrets = secrets();
         assert_eq!(secrets.get("GITHUB_TOKEN").unwrap().expose_secret(), "ghp_0123456789");
         assert_eq!(secrets.get("NPM_TOKEN").unwrap_err(), SecretRefusal::NotSet);
-        for name in SESSION.iter().chain(&FLEET).chain(&["HARVEST_FLEET"]) {
+        // Names that the chart, the image or an exporter of telemetry sets, and one that nobody knows yet.
+        let more = [
+            "HARVEST_FLEET",
+            "ANTHROPIC_API_KEY",
+            "ANTHROPIC_AUTH_TOKEN",
+            "anthropic_auth_token",
+            "CLAUDE_CODE_SOMETHING_NEW",
+            "RABBITMQ_PASSWORD",
+            "RABBITMQ_ERLANG_COOKIE",
+            "OTEL_EXPORTER_OTLP_METRICS_HEADERS",
+            "OTEL_EXPORTER_OTLP_LOGS_HEADERS",
+        ];
+        for name in SESSION.iter().chain(&FLEET).chain(&more) {
             assert!(matches!(secrets.get(name), Err(SecretRefusal::Reserved(_))), "{name}");
         }
     }
