@@ -133,7 +133,10 @@ impl IntoResponse for ApiError {
 }
 
 /// Gives refusals their body and every answer the version header.
-pub(crate) async fn dress(request: axum::extract::Request, next: axum::middleware::Next) -> Response {
+pub(crate) async fn complete_answers(
+    request: axum::extract::Request,
+    next: axum::middleware::Next,
+) -> Response {
     let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
     let mut response = next.run(request).await;
     if let Some(refusal) = response.extensions_mut().remove::<Refusal>() {

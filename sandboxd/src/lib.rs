@@ -145,7 +145,7 @@ fn routes(server: &Arc<Server>) -> Router {
     router
         .fallback(no_route)
         .layer(DefaultBodyLimit::disable())
-        .layer(from_fn(error::dress))
+        .layer(from_fn(error::complete_answers))
         .with_state(Arc::clone(server))
 }
 

@@ -42,7 +42,7 @@ pub(crate) struct NewSandbox {
 }
 
 impl Server {
-    /// Inserts the row and starts the work. The receiver tells the states that follow.
+    /// Inserts the row and starts the work. The receiver sees the states that follow.
     pub(crate) fn create(
         self: &Arc<Self>,
         organization: &str,
@@ -267,7 +267,7 @@ impl Server {
     pub(crate) fn apply_intervals(self: &Arc<Self>) {
         let at = now();
         let mut store = self.store();
-        for sandbox in store.sandboxes.values_mut().filter(|sandbox| sandbox.settled().is_ok()) {
+        for sandbox in store.sandboxes.values_mut().filter(|sandbox| sandbox.check_settled().is_ok()) {
             let row = &sandbox.row;
             let idle = sandbox.open_calls == 0
                 && row.state == SandboxState::Started

@@ -89,7 +89,7 @@ impl SandboxRow {
     }
 
     /// As the list shows it: without env.
-    pub(crate) fn listed(&self) -> Self {
+    pub(crate) fn without_env(&self) -> Self {
         Self { env: None, ..self.clone() }
     }
 

@@ -40,7 +40,7 @@ impl Sandbox {
         self.changed.send_replace(state);
     }
 
-    pub(crate) fn settled(&self) -> Result<(), ApiError> {
+    pub(crate) fn check_settled(&self) -> Result<(), ApiError> {
         if self.row.state.is_pending() { Err(ApiError::StateChange) } else { Ok(()) }
     }
 }
@@ -79,7 +79,7 @@ impl Store {
         })
     }
 
-    pub(crate) fn snapshots_counted(&self, organization: &str) -> usize {
+    pub(crate) fn count_snapshots(&self, organization: &str) -> usize {
         let counted = |row: &SnapshotRow| {
             row.organization_id.as_deref() == Some(organization) && row.state == SnapshotState::Active
         };

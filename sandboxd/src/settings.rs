@@ -192,7 +192,7 @@ pub struct Settings {
     pub faults: FaultInjection,
     /// How long one "minute" of autoStopInterval, autoDeleteInterval and ttlMinutes lasts; shorter in tests.
     pub minute: Duration,
-    /// How often intervals are looked at.
+    /// How often intervals are checked.
     pub tick: Duration,
 }
 

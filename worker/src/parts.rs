@@ -92,7 +92,7 @@ impl Parts {
     pub(crate) async fn caught_up(&self) -> Result<(), EarlyEnd> {
         self.register.sync(CATCH_UP).await.map_err(|error| {
             let text = format!("the register in RabbitMQ could not be read: {}", error_chain::line(&error));
-            Failure::new(FailureKind::RegisterUnavailable, text).touching(Scope::Broker).into()
+            Failure::new(FailureKind::RegisterUnavailable, text).with_scope(Scope::Broker).into()
         })
     }
 }

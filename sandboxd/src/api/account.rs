@@ -76,7 +76,7 @@ pub(crate) async fn usage(
             "maxCpuPerGpu": null, "maxMemoryPerGpu": null, "maxDiskPerGpu": null,
         }],
         "totalSnapshotQuota": quotas.snapshots,
-        "currentSnapshotUsage": store.snapshots_counted(&organization),
+        "currentSnapshotUsage": store.count_snapshots(&organization),
         "totalVolumeQuota": 0,
         "currentVolumeUsage": 0,
     })))

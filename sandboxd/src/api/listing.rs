@@ -129,7 +129,7 @@ pub(crate) async fn by_cursor(
     });
     let page: Vec<_> = rest.by_ref().take(filters.limit).collect();
     let next = rest.next().and(page.last()).map(|(key, _)| encode(key));
-    let items: Vec<SandboxRow> = page.iter().map(|(_, row)| row.listed()).collect();
+    let items: Vec<SandboxRow> = page.iter().map(|(_, row)| row.without_env()).collect();
     Ok(Json(json!({ "items": items, "nextCursor": next })))
 }
 

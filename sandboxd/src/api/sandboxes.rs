@@ -140,7 +140,7 @@ pub(crate) async fn delete(
     caller.may(Permission::DeleteSandboxes)?;
     let mut store = server.store();
     let sandbox = store.sandbox(caller.organization(), &sandbox)?;
-    sandbox.settled()?;
+    sandbox.check_settled()?;
     Ok(Json(server.destroy(sandbox, misbehaviour.map(|Extension(misbehaviour)| misbehaviour))))
 }
 
@@ -152,7 +152,7 @@ pub(crate) async fn start(
     caller.may(Permission::WriteSandboxes)?;
     let mut store = server.store();
     let sandbox = store.sandbox(caller.organization(), &sandbox)?;
-    sandbox.settled()?;
+    sandbox.check_settled()?;
     match sandbox.row.state {
         SandboxState::Started => Ok(Json(sandbox.row.clone())),
         SandboxState::Stopped => Ok(Json(server.start(sandbox))),
@@ -173,7 +173,7 @@ pub(crate) async fn stop(
     caller.may(Permission::WriteSandboxes)?;
     let mut store = server.store();
     let sandbox = store.sandbox(caller.organization(), &sandbox)?;
-    sandbox.settled()?;
+    sandbox.check_settled()?;
     match sandbox.row.state {
         SandboxState::Stopped => Ok(Json(sandbox.row.clone())),
         SandboxState::Started => Ok(Json(server.stop(sandbox))),
@@ -194,7 +194,7 @@ pub(crate) async fn recover(
     caller.may(Permission::WriteSandboxes)?;
     let mut store = server.store();
     let sandbox = store.sandbox(caller.organization(), &sandbox)?;
-    sandbox.settled()?;
+    sandbox.check_settled()?;
     if sandbox.row.state != SandboxState::Error || !sandbox.row.recoverable {
         return Err(ApiError::WrongState("in a recoverable error state"));
     }
@@ -306,10 +306,10 @@ pub(crate) async fn snapshot(
     }
     let mut store = server.store();
     let quota = server.settings.quotas.snapshots;
-    let used = store.snapshots_counted(caller.organization());
+    let used = store.count_snapshots(caller.organization());
     let taken = store.snapshot(caller.organization(), &wanted.name).is_some();
     let sandbox = store.sandbox(caller.organization(), &sandbox)?;
-    sandbox.settled()?;
+    sandbox.check_settled()?;
     if sandbox.row.state == SandboxState::Error {
         return Err(ApiError::NotCapturable);
     }

@@ -127,7 +127,7 @@ fn turn(
     to: SnapshotState,
 ) -> Result<SnapshotRow, ApiError> {
     let mut store = server.store();
-    let used = store.snapshots_counted(caller.organization());
+    let used = store.count_snapshots(caller.organization());
     let quota = server.settings.quotas.snapshots;
     let snapshot =
         store.snapshot(caller.organization(), id).ok_or_else(|| ApiError::NoSnapshot(id.to_owned()))?;

@@ -101,7 +101,7 @@ pub(crate) async fn collect(command: &mut Command, input: &[u8]) -> Result<Outpu
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let feed = async {
         if let Some(mut stdin) = stdin {
-            // The command may end without reading everything: its status tells.
+            // The command may end without reading everything: its exit status counts.
             drop(stdin.write_all(input).await);
         }
     };

@@ -109,7 +109,7 @@ mod tests {
     use super::SessionLog;
 
     #[test]
-    fn streams_are_told_apart() {
+    fn the_two_streams_are_split() {
         let log = SessionLog::split(b"\x01\x01\x01out\n\x02\x02\x02err\n\x01\x01\x01last");
         assert_eq!((log.stdout.as_str(), log.stderr.as_str()), ("out\nlast", "err\n"));
         assert_eq!(log.plain, "out\nerr\nlast");

@@ -99,13 +99,13 @@ impl Broker {
                 _ = failure.changed() => Instant::now() >= deadline,
             };
             let last = failure.borrow_and_update().clone();
-            if over || last.as_ref().is_some_and(is_hopeless) {
-                return Err(self.last_word(last, waited));
+            if over || last.as_ref().is_some_and(is_permanent) {
+                return Err(self.explain_failure(last, waited));
             }
         }
     }
 
-    fn last_word(&self, last: Option<ConnectError>, waited: Duration) -> ConnectError {
+    fn explain_failure(&self, last: Option<ConnectError>, waited: Duration) -> ConnectError {
         match last {
             Some(ConnectError::Unreachable { address, source, .. }) => {
                 ConnectError::Unreachable { address, waited, source }
@@ -139,7 +139,7 @@ impl Broker {
 }
 
 /// What waiting does not mend.
-fn is_hopeless(error: &ConnectError) -> bool {
+fn is_permanent(error: &ConnectError) -> bool {
     matches!(
         error,
         ConnectError::Refused { .. } | ConnectError::Topology(crate::TopologyError::Inequivalent { .. })

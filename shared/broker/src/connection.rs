@@ -19,8 +19,8 @@ use crate::{BrokerSettings, Topology};
 /// One try to connect, the declaration included.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(15);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-/// Between looks at the status of a connection, beside its events: a lost event must not hide a lost connection.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Between checks of a connection's status, beside its events: a lost event must not hide a lost connection.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// 403 (login) and 530 (virtual host): what no waiting mends.
 const REFUSALS: [u16; 2] = [403, 530];
@@ -37,7 +37,7 @@ pub(crate) struct Connector {
 }
 
 /// One connection while it lives.
-pub(crate) struct Live {
+pub(crate) struct LiveConnection {
     connection: Connection,
     lost: CancellationToken,
     blocked: watch::Sender<Option<String>>,
@@ -55,20 +55,28 @@ impl Connector {
     }
 
     /// Opens a connection and declares the topology over it.
-    pub(crate) async fn open(&self, purpose: &str, extent: Extent) -> Result<Arc<Live>, ConnectError> {
+    pub(crate) async fn open(
+        &self,
+        purpose: &str,
+        extent: Extent,
+    ) -> Result<Arc<LiveConnection>, ConnectError> {
         match timeout(OPEN_TIMEOUT, self.open_unbounded(purpose, extent)).await {
             Ok(result) => result,
             Err(_elapsed) => Err(self.unreachable(OPEN_TIMEOUT, None)),
         }
     }
 
-    async fn open_unbounded(&self, purpose: &str, extent: Extent) -> Result<Arc<Live>, ConnectError> {
+    async fn open_unbounded(
+        &self,
+        purpose: &str,
+        extent: Extent,
+    ) -> Result<Arc<LiveConnection>, ConnectError> {
         let name = format!("{} {purpose}", self.name);
         let properties = ConnectionProperties::default().with_connection_name(name.into());
         let connection = Connection::connect_uri(self.uri.clone(), properties)
             .await
             .map_err(|error| self.refused_or_unreachable(error))?;
-        let live = Live::watch(connection);
+        let live = LiveConnection::watch(connection);
         let declared = {
             let _turn = self.declaring.lock().await;
             self.topology.declare(&live.connection, extent).await
@@ -93,25 +101,27 @@ impl Connector {
     }
 }
 
-impl Live {
+impl LiveConnection {
     /// Puts the connection under watch. The watching task ends with the connection.
     fn watch(connection: Connection) -> Arc<Self> {
         let events = connection.events_listener();
         let live =
             Arc::new(Self { connection, lost: CancellationToken::new(), blocked: watch::Sender::new(None) });
+        // Weak: the task must not keep alive the connection that it watches.
         let (weak, lost) = (Arc::downgrade(&live), live.lost.clone());
         tokio::spawn(async move {
             let mut events = pin!(events);
-            let mut look = interval(LOOK_EVERY);
-            look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            let mut check = interval(CHECK_INTERVAL);
+            check.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 let event = tokio::select! {
                     () = lost.cancelled() => return,
                     event = events.next() => event,
-                    _ = look.tick() => Some(Event::Connected),
+                    // No event, but the status is checked after every one.
+                    _ = check.tick() => Some(Event::Connected),
                 };
                 let Some(live) = weak.upgrade() else { return };
-                if live.note(event) == Health::Gone {
+                if live.observe(event) == Health::Gone {
                     lost.cancel();
                     return;
                 }
@@ -120,7 +130,7 @@ impl Live {
         live
     }
 
-    fn note(&self, event: Option<Event>) -> Health {
+    fn observe(&self, event: Option<Event>) -> Health {
         match event {
             Some(Event::ConnectionBlocked(reason)) => {
                 self.blocked.send_replace(Some(reason));

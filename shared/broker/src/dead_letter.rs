@@ -10,8 +10,8 @@ use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
 
 use crate::WorkQueue;
-use crate::delivery::sent_at;
 use crate::headers::{HeaderReader, HeaderWriter, ReadEnvelope, number_of, text_of};
+use crate::message::sent_at;
 use crate::publish::{JOB_TYPE, Outgoing, Routing, properties};
 
 /// What operators call a dead letter: its message id (the job's id), or a name made of its bytes. It stays the same from

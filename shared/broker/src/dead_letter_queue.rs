@@ -28,7 +28,9 @@ use crate::{Broker, LockName, Topology, WorkQueue};
 /// The most AMQP lets one consumer hold; a queue deeper than this has to be listed several times.
 pub const MAX_LISTED: usize = u16::MAX as usize;
 
+/// How long the next of the letters that were counted may take to arrive.
 const STILL_COMING: Duration = Duration::from_secs(3);
+/// How long to wait for another once all that were counted have arrived.
 const NO_MORE: Duration = Duration::from_millis(150);
 const ACK_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -143,7 +145,7 @@ impl DeadLetterQueue {
 
     async fn replay_one(&mut self, letter: &DeadLetter, replay: Replay) -> Result<Uuid, DeadLetterError> {
         let id = Uuid::now_v7();
-        let envelope = anew(&letter.envelope, id);
+        let envelope = replay_envelope(&letter.envelope, id);
         let queue = WorkQueue::OnDemand;
         let message = match replay {
             Replay::Skip => return Err(DeadLetterError::Skipped),
@@ -216,11 +218,11 @@ impl DeadLetterQueue {
 }
 
 /// A first attempt again, which remembers what was before.
-fn anew(envelope: &Envelope, replay: Uuid) -> Envelope {
-    let mut anew = Envelope::first(Utc::now(), envelope.trace.clone());
-    anew.history.clone_from(&envelope.history);
-    anew.last_error.clone_from(&envelope.last_error);
-    anew.previous_attempt_trace.clone_from(&envelope.previous_attempt_trace);
-    anew.replay = Some(replay);
-    anew
+fn replay_envelope(envelope: &Envelope, replay: Uuid) -> Envelope {
+    let mut first = Envelope::first(Utc::now(), envelope.trace.clone());
+    first.history.clone_from(&envelope.history);
+    first.last_error.clone_from(&envelope.last_error);
+    first.previous_attempt_trace.clone_from(&envelope.previous_attempt_trace);
+    first.replay = Some(replay);
+    first
 }

@@ -7,50 +7,24 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use backoff::Backoff;
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use job::{DeadLetterRecord, Envelope, FleetName, Job, JobDecodeError};
+use lapin::Acker;
 use lapin::options::BasicAckOptions;
-use lapin::{Acker, BasicProperties};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::headers::{HeaderReader, HeaderWriter, ReadEnvelope};
-use crate::publish::{Outgoing, Routing, properties};
+use crate::message::Message;
+use crate::publish::Outgoing;
 use crate::slot_channel::SlotChannel;
 use crate::{Broker, WorkQueue};
 
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 const REPUBLISH: Backoff = Backoff::constant(Duration::from_millis(100), 2.0, Duration::from_secs(5));
 
 /// How long the end of one delivery is tried while the broker refuses it, before it is left to come again.
 const SETTLE_TIMEOUT: Duration = Duration::from_mins(10);
-
-/// A message as it was delivered, with what its headers say.
-#[derive(Debug, Clone)]
-pub struct Message {
-    /// The bytes, as they were published first.
-    pub body: Vec<u8>,
-    /// What travels beside them.
-    pub envelope: Envelope,
-    /// Headers that were there and could not be read.
-    pub unreadable_headers: Vec<&'static str>,
-    /// The message's id: the job's, for messages of ours.
-    pub message_id: Option<String>,
-    /// The queue it was taken from.
-    pub queue: WorkQueue,
-    /// The queue a retry comes back to.
-    pub home: WorkQueue,
-    /// Whether somebody may have had it before.
-    pub redelivered: bool,
-    /// How often it was delivered before without being acknowledged, as far as the broker knows.
-    pub delivery_count: u32,
-    /// When it was taken.
-    pub taken_at: DateTime<Utc>,
-    tick: Option<String>,
-    kind: Option<String>,
-    content_type: Option<String>,
-}
 
 /// How a delivery ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,8 +49,8 @@ pub struct Delivery {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    InHand,
-    Ended,
+    Unsettled,
+    Settled,
 }
 
 impl std::fmt::Debug for Delivery {
@@ -88,68 +62,6 @@ impl std::fmt::Debug for Delivery {
     }
 }
 
-impl Message {
-    fn read(delivery: lapin::message::Delivery, queue: WorkQueue) -> (Self, Acker) {
-        let lapin::message::Delivery { properties, data, acker, redelivered, .. } = delivery;
-        let taken_at = Utc::now();
-        let reader = HeaderReader::new(properties.headers().as_ref());
-        let delivery_count =
-            reader.number("x-delivery-count").and_then(|count| u32::try_from(count).ok()).unwrap_or(0);
-        let home = match queue {
-            WorkQueue::Resume => reader.home().unwrap_or(WorkQueue::Refresh),
-            WorkQueue::OnDemand | WorkQueue::Refresh => queue,
-        };
-        let tick = reader.text("x-tick").filter(|tick| tick.len() <= 64).map(str::to_owned);
-        let ReadEnvelope { envelope, unreadable } = reader.envelope(sent_at(&properties).unwrap_or(taken_at));
-        let text =
-            |value: &Option<lapin::types::ShortString>| value.as_ref().map(|text| text.as_str().to_owned());
-        let message = Self {
-            body: data,
-            envelope,
-            unreadable_headers: unreadable,
-            message_id: text(properties.message_id()),
-            queue,
-            home,
-            redelivered,
-            delivery_count,
-            taken_at,
-            tick,
-            kind: text(properties.kind()),
-            content_type: text(properties.content_type()),
-        };
-        (message, acker)
-    }
-
-    /// The same bytes under the same id, with these headers.
-    fn outgoing(&self, exchange: String, routing_key: &str, headers: HeaderWriter) -> Outgoing {
-        let mut properties = properties(
-            self.kind.as_deref().unwrap_or_default(),
-            self.message_id.as_deref().unwrap_or_default(),
-        )
-        .with_headers(headers.finish());
-        if let Some(content_type) = &self.content_type {
-            properties = properties.with_content_type(content_type.as_str().into());
-        }
-        Outgoing {
-            exchange,
-            routing_key: routing_key.to_owned(),
-            properties,
-            body: self.body.clone(),
-            routing: Routing::Mandatory,
-        }
-    }
-
-    fn headers(&self, envelope: &Envelope) -> HeaderWriter {
-        HeaderWriter::of(envelope, self.home, self.tick.clone())
-    }
-}
-
-/// The message's own time.
-pub(crate) fn sent_at(properties: &BasicProperties) -> Option<DateTime<Utc>> {
-    let seconds = i64::try_from((*properties.timestamp())?).ok()?;
-    DateTime::from_timestamp(seconds, 0)
-}
-
 impl Delivery {
     pub(crate) fn new(
         delivery: lapin::message::Delivery,
@@ -158,7 +70,7 @@ impl Delivery {
         broker: Broker,
     ) -> Self {
         let (message, acker) = Message::read(delivery, queue);
-        Self { message, acker, channel, broker, lost: OnceLock::new(), state: State::InHand }
+        Self { message, acker, channel, broker, lost: OnceLock::new(), state: State::Unsettled }
     }
 
     /// The message that this delivery is of.
@@ -183,12 +95,12 @@ impl Delivery {
                 (CancellationToken::new(), self.channel.clone(), self.acker.clone());
             let lost = token.clone();
             let task = tokio::spawn(async move {
-                let mut look = interval(LOOK_EVERY);
-                look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+                let mut check = interval(CHECK_INTERVAL);
+                check.set_missed_tick_behavior(MissedTickBehavior::Delay);
                 while !channel.is_gone() && !acker.poisoned() {
                     tokio::select! {
                         () = channel.live.lost().cancelled() => break,
-                        _ = look.tick() => {}
+                        _ = check.tick() => {}
                     }
                 }
                 lost.cancel();
@@ -213,11 +125,11 @@ impl Delivery {
         let Some(retry) = self.broker.inner.topology.retry_of_at_least(delay) else {
             // Without delay queues "later" can only mean "at the end of the queue".
             let key = self.message.home;
-            return self.hand_to(key, envelope).await;
+            return self.republish_to(key, envelope).await;
         };
         let headers = self.message.headers(&now(envelope));
         let next = self.message.outgoing(retry.name.clone(), self.message.home.as_str(), headers);
-        self.replace_by(next).await
+        self.publish_then_ack(next).await
     }
 
     /// Goes to the dead-letter queue: the original bytes, the envelope of [`Self::envelope_mut`], and the record.
@@ -225,34 +137,34 @@ impl Delivery {
         let headers = self.message.headers(&self.message.envelope).with_record(&record);
         let next =
             self.message.outgoing(self.broker.inner.topology.dlx(), self.message.home.as_str(), headers);
-        self.replace_by(next).await
+        self.publish_then_ack(next).await
     }
 
     /// Goes to the resume queue, where the next free slot takes it first.
     pub async fn hand_back(self, envelope: Envelope) -> Settled {
-        self.hand_to(WorkQueue::Resume, envelope).await
+        self.republish_to(WorkQueue::Resume, envelope).await
     }
 
     /// It is another's already: publishes nothing, acknowledges nothing.
     pub fn drop_lost(mut self) {
-        self.state = State::Ended;
-        self.let_go();
+        self.state = State::Settled;
+        self.release_channel();
     }
 
-    async fn hand_to(self, queue: WorkQueue, envelope: Envelope) -> Settled {
+    async fn republish_to(self, queue: WorkQueue, envelope: Envelope) -> Settled {
         let headers = self.message.headers(&now(envelope));
         let next = self.message.outgoing(self.broker.inner.topology.jobs_exchange(), queue.as_str(), headers);
-        self.replace_by(next).await
+        self.publish_then_ack(next).await
     }
 
     /// Publishes what follows until it is confirmed, then acknowledges. An unknown confirm is published again: a second
     /// copy is recognised, a missing one is not.
-    async fn replace_by(mut self, next: Outgoing) -> Settled {
+    async fn publish_then_ack(mut self, next: Outgoing) -> Settled {
         let deadline = Instant::now() + SETTLE_TIMEOUT;
         let mut pauses = REPUBLISH.pauses();
         loop {
             if self.is_lost() {
-                return self.come_again("its channel is gone");
+                return self.abandon("its channel is gone");
             }
             let error = match self.broker.inner.publisher.publish(&next).await {
                 Ok(()) => return self.acknowledge().await,
@@ -263,7 +175,7 @@ impl Delivery {
                 "what follows a delivery is not published yet, trying on"
             );
             if Instant::now() >= deadline {
-                return self.come_again("what follows could not be published");
+                return self.abandon("what follows could not be published");
             }
             sleep(pauses.next_pause()).await;
         }
@@ -271,33 +183,33 @@ impl Delivery {
 
     async fn acknowledge(&mut self) -> Settled {
         if self.is_lost() {
-            return self.come_again("its channel is gone");
+            return self.abandon("its channel is gone");
         }
         let limit = self.broker.inner.settings.section.publish_timeout;
         match timeout(limit, self.acker.ack(BasicAckOptions::default())).await {
             Ok(Ok(true)) => {
-                self.state = State::Ended;
+                self.state = State::Settled;
                 Settled::Done
             }
             // The client says "no" instead of failing when the channel is gone.
-            Ok(Ok(false) | Err(_)) | Err(_) => self.come_again("its channel was gone at the acknowledgement"),
+            Ok(Ok(false) | Err(_)) | Err(_) => self.abandon("its channel was gone at the acknowledgement"),
         }
     }
 
-    fn come_again(&mut self, why: &str) -> Settled {
+    fn abandon(&mut self, why: &str) -> Settled {
         tracing::warn!(
             job.id = self.message.message_id,
             queue = self.message.queue.as_str(),
             why,
             "delivery lost"
         );
-        self.state = State::Ended;
-        self.let_go();
+        self.state = State::Settled;
+        self.release_channel();
         Settled::Lost
     }
 
     /// Closes the channel, so that the broker gives the message to somebody else at once.
-    fn let_go(&self) {
+    fn release_channel(&self) {
         let channel = self.channel.clone();
         if channel.is_gone() {
             return;
@@ -314,13 +226,13 @@ impl Delivery {
 
 impl Drop for Delivery {
     fn drop(&mut self) {
-        if self.state == State::InHand {
+        if self.state == State::Unsettled {
             tracing::error!(
                 job.id = self.message.message_id,
                 queue = self.message.queue.as_str(),
                 "a delivery was dropped without an end: it comes again"
             );
-            self.let_go();
+            self.release_channel();
         }
     }
 }

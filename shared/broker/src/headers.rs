@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use job::{AttemptSummary, DeadLetterRecord, Envelope, LeaseSeen, Tail, bounded};
+use job::{AttemptSummary, DeadLetterRecord, Envelope, LeaseSeen, Tail, truncate};
 use lapin::types::{AMQPValue, FieldTable};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -57,6 +57,7 @@ pub(crate) struct HeaderWriter {
 impl HeaderWriter {
     /// The headers of this envelope.
     pub(crate) fn of(envelope: &Envelope, home: WorkQueue, tick: Option<String>) -> Self {
+        // A table begins with its own length.
         let mut this = Self { table: FieldTable::default(), bytes: 4 };
         this.number(ATTEMPT, envelope.attempt);
         this.number(HANDED_BACK, envelope.handed_back);
@@ -80,7 +81,7 @@ impl HeaderWriter {
             this.text(REPLAY, &replay.to_string());
         }
         if let Some(error) = &envelope.last_error {
-            this.text(LAST_ERROR, &bounded(error, LAST_ERROR_BYTES));
+            this.text(LAST_ERROR, &truncate(error, LAST_ERROR_BYTES));
         }
         if let Some(lease) = envelope.lease_seen.as_ref().map(json).filter(|text| text.len() <= LEASE_BYTES) {
             this.text(LEASE_SEEN, &lease);
@@ -109,11 +110,13 @@ impl HeaderWriter {
     }
 
     fn text(&mut self, key: &'static str, value: &str) {
+        // The key's length and the type take a byte each, the text's length four.
         self.bytes += key.len() + value.len() + 6;
         self.table.insert(key.into(), AMQPValue::LongString(value.into()));
     }
 
     fn number(&mut self, key: &'static str, value: u32) {
+        // The key's length and the type take a byte each, the number eight.
         self.bytes += key.len() + 10;
         self.table.insert(key.into(), AMQPValue::LongLongInt(i64::from(value)));
     }
@@ -151,7 +154,7 @@ fn bounded_record(record: &DeadLetterRecord, room: usize) -> String {
 }
 
 fn shorten_sentences(record: &mut DeadLetterRecord, bytes: usize) {
-    let shorten = |text: &mut String| *text = bounded(text, bytes.max(16));
+    let shorten = |text: &mut String| *text = truncate(text, bytes.max(16));
     if let Some(failure) = &mut record.failure {
         shorten(&mut failure.message);
         if let job::Scope::GitHost(host) = &mut failure.scope {

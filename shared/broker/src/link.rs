@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::connection::{Connector, Live};
+use crate::connection::{Connector, LiveConnection};
 use crate::error::{BrokerError, ConnectError};
 use crate::status::{BrokerStatus, Purpose, StatusBoard};
 
@@ -21,12 +21,12 @@ const LAST_TRY: Duration = Duration::from_secs(1);
 /// The live connection of the moment, if there is one.
 #[derive(Clone)]
 pub(crate) struct Link {
-    live: watch::Receiver<Option<Arc<Live>>>,
+    live: watch::Receiver<Option<Arc<LiveConnection>>>,
 }
 
 impl Link {
     /// A link that ends with its one connection: what a lock is held by must never be replaced by another.
-    pub(crate) fn only(live: Arc<Live>) -> Self {
+    pub(crate) fn only(live: Arc<LiveConnection>) -> Self {
         let (sender, receiver) = watch::channel(Some(live.clone()));
         tokio::spawn(async move {
             live.lost().cancelled().await;
@@ -36,9 +36,9 @@ impl Link {
     }
 
     /// The connection, waiting at most `patience` for one.
-    pub(crate) async fn live(&self, patience: Duration) -> Result<Arc<Live>, BrokerError> {
+    pub(crate) async fn live(&self, patience: Duration) -> Result<Arc<LiveConnection>, BrokerError> {
         let mut receiver = self.live.clone();
-        let usable = |live: &Option<Arc<Live>>| live.as_ref().is_some_and(|live| !live.is_lost());
+        let usable = |live: &Option<Arc<LiveConnection>>| live.as_ref().is_some_and(|live| !live.is_lost());
         let found = timeout(patience, receiver.wait_for(usable)).await;
         match found {
             Ok(Ok(live)) => live.clone().ok_or(BrokerError::Disconnected),
@@ -55,7 +55,7 @@ pub(crate) struct Supervisor {
     pub(crate) stop: CancellationToken,
     /// The outcome of the latest try that failed, for whoever waits for the first connection.
     pub(crate) failure: watch::Sender<Option<ConnectError>>,
-    live: watch::Sender<Option<Arc<Live>>>,
+    live: watch::Sender<Option<Arc<LiveConnection>>>,
 }
 
 impl Supervisor {
@@ -83,13 +83,14 @@ impl Supervisor {
                 );
                 self.post_down("connection lost");
             }
+            // Lost to us, but the broker may still hold its channels, and with them messages.
             live.close().await;
         }
         self.post_down("closed");
     }
 
     /// Tries until it works; none at shutdown.
-    async fn connect(&self) -> Option<Arc<Live>> {
+    async fn connect(&self) -> Option<Arc<LiveConnection>> {
         let mut pauses = RECONNECT.pauses();
         let mut tries: u64 = 0;
         loop {
@@ -122,7 +123,7 @@ impl Supervisor {
     }
 
     /// One try. At shutdown it may still end by itself: the client's thread panics when its runtime ends in mid-connect.
-    async fn open(&self) -> Option<Result<Arc<Live>, ConnectError>> {
+    async fn open(&self) -> Option<Result<Arc<LiveConnection>, ConnectError>> {
         let mut opening = pin!(self.connector.open(self.purpose.as_str(), self.purpose.declares()));
         tokio::select! {
             opened = &mut opening => return Some(opened),
@@ -135,7 +136,7 @@ impl Supervisor {
     }
 
     /// Until the connection is lost or no longer wanted, saying meanwhile whether the broker blocks it.
-    async fn watch(&self, live: &Live) {
+    async fn watch(&self, live: &LiveConnection) {
         let mut blocked = live.blocked();
         loop {
             tokio::select! {

@@ -10,7 +10,7 @@ use lapin::types::FieldTable;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
-use crate::connection::Live;
+use crate::connection::LiveConnection;
 use crate::error::{BrokerError, ConnectError, reply_code};
 use crate::link::Link;
 use crate::topology::Extent;
@@ -35,7 +35,7 @@ pub enum LockError {
 
 /// A lock, held until it is dropped, released or lost.
 pub struct Lock {
-    pub(crate) live: Arc<Live>,
+    pub(crate) live: Arc<LiveConnection>,
     publisher: Publisher,
     /// Kept for the queue that was declared on it.
     _channel: Channel,
@@ -61,7 +61,7 @@ impl Broker {
         }
     }
 
-    async fn declare_lock(&self, live: &Live, queue: &str) -> Result<Channel, LockError> {
+    async fn declare_lock(&self, live: &LiveConnection, queue: &str) -> Result<Channel, LockError> {
         let channel = live.channel().await?;
         let options = QueueDeclareOptions::exclusive().auto_delete();
         match channel.queue_declare(queue.into(), options, FieldTable::default()).await {
@@ -73,7 +73,7 @@ impl Broker {
         }
     }
 
-    fn lock_over(&self, live: Arc<Live>, channel: Channel) -> Lock {
+    fn lock_over(&self, live: Arc<LiveConnection>, channel: Channel) -> Lock {
         // The connection's task ends with the lock, or with the broker handle.
         let (stop, held) = (self.inner.stop.clone(), live.clone());
         self.inner.tasks.spawn(async move {
@@ -116,6 +116,7 @@ impl Drop for Lock {
         if self.live.lost().is_cancelled() {
             return;
         }
+        // Lost for its holder at once. The close, which frees it for others, can't be awaited here.
         self.live.give_up();
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let live = self.live.clone();

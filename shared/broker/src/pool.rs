@@ -7,7 +7,7 @@ use deadpool::managed::{self, Metrics, Object, Pool, RecycleError, RecycleResult
 use lapin::Channel;
 use lapin::options::ConfirmSelectOptions;
 
-use crate::connection::Live;
+use crate::connection::LiveConnection;
 use crate::error::BrokerError;
 use crate::link::Link;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ pub(crate) struct ConfirmChannels {
 /// A channel with confirms, and the connection it is on.
 pub(crate) struct ConfirmChannel {
     pub(crate) channel: Channel,
-    pub(crate) live: Arc<Live>,
+    pub(crate) live: Arc<LiveConnection>,
 }
 
 impl managed::Manager for ConfirmChannels {

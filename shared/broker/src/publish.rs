@@ -11,7 +11,7 @@ use serde::Serialize;
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
-use crate::connection::Live;
+use crate::connection::LiveConnection;
 use crate::error::PublishError;
 use crate::headers::HeaderWriter;
 use crate::link::Link;
@@ -79,7 +79,7 @@ impl Outgoing {
         queue: WorkQueue,
     ) -> Result<Self, PublishError> {
         let body = job.encode();
-        within(body.len(), job::MAX_JOB_BYTES)?;
+        check_size(body.len(), job::MAX_JOB_BYTES)?;
         let tick = match job.reason {
             Reason::Scheduled { tick } => Some(tick.to_string()),
             Reason::OnDemand | Reason::Replay => None,
@@ -100,7 +100,7 @@ impl Outgoing {
     pub(crate) fn entry<T: Serialize>(stream: String, kind: &str, entry: &T) -> Result<Self, PublishError> {
         let body = serde_json::to_vec(entry)
             .unwrap_or_else(|error| unreachable!("entries have only string keys: {error}"));
-        within(body.len(), MAX_ENTRY_BYTES)?;
+        check_size(body.len(), MAX_ENTRY_BYTES)?;
         Ok(Self {
             exchange: String::new(),
             routing_key: stream,
@@ -123,6 +123,7 @@ fn home_of(queue: WorkQueue, reason: &Reason) -> WorkQueue {
 /// The properties every message of ours has.
 pub(crate) fn properties(kind: &str, message_id: &str) -> BasicProperties {
     BasicProperties::default()
+        // 2 is persistent.
         .with_delivery_mode(2)
         .with_content_type("application/json".into())
         .with_message_id(message_id.into())
@@ -130,7 +131,7 @@ pub(crate) fn properties(kind: &str, message_id: &str) -> BasicProperties {
         .with_timestamp(u64::try_from(Utc::now().timestamp()).unwrap_or_default())
 }
 
-pub(crate) fn within(bytes: usize, limit: usize) -> Result<(), PublishError> {
+pub(crate) fn check_size(bytes: usize, limit: usize) -> Result<(), PublishError> {
     if bytes > limit { Err(PublishError::TooLarge { bytes, limit }) } else { Ok(()) }
 }
 
@@ -161,7 +162,7 @@ impl Publisher {
 
     /// Publishes one message within the timeout.
     pub(crate) async fn publish(&self, message: &Outgoing) -> Result<(), PublishError> {
-        within(message.body.len(), MAX_MESSAGE_BYTES)?;
+        check_size(message.body.len(), MAX_MESSAGE_BYTES)?;
         let deadline = Instant::now() + self.timeout;
         let checkout = self.checkout(deadline).await?;
         let ConfirmChannel { channel, live } = checkout.get();
@@ -224,7 +225,7 @@ pub(crate) fn judge(confirmation: &Confirmation, message: &Outgoing) -> Result<(
 }
 
 /// A publish on a blocked connection hangs and cannot be taken back, so none is begun.
-pub(crate) async fn wait_unblocked(live: &Live, deadline: Instant) -> Result<(), PublishError> {
+pub(crate) async fn wait_unblocked(live: &LiveConnection, deadline: Instant) -> Result<(), PublishError> {
     let mut blocked = live.blocked();
     let unblocked = timeout_at(deadline, blocked.wait_for(Option::is_none)).await;
     match unblocked {

@@ -26,7 +26,7 @@ pub struct JobMessage {
     pub queue: WorkQueue,
 }
 
-struct Pending {
+struct BatchedJob {
     index: usize,
     message: Outgoing,
     sent_before: bool,
@@ -35,8 +35,8 @@ struct Pending {
 struct Batch<I> {
     jobs: I,
     next_index: usize,
-    again: VecDeque<Pending>,
-    in_flight: VecDeque<(Pending, PublisherConfirm)>,
+    to_resend: VecDeque<BatchedJob>,
+    in_flight: VecDeque<(BatchedJob, PublisherConfirm)>,
     results: Vec<Option<Result<(), PublishError>>>,
 }
 
@@ -52,34 +52,40 @@ impl Publisher {
         let mut batch = Batch {
             jobs: jobs.into_iter(),
             next_index: 0,
-            again: VecDeque::new(),
+            to_resend: VecDeque::new(),
             in_flight: VecDeque::new(),
             results: Vec::new(),
         };
-        while self.fly(&mut batch, deadline).await == Flight::Interrupted && Instant::now() < deadline {
-            batch.take_back();
+        while self.publish_batch(&mut batch, deadline).await == Progress::Interrupted
+            && Instant::now() < deadline
+        {
+            batch.requeue_unconfirmed();
         }
-        batch.give_up(self)
+        batch.into_results(self)
     }
 
     /// Publishes over one channel until there is nothing left, the channel is gone or the deadline has passed.
-    async fn fly<I: Iterator<Item = JobMessage>>(&self, batch: &mut Batch<I>, deadline: Instant) -> Flight {
+    async fn publish_batch<I: Iterator<Item = JobMessage>>(
+        &self,
+        batch: &mut Batch<I>,
+        deadline: Instant,
+    ) -> Progress {
         let Ok(checkout) = self.checkout((Instant::now() + self.timeout).min(deadline)).await else {
-            return Flight::Interrupted;
+            return Progress::Interrupted;
         };
         let channel = checkout.get();
         loop {
             let step = (Instant::now() + self.timeout).min(deadline);
-            if self.fill(batch, channel, step).await == Flight::Interrupted {
-                return Flight::Interrupted;
+            if self.fill(batch, channel, step).await == Progress::Interrupted {
+                return Progress::Interrupted;
             }
-            let Some((pending, confirm)) = batch.in_flight.pop_front() else {
+            let Some((batched, confirm)) = batch.in_flight.pop_front() else {
                 checkout.give_back();
-                return Flight::Done;
+                return Progress::Done;
             };
             let interrupted = match timeout_at(step, confirm).await {
                 Ok(Ok(confirmation)) => {
-                    batch.results[pending.index] = Some(judge(&confirmation, &pending.message));
+                    batch.results[batched.index] = Some(judge(&confirmation, &batched.message));
                     continue;
                 }
                 Ok(Err(error)) => error.to_string(),
@@ -94,8 +100,8 @@ impl Publisher {
                 error = interrupted,
                 "publishing interrupted, the unconfirmed will be published again"
             );
-            batch.again.push_back(pending);
-            return Flight::Interrupted;
+            batch.to_resend.push_back(batched);
+            return Progress::Interrupted;
         }
     }
 
@@ -105,35 +111,35 @@ impl Publisher {
         batch: &mut Batch<I>,
         channel: &ConfirmChannel,
         step: Instant,
-    ) -> Flight {
+    ) -> Progress {
         while batch.in_flight.len() < WINDOW {
-            let Some(mut pending) = batch.next(self) else { break };
+            let Some(mut batched) = batch.next(self) else { break };
             if wait_unblocked(&channel.live, step).await.is_err() {
-                batch.again.push_front(pending);
-                return Flight::Interrupted;
+                batch.to_resend.push_front(batched);
+                return Progress::Interrupted;
             }
-            pending.sent_before = true;
-            let Ok(Ok(confirm)) = timeout_at(step, send(&channel.channel, &pending.message)).await else {
-                batch.again.push_front(pending);
-                return Flight::Interrupted;
+            batched.sent_before = true;
+            let Ok(Ok(confirm)) = timeout_at(step, send(&channel.channel, &batched.message)).await else {
+                batch.to_resend.push_front(batched);
+                return Progress::Interrupted;
             };
-            batch.in_flight.push_back((pending, confirm));
+            batch.in_flight.push_back((batched, confirm));
         }
-        Flight::Done
+        Progress::Done
     }
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Flight {
+enum Progress {
     Done,
     Interrupted,
 }
 
 impl<I: Iterator<Item = JobMessage>> Batch<I> {
     /// The next message to publish; a job that cannot be one gets its result at once.
-    fn next(&mut self, publisher: &Publisher) -> Option<Pending> {
-        if let Some(pending) = self.again.pop_front() {
-            return Some(pending);
+    fn next(&mut self, publisher: &Publisher) -> Option<BatchedJob> {
+        if let Some(batched) = self.to_resend.pop_front() {
+            return Some(batched);
         }
         loop {
             let JobMessage { job, envelope, queue } = self.jobs.next()?;
@@ -142,7 +148,7 @@ impl<I: Iterator<Item = JobMessage>> Batch<I> {
             match Outgoing::job(&publisher.topology, &job, &envelope, queue) {
                 Ok(message) => {
                     self.results.push(None);
-                    return Some(Pending { index, message, sent_before: false });
+                    return Some(BatchedJob { index, message, sent_before: false });
                 }
                 Err(error) => self.results.push(Some(Err(error))),
             }
@@ -150,18 +156,18 @@ impl<I: Iterator<Item = JobMessage>> Batch<I> {
     }
 
     /// Puts what was not confirmed back to the front, oldest first.
-    fn take_back(&mut self) {
-        let unconfirmed = self.in_flight.drain(..).map(|(pending, _)| pending);
-        self.again.extend(unconfirmed);
-        self.again.make_contiguous().sort_by_key(|pending| pending.index);
+    fn requeue_unconfirmed(&mut self) {
+        let unconfirmed = self.in_flight.drain(..).map(|(batched, _)| batched);
+        self.to_resend.extend(unconfirmed);
+        self.to_resend.make_contiguous().sort_by_key(|batched| batched.index);
     }
 
-    fn give_up(mut self, publisher: &Publisher) -> Vec<Result<(), PublishError>> {
-        self.take_back();
-        while let Some(pending) = self.next(publisher) {
+    fn into_results(mut self, publisher: &Publisher) -> Vec<Result<(), PublishError>> {
+        self.requeue_unconfirmed();
+        while let Some(batched) = self.next(publisher) {
             let error =
-                if pending.sent_before { PublishError::Unknown(None) } else { PublishError::Disconnected };
-            self.results[pending.index] = Some(Err(error));
+                if batched.sent_before { PublishError::Unknown(None) } else { PublishError::Disconnected };
+            self.results[batched.index] = Some(Err(error));
         }
         self.results.into_iter().map(|result| result.unwrap_or(Err(PublishError::Unknown(None)))).collect()
     }

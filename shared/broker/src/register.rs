@@ -31,7 +31,7 @@ pub enum SyncError {
 }
 
 /// How long a stream that is not there is left to come back before it is asked again.
-const AGAIN: Duration = Duration::from_millis(250);
+const REPUBLISH_PAUSE: Duration = Duration::from_millis(250);
 
 /// The current state of every target and of the fleet. Clones share it.
 #[derive(Clone)]
@@ -77,8 +77,8 @@ impl Register {
     pub async fn sync(&self, patience: Duration) -> Result<(), SyncError> {
         let deadline = Instant::now() + patience;
         let id = Uuid::now_v7();
-        let (seen, see) = oneshot::channel();
-        self.shared.lock().marks.insert(id, seen);
+        let (mark_seen, mark_back) = oneshot::channel();
+        self.shared.lock().marks.insert(id, mark_seen);
         let _forget = ForgetMark { shared: &self.shared, id };
         loop {
             let entry = RegisterEntry::Mark { id };
@@ -88,14 +88,14 @@ impl Register {
                 Ok(Ok(()) | Err(PublishError::Unknown(_))) => break,
                 Ok(Err(PublishError::Disconnected)) if Instant::now() < deadline => {}
                 // A node that has just started takes publishes before its streams are back.
-                Ok(Err(PublishError::Unroutable { .. })) if Instant::now() + AGAIN < deadline => {
-                    sleep(jittered(AGAIN)).await;
+                Ok(Err(PublishError::Unroutable { .. })) if Instant::now() + REPUBLISH_PAUSE < deadline => {
+                    sleep(jittered(REPUBLISH_PAUSE)).await;
                 }
                 Ok(Err(error)) => return Err(error.into()),
                 Err(_elapsed) => return Err(SyncError::TooSlow(patience)),
             }
         }
-        match timeout_at(deadline, see).await {
+        match timeout_at(deadline, mark_back).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(SyncError::TooSlow(patience)),
         }
@@ -176,14 +176,14 @@ impl State {
                 self.targets.insert(key, Arc::new(*state));
             }
             (_, RegisterEntry::Fleet(fleet)) => self.fleet = fleet,
-            (_, RegisterEntry::Mark { id }) => self.see(id),
+            (_, RegisterEntry::Mark { id }) => self.complete_mark(id),
             (RegisterKey::Fleet | RegisterKey::Mark(_), RegisterEntry::Target(_)) => {
                 unreachable!("a target's entry has a target's key")
             }
         }
     }
 
-    fn see(&mut self, id: Uuid) {
+    fn complete_mark(&mut self, id: Uuid) {
         if let Some(mark) = self.marks.remove(&id)
             && mark.send(()).is_err()
         {

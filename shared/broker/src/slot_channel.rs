@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use lapin::Channel;
 
-use crate::connection::Live;
+use crate::connection::LiveConnection;
 
 /// A slot's channel and the connection it is on.
 pub(crate) struct SlotChannel {
     pub(crate) channel: Channel,
-    pub(crate) live: Arc<Live>,
+    pub(crate) live: Arc<LiveConnection>,
 }
 
 impl SlotChannel {

@@ -83,6 +83,7 @@ impl StatusBoard {
     pub(crate) fn post(&self, purpose: Purpose, status: BrokerStatus) {
         let worst = {
             let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+            // One place for each purpose, in the order of the variants.
             links[purpose as usize] = status;
             links.iter().max_by_key(|status| status.severity()).cloned()
         };

@@ -15,11 +15,11 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::connection::Live;
-use crate::delivery::sent_at;
+use crate::connection::LiveConnection;
 use crate::error::BrokerError;
 use crate::headers::HeaderReader;
 use crate::link::Link;
+use crate::message::sent_at;
 
 /// Unacknowledged entries on their way; acknowledging is what asks for more.
 const PREFETCH: u16 = 500;
@@ -43,7 +43,7 @@ pub enum ReadFrom {
     Last(Duration),
 }
 
-/// What a reader is told.
+/// What comes out of a reader.
 #[derive(Debug)]
 pub(crate) enum StreamItem {
     Entry(Entry),
@@ -73,7 +73,7 @@ pub(crate) struct Reader {
 }
 
 /// Why one consumer ended.
-enum End {
+enum ReadEnd {
     /// Nobody reads any more.
     Unwanted,
     /// To be opened again at the same place.
@@ -113,9 +113,11 @@ impl Reader {
     async fn read_for_ever(&mut self) {
         loop {
             match self.read_once().await {
-                Ok(End::Unwanted) => return,
-                Ok(End::Interrupted) => tracing::debug!(stream = self.queue, "reading interrupted, going on"),
-                Ok(End::AnotherStream) => {
+                Ok(ReadEnd::Unwanted) => return,
+                Ok(ReadEnd::Interrupted) => {
+                    tracing::debug!(stream = self.queue, "reading interrupted, going on");
+                }
+                Ok(ReadEnd::AnotherStream) => {
                     tracing::warn!(
                         stream = self.queue,
                         "the stream was made anew: reading it from its start"
@@ -133,7 +135,7 @@ impl Reader {
         }
     }
 
-    async fn read_once(&mut self) -> Result<End, BrokerError> {
+    async fn read_once(&mut self) -> Result<ReadEnd, BrokerError> {
         let live = self.link.live(CONNECTION_PATIENCE).await?;
         let (channel, mut consumer) = self.subscribe(&live).await?;
         let mut seen_last = self.last.is_none();
@@ -145,12 +147,12 @@ impl Reader {
                 match timeout(RESUME_TIMEOUT, consumer.next()).await {
                     Ok(next) => next,
                     Err(_elapsed) if live.is_lost() || !channel.status().connected() => {
-                        return Ok(End::Interrupted);
+                        return Ok(ReadEnd::Interrupted);
                     }
-                    Err(_elapsed) => return Ok(End::AnotherStream),
+                    Err(_elapsed) => return Ok(ReadEnd::AnotherStream),
                 }
             };
-            let Some(Ok(delivery)) = next else { return Ok(End::Interrupted) };
+            let Some(Ok(delivery)) = next else { return Ok(ReadEnd::Interrupted) };
             unacknowledged += 1;
             if unacknowledged == ACK_EVERY {
                 unacknowledged = 0;
@@ -160,11 +162,11 @@ impl Reader {
             if !seen_last {
                 seen_last = true;
                 if !self.continues_with(&entry) {
-                    return Ok(End::AnotherStream);
+                    return Ok(ReadEnd::AnotherStream);
                 }
             }
             if !self.pass_on(entry).await {
-                return Ok(End::Unwanted);
+                return Ok(ReadEnd::Unwanted);
             }
         }
     }
@@ -189,7 +191,7 @@ impl Reader {
         self.sender.send(StreamItem::Entry(entry)).await.is_ok()
     }
 
-    async fn subscribe(&self, live: &Arc<Live>) -> Result<(Channel, Consumer), BrokerError> {
+    async fn subscribe(&self, live: &Arc<LiveConnection>) -> Result<(Channel, Consumer), BrokerError> {
         let channel = live.channel().await?;
         let subscribed = timeout(REQUEST_TIMEOUT, async {
             channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
@@ -209,6 +211,7 @@ impl Reader {
     }
 
     fn offset(&self) -> AMQPValue {
+        // From the last entry that was seen, not the one after it: that it comes again shows that the stream is the same.
         if let Some((offset, _)) = self.last {
             return AMQPValue::LongLongInt(offset);
         }

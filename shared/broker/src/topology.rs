@@ -11,8 +11,10 @@ use strum::{EnumString, IntoStaticStr};
 
 mod declare;
 mod markdown;
+mod objects;
 
 pub(crate) use declare::Extent;
+pub use objects::{Argument, Binding, Exchange, ExchangeType, QueueObject, RetryQueue};
 
 const MAX_LENGTH: i64 = 1_000_000;
 /// Longer than any attempt; 3.10 ignores it and knows only rabbitmq.conf's `consumer_timeout`.
@@ -56,74 +58,6 @@ pub enum LockName {
     DeadLetters,
 }
 
-/// An argument of a queue.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Argument {
-    /// A long string of AMQP.
-    Text(String),
-    /// A 64-bit number of AMQP.
-    Number(i64),
-}
-
-/// An exchange to declare.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Exchange {
-    /// Its name, with the fleet's prefix.
-    pub name: String,
-    /// How it chooses among the queues bound to it.
-    pub kind: ExchangeType,
-    /// What it is for.
-    pub purpose: &'static str,
-}
-
-/// The kinds of exchange we use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
-#[strum(serialize_all = "lowercase")]
-pub enum ExchangeType {
-    /// To the queues bound with the message's routing key.
-    Direct,
-    /// To every bound queue.
-    Fanout,
-}
-
-/// A queue to declare.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct QueueObject {
-    /// Its name, with the fleet's prefix.
-    pub name: String,
-    /// The `x-…` arguments, which RabbitMQ never changes in place.
-    pub arguments: Vec<(&'static str, Argument)>,
-    /// What it is for.
-    pub purpose: &'static str,
-}
-
-impl QueueObject {
-    /// Whether it is a stream.
-    pub fn is_stream(&self) -> bool {
-        self.arguments.contains(&("x-queue-type", text("stream")))
-    }
-}
-
-/// A queue bound to an exchange.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Binding {
-    /// The exchange that messages come from.
-    pub exchange: String,
-    /// The queue they go to.
-    pub queue: String,
-    /// The routing key they must have; empty for a fanout exchange.
-    pub routing_key: String,
-}
-
-/// One delay queue, with the exchange before it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RetryQueue {
-    /// How long a message stays.
-    pub delay: Duration,
-    /// The name of the exchange and of the queue.
-    pub name: String,
-}
-
 /// Every exchange, queue and binding of one fleet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Topology {
@@ -140,6 +74,7 @@ impl Topology {
         let prefix = format!("harvest.{fleet}");
         let mut delays = delays.to_vec();
         delays.sort_unstable();
+        // Two of one length would be one queue, declared twice.
         delays.dedup();
         let retries = delays
             .into_iter()

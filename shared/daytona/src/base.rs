@@ -22,7 +22,7 @@ pub enum BaseError {
         /// What was asked for.
         name: String,
     },
-    /// There is one of exactly this name, and it cannot be used: that is said, and no other taken in its stead.
+    /// There is one of exactly this name, and it cannot be used: no other is taken in its stead.
     #[error("base snapshot `{name}` is {state}{}", because(.reason.as_ref()))]
     NotActive {
         /// What was asked for.
@@ -31,7 +31,7 @@ pub enum BaseError {
         id: SnapshotId,
         /// What it is doing instead.
         state: SnapshotState,
-        /// Why, where Daytona says so.
+        /// Why, where Daytona gives a reason.
         reason: Option<String>,
     },
 }

@@ -18,7 +18,7 @@ use crate::states::{SandboxState, SnapshotState};
 use crate::wait::{Elapsed, Poll};
 
 /// How often a capture that was refused because the sandbox was changing is asked for.
-const ASKS: u32 = 8;
+const MAX_REQUESTS: u32 = 8;
 
 /// How patient a capture is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,7 +102,7 @@ impl CaptureError {
     }
 }
 
-/// What a look at the snapshot of that name tells.
+/// What the snapshot of that name is to this capture.
 enum Verdict {
     Ready,
     Wait,
@@ -110,12 +110,12 @@ enum Verdict {
     Failed,
 }
 
-/// What one look at sandbox and snapshot tells.
-enum Look {
+/// How far a capture has come, from one look-up of sandbox and snapshot.
+enum CaptureState {
     Ready(Box<Snapshot>),
     Capturing,
     SnapshotPending(SandboxState),
-    Nothing(SandboxState),
+    NoSnapshot(SandboxState),
 }
 
 impl Client {
@@ -128,7 +128,7 @@ impl Client {
     ) -> Result<Snapshot, CaptureError> {
         let began = Utc::now();
         let deadline = Instant::now() + limits.total;
-        let unanswered = self.ask_to_capture(sandbox, name, deadline).await?;
+        let unanswered = self.request_capture(sandbox, name, deadline).await?;
         let ended = self.await_capture_until(sandbox, name, began, limits, deadline).await;
         match (ended, unanswered) {
             (Err(CaptureError::SilentFailure { .. }), Some(error)) => Err(CaptureError::NotBegun(error)),
@@ -149,16 +149,16 @@ impl Client {
 
     /// Asks. A clear refusal because the sandbox was changing is asked again; no answer is never repeated, but
     /// handed back: what follows shows whether it arrived.
-    async fn ask_to_capture(
+    async fn request_capture(
         &self,
         sandbox: &SandboxId,
         name: &str,
         deadline: Instant,
     ) -> Result<Option<Error>, CaptureError> {
         let mut poll = Poll::new(tracing::Span::none(), self.settings.state_pace, deadline);
-        let mut asks = 0;
+        let mut requests = 0;
         loop {
-            asks += 1;
+            requests += 1;
             let error = match self.create_snapshot_from_sandbox(sandbox, name).await {
                 Ok(()) => return Ok(None),
                 Err(error) => error,
@@ -166,7 +166,7 @@ impl Client {
             if error.is_unknown() {
                 return Ok(Some(error));
             }
-            if error.kind() != ErrorKind::StateChanging || asks == ASKS {
+            if error.kind() != ErrorKind::StateChanging || requests == MAX_REQUESTS {
                 return Err(CaptureError::refused(error));
             }
             let found = self.get_sandbox(sandbox).await.map_err(CaptureError::Call)?;
@@ -197,18 +197,19 @@ impl Client {
         let mut last = SandboxState::Unknown;
         let mut left_at = None;
         loop {
-            let passed = match self.look_at_capture(sandbox, name, began, limits, &mut poll).await {
-                Ok(Look::Ready(snapshot)) => return Ok(*snapshot),
-                Ok(Look::Capturing) => {
+            let passed = match self.check_capture(sandbox, name, began, limits, &mut poll).await {
+                Ok(CaptureState::Ready(snapshot)) => return Ok(*snapshot),
+                Ok(CaptureState::Capturing) => {
                     last = SandboxState::Snapshotting;
+                    // What was seen before was the state from before the capture began.
                     left_at = None;
                     poll.pause().await
                 }
-                Ok(Look::SnapshotPending(state)) => {
+                Ok(CaptureState::SnapshotPending(state)) => {
                     last = state;
                     poll.pause().await
                 }
-                Ok(Look::Nothing(state)) => {
+                Ok(CaptureState::NoSnapshot(state)) => {
                     let left = *left_at.get_or_insert_with(Instant::now);
                     if left.elapsed() >= limits.grace && !state.is_pending() {
                         return Err(CaptureError::SilentFailure { state, grace: limits.grace });
@@ -225,17 +226,17 @@ impl Client {
         }
     }
 
-    async fn look_at_capture(
+    async fn check_capture(
         &self,
         sandbox: &SandboxId,
         name: &str,
         began: DateTime<Utc>,
         limits: CaptureLimits,
         poll: &mut Poll,
-    ) -> Result<Look, CaptureError> {
+    ) -> Result<CaptureState, CaptureError> {
         let found = self.look_up_sandbox(sandbox.as_str(), poll.watch()).await.map_err(CaptureError::Call)?;
         match &found {
-            Some(found) if found.state == SandboxState::Snapshotting => return Ok(Look::Capturing),
+            Some(found) if found.state == SandboxState::Snapshotting => return Ok(CaptureState::Capturing),
             Some(found) if found.state.is_failed() => {
                 let (state, reason) = (found.state.clone(), found.error_reason.clone());
                 return Err(CaptureError::SandboxFailed { state, reason });
@@ -245,18 +246,18 @@ impl Client {
         let snapshot = self.look_up_snapshot(name, poll.watch()).await.map_err(CaptureError::Call)?;
         let Some(snapshot) = snapshot else {
             return match found {
-                Some(found) if !found.state.is_going() => Ok(Look::Nothing(found.state)),
+                Some(found) if !found.state.is_going() => Ok(CaptureState::NoSnapshot(found.state)),
                 Some(_) | None => Err(CaptureError::SandboxGone),
             };
         };
         match judge(&snapshot, sandbox, name, began, limits.clock_skew) {
-            Verdict::Ready => Ok(Look::Ready(Box::new(snapshot))),
+            Verdict::Ready => Ok(CaptureState::Ready(Box::new(snapshot))),
             Verdict::Foreign => Err(CaptureError::NameTaken),
             Verdict::Failed => {
                 Err(CaptureError::SnapshotFailed { state: snapshot.state, reason: snapshot.error_reason })
             }
             Verdict::Wait => {
-                Ok(Look::SnapshotPending(found.map_or(SandboxState::Destroyed, |found| found.state)))
+                Ok(CaptureState::SnapshotPending(found.map_or(SandboxState::Destroyed, |found| found.state)))
             }
         }
     }

@@ -17,7 +17,7 @@ const SOURCE: &str = "harvest-fleet";
 /// The version of the official clients whose wire format this one speaks.
 const SDK_VERSION: &str = "0.205.1";
 
-/// Whether Daytona is told which trace a call belongs to.
+/// Whether the trace context goes to Daytona with each call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum TracePropagation {
     /// No; right for a service run by others.

@@ -91,6 +91,7 @@ impl Client {
         let mut seen = BTreeSet::new();
         for number in 1..=PAGES {
             let page = self.snapshot_page(name_contains, PAGE, number, order).await?;
+            // The total is a JSON number of either kind, so it is compared as one.
             let ended = page.items.is_empty()
                 || f64::from(u32::try_from(number).unwrap_or(u32::MAX)) >= page.total_pages
                 || page.items.iter().any(&enough);

@@ -1,4 +1,4 @@
-//! A sandbox as Daytona describes it, and the wish for a new one.
+//! A sandbox as Daytona describes it, and one that is to be made.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -42,17 +42,17 @@ pub enum DeleteOutcome {
 
 impl Client {
     /// Makes a sandbox. Never repeated blindly.
-    pub async fn create_sandbox(&self, wish: &NewSandbox) -> Result<CreateOutcome, Error> {
+    pub async fn create_sandbox(&self, new: &NewSandbox) -> Result<CreateOutcome, Error> {
         let mut body = json!({
-            "name": wish.name,
-            "snapshot": wish.snapshot,
-            "labels": wish.labels,
-            "env": wish.env,
-            "autoStopInterval": minutes(wish.auto_stop),
-            "autoDeleteInterval": minutes(wish.auto_delete),
-            "ttlMinutes": minutes(wish.ttl),
+            "name": new.name,
+            "snapshot": new.snapshot,
+            "labels": new.labels,
+            "env": new.env,
+            "autoStopInterval": minutes(new.auto_stop),
+            "autoDeleteInterval": minutes(new.auto_delete),
+            "ttlMinutes": minutes(new.ttl),
         });
-        if let Some(user) = &wish.user {
+        if let Some(user) = &new.user {
             body["user"] = json!(user);
         }
         if let Some(target) = &self.settings.target {
@@ -88,10 +88,10 @@ impl Client {
 
     /// Asks for a sandbox to be deleted. 409 while it is changing state, see [`Client::delete_and_confirm`].
     pub async fn delete_sandbox(&self, id: &SandboxId) -> Result<DeleteOutcome, Error> {
-        self.ask_to_delete(id, Watch::Attempt).await
+        self.request_delete(id, Watch::Attempt).await
     }
 
-    pub(crate) async fn ask_to_delete(&self, id: &SandboxId, watch: Watch) -> Result<DeleteOutcome, Error> {
+    pub(crate) async fn request_delete(&self, id: &SandboxId, watch: Watch) -> Result<DeleteOutcome, Error> {
         // The body is the sandbox in some versions and nothing in others; nobody needs it.
         let answer = self.find(&self.call(DELETE_SANDBOX, &[id.as_str()]).watch(watch)).await?;
         Ok(if answer.is_some() { DeleteOutcome::Deleting } else { DeleteOutcome::AlreadyGone })

@@ -33,10 +33,10 @@ impl Client {
 
     /// Asks for a snapshot to be deleted. The row goes later, see [`Client::delete_snapshot_and_confirm`].
     pub async fn delete_snapshot(&self, id: &SnapshotId) -> Result<DeleteOutcome, Error> {
-        self.ask_to_delete_snapshot(id, Watch::Attempt).await
+        self.request_delete_snapshot(id, Watch::Attempt).await
     }
 
-    pub(crate) async fn ask_to_delete_snapshot(
+    pub(crate) async fn request_delete_snapshot(
         &self,
         id: &SnapshotId,
         watch: Watch,

@@ -25,7 +25,7 @@ const OUTPUT_LIMIT: usize = 4 * 1024 * 1024;
 /// What the way there and back may add to a command's own time limit.
 const ON_THE_WAY: Duration = Duration::from_secs(10);
 
-/// A short command. For long ones start a detached process with it and look again.
+/// A short command. For long ones start a detached process with it and poll that.
 #[derive(Debug, Clone)]
 pub struct Execute {
     /// Given to a shell's standard input. Never a secret.

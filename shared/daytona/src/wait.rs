@@ -16,7 +16,7 @@ use crate::snapshot::Snapshot;
 use crate::states::{SandboxState, SnapshotState};
 use crate::wire::Watch;
 
-/// The deadline has passed and one last look was had.
+/// The deadline has passed; the last poll was made at it.
 pub(crate) struct Elapsed;
 
 /// The pauses of one wait, and its span.
@@ -38,7 +38,7 @@ impl Poll {
         Watch::Poll(self.deadline, self.span.clone())
     }
 
-    /// Pauses until the next look. The last look is at the deadline.
+    /// Pauses until the next poll. The last one is at the deadline.
     pub(crate) async fn pause(&mut self) -> Result<(), Elapsed> {
         let pause = self.pauses.next_pause();
         self.sleep(pause).await
@@ -136,9 +136,10 @@ impl Client {
         }
     }
 
-    /// Looks, and asks for deletion unless that is under way. Returns the state, or none when it is gone.
+    /// Looks it up, and requests its deletion unless that is under way. Returns the state, or none when it is gone.
     async fn delete_round(&self, id: &SandboxId, poll: &mut Poll) -> Result<Option<SandboxState>, Error> {
         let first = poll.polls == 0;
+        // No look-up before the first request: it would only delay the deletion.
         let state = if first {
             None
         } else {
@@ -149,7 +150,7 @@ impl Client {
                 Some(sandbox) => Some(sandbox.state),
             }
         };
-        match self.ask_to_delete(id, poll.watch()).await? {
+        match self.request_delete(id, poll.watch()).await? {
             DeleteOutcome::AlreadyGone => Ok(None),
             DeleteOutcome::Deleting => Ok(Some(state.unwrap_or(SandboxState::Destroying))),
         }
@@ -190,7 +191,7 @@ impl Client {
         if snapshot.state == SnapshotState::Removing {
             return Ok(Some(snapshot.state));
         }
-        match self.ask_to_delete_snapshot(id, poll.watch()).await? {
+        match self.request_delete_snapshot(id, poll.watch()).await? {
             DeleteOutcome::AlreadyGone => Ok(None),
             DeleteOutcome::Deleting => Ok(Some(snapshot.state)),
         }
@@ -243,7 +244,7 @@ impl Client {
                 if !matches!(waking, Waking::Asked) {
                     *waking = match self.activate_snapshot(id).await {
                         Ok(()) => Waking::Asked,
-                        // Another worker was first, or it was put to sleep minutes ago: the next look tells.
+                        // Another worker was first, or it was put to sleep minutes ago: the next poll shows which.
                         Err(error) if error.kind() == ErrorKind::InvalidRequest => Waking::Refused(error),
                         Err(error) => return Err(error.into()),
                     };

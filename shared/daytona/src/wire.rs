@@ -89,6 +89,7 @@ impl<'a> Call<'a> {
             Watch::Attempt => self.timeout,
             Watch::Poll(deadline, _) => {
                 let left = deadline.saturating_duration_since(Instant::now());
+                // The last poll begins at the deadline, and needs some time for itself.
                 self.timeout.min(left.max(Duration::from_secs(1)))
             }
         }

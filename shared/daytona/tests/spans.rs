@@ -59,7 +59,7 @@ impl Kept {
 }
 
 #[tokio::test]
-async fn attempts_and_waits_are_spans_and_carry_the_trace_only_when_told() {
+async fn attempts_and_waits_are_spans_that_carry_the_trace_if_asked() {
     let kept = Kept::default();
     opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
     let tracer = SdkTracerProvider::builder().build().tracer("test");

@@ -142,7 +142,7 @@ async fn a_sleeping_snapshot_is_woken_once() {
 }
 
 #[tokio::test]
-async fn a_snapshot_that_may_not_be_woken_yet_says_why_at_the_deadline() {
+async fn a_snapshot_that_cannot_be_woken_fails_with_the_refusal() {
     let fake = Fake::start().await;
     fake.on("POST /snapshots/p/activate", [refusal(400, "Snapshot was deactivated a minute ago")]);
     fake.on(ROW, [snapshot("p", "inactive", &now(), None)]);
@@ -184,7 +184,7 @@ async fn a_capture_that_fails_in_silence_is_not_success() {
 }
 
 #[tokio::test]
-async fn a_capture_never_takes_an_older_or_foreign_snapshot_for_its_own() {
+async fn a_capture_never_takes_an_older_or_foreign_snapshot() {
     let old = (Utc::now() - TimeDelta::minutes(5)).to_rfc3339();
     for row in [snapshot("p", "active", &old, None), snapshot("p", "active", &now(), Some("s2"))] {
         let fake = Fake::start().await;

@@ -105,7 +105,7 @@ pub struct DeadLetterRecord {
     pub decode_error: Option<String>,
     /// The queue it came from.
     pub queue: String,
-    /// The trace to look at.
+    /// The id of the trace that shows the attempt.
     #[serde(default)]
     pub trace_id: Option<String>,
 }

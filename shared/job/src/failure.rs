@@ -189,7 +189,7 @@ pub struct UnknownFailureKind(String);
 
 impl UnknownFailureKind {
     fn of(text: &str) -> Self {
-        Self(crate::bounded(text, 60))
+        Self(crate::truncate(text, 60))
     }
 }
 
@@ -201,6 +201,7 @@ impl Serialize for FailureKind {
 
 impl<'de> Deserialize<'de> for FailureKind {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // Not derived: the error for an id of a newer version would list every one of this version.
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
@@ -237,7 +238,7 @@ impl Failure {
             id,
             stage: id.stage(),
             scope: Scope::Target,
-            message: crate::bounded(message.as_ref(), Self::MAX_MESSAGE),
+            message: crate::truncate(message.as_ref(), Self::MAX_MESSAGE),
             exit_code: None,
             log_tail: Tail::default(),
             retry_after: None,
@@ -253,7 +254,7 @@ impl Failure {
 
     /// The same failure with a wider scope than its target.
     #[must_use]
-    pub fn touching(mut self, scope: Scope) -> Self {
+    pub fn with_scope(mut self, scope: Scope) -> Self {
         self.scope = scope;
         self
     }

@@ -42,7 +42,8 @@ impl fmt::Display for AttemptId {
 impl FromStr for AttemptId {
     type Err = InvalidAttemptId;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let invalid = || InvalidAttemptId(crate::bounded(text, 40));
+        let invalid = || InvalidAttemptId(crate::truncate(text, 40));
+        // One spelling for each id: names that hold one are compared as texts.
         if text.bytes().any(|b| b.is_ascii_uppercase()) {
             return Err(invalid());
         }
@@ -125,7 +126,7 @@ impl FromStr for Commit {
         if is_lower_hex(text) && matches!(text.len(), 40 | 64) {
             Ok(Self(text.to_owned()))
         } else {
-            Err(InvalidCommit(crate::bounded(text, 80)))
+            Err(InvalidCommit(crate::truncate(text, 80)))
         }
     }
 }

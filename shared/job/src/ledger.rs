@@ -1,4 +1,4 @@
-//! The ledger: the append-only story of the fleet, kept for a week.
+//! The ledger: what happened in the fleet, append-only, kept for a week.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};

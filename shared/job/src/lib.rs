@@ -51,4 +51,4 @@ pub use settings::{
 };
 pub use stage::Stage;
 pub use target::{DEFAULT_HOST, InvalidTarget, Target};
-pub use text::{Tail, bounded};
+pub use text::{Tail, truncate};

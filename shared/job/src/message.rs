@@ -29,7 +29,7 @@ pub struct Job {
     /// How to build it: all that fleet.toml says of the target.
     pub settings: Settings,
     /// The snapshot that `settings.base_snapshot` meant when the job was made, so that one tick builds from one base. None
-    /// where nobody could tell; the worker then looks, as it does when this one is gone.
+    /// where nobody could find it out; the worker then does, and again when this one is gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base_snapshot_id: Option<String>,
     /// Whether an earlier permanent failure of the same commit is tried again.
@@ -147,6 +147,7 @@ impl Job {
         if bytes.len() > MAX_JOB_BYTES {
             return Err(JobDecodeError::TooLarge(bytes.len()));
         }
+        // The version alone: a newer message need not read as a job of this version.
         let Version { version } = serde_json::from_slice(bytes).map_err(JobDecodeError::Json)?;
         if version > u64::from(JOB_VERSION) {
             return Err(JobDecodeError::FutureVersion(version));

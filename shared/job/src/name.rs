@@ -57,7 +57,7 @@ impl FromStr for FleetName {
         if first && text.len() <= FLEET_MAX && text.bytes().all(allowed) {
             Ok(Self(text.to_owned()))
         } else {
-            Err(InvalidName::Fleet(crate::bounded(text, 40)))
+            Err(InvalidName::Fleet(crate::truncate(text, 40)))
         }
     }
 }
@@ -123,7 +123,7 @@ impl FromStr for SandboxName {
             {
                 Ok(Self(text.to_owned()))
             }
-            _ => Err(InvalidName::Sandbox(crate::bounded(text, 120))),
+            _ => Err(InvalidName::Sandbox(crate::truncate(text, 120))),
         }
     }
 }
@@ -210,7 +210,8 @@ impl PrebuildName {
 impl FromStr for PrebuildName {
     type Err = InvalidName;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let invalid = || InvalidName::Prebuild(crate::bounded(text, 140));
+        let invalid = || InvalidName::Prebuild(crate::truncate(text, 140));
+        // From the right, since the sandbox's own name has dots.
         let mut parts = text.rsplitn(5, '.');
         let mut next = || parts.next().ok_or_else(invalid);
         let (attempt, mode, fingerprint, commit, sandbox) = (next()?, next()?, next()?, next()?, next()?);

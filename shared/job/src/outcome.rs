@@ -138,7 +138,7 @@ impl OutcomeWord {
         self.into()
     }
 
-    /// Whether it changed nothing and is told in batches only.
+    /// Whether it changed nothing, and so is reported to the ledger in batches only.
     pub fn is_no_op(self) -> bool {
         matches!(self, Self::Unchanged | Self::StillFailing | Self::Superseded | Self::Busy | Self::Paused)
     }

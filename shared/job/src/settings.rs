@@ -33,7 +33,7 @@ pub struct Settings {
     /// How long each long stage may take.
     #[serde(default)]
     pub timeouts: Timeouts,
-    /// Who is told; not used to build.
+    /// Whom to ask about the repository; not used to build.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
     /// How many prebuilds of the target are kept.
@@ -85,7 +85,7 @@ pub struct Commands {
     pub verify: Option<CommandSetting>,
 }
 
-/// A command line for `bash -c`, or the wish that the step be left out.
+/// A command line for `bash -c`, or `false` to leave the step out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum CommandSetting {

@@ -137,7 +137,7 @@ pub(crate) fn readable(text: &str) -> String {
 }
 
 fn check_host(host: &str) -> Result<(), InvalidTarget> {
-    let invalid = || InvalidTarget::Host(crate::bounded(host, 60));
+    let invalid = || InvalidTarget::Host(crate::truncate(host, 60));
     let (name, port) = host.split_once(':').map_or((host, None), |(name, port)| (name, Some(port)));
     let label_ok = |label: &str| {
         !label.is_empty()
@@ -157,7 +157,7 @@ fn check_host(host: &str) -> Result<(), InvalidTarget> {
 
 fn check_path(path: &str) -> Result<(), InvalidTarget> {
     if path.len() > MAX_PATH {
-        return Err(InvalidTarget::TooLong(crate::bounded(path, 40)));
+        return Err(InvalidTarget::TooLong(crate::truncate(path, 40)));
     }
     if path.split('/').count() < 2 {
         return Err(InvalidTarget::NotAPath(path.to_owned()));
@@ -178,7 +178,7 @@ fn check_path(path: &str) -> Result<(), InvalidTarget> {
 
 fn check_branch(branch: &str) -> Result<(), InvalidTarget> {
     if branch.len() > MAX_BRANCH {
-        return Err(InvalidTarget::TooLong(crate::bounded(branch, 40)));
+        return Err(InvalidTarget::TooLong(crate::truncate(branch, 40)));
     }
     let invalid = |reason: String| InvalidTarget::Branch { branch: branch.to_owned(), reason };
     if branch.starts_with('-') {
@@ -197,14 +197,14 @@ impl FromStr for Target {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (repository, branch) =
-            text.split_once('@').ok_or_else(|| InvalidTarget::NoBranch(crate::bounded(text, 80)))?;
+            text.split_once('@').ok_or_else(|| InvalidTarget::NoBranch(crate::truncate(text, 80)))?;
         let segments = repository.split('/').count();
         match repository.split_once('/') {
             Some((first, rest)) if segments > 2 && (first.contains(['.', ':']) || first == "localhost") => {
                 Self::new(first, rest, branch)
             }
             Some(_) => Self::new(DEFAULT_HOST, repository, branch),
-            None => Err(InvalidTarget::NotAPath(crate::bounded(repository, 80))),
+            None => Err(InvalidTarget::NotAPath(crate::truncate(repository, 80))),
         }
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// The first `max` bytes of `text`, cut at a character boundary, with a mark where it was cut.
-pub fn bounded(text: &str, max: usize) -> String {
+pub fn truncate(text: &str, max: usize) -> String {
     const MARK: &str = " … (cut)";
     if text.len() <= max {
         return text.to_owned();
@@ -35,6 +35,7 @@ impl Tail {
             }
             start = next;
         }
+        // Not even the last line fits: the end of it is kept.
         if start == text.len() && !text.is_empty() {
             start = text.ceil_char_boundary(text.len().saturating_sub(Self::MAX_BYTES));
         }
@@ -80,8 +81,8 @@ mod tests {
 
     #[test]
     fn bounded_text_cuts_at_a_character_and_says_so() {
-        assert_eq!(bounded("short", 100), "short");
-        let cut = bounded(&"é".repeat(100), 51);
+        assert_eq!(truncate("short", 100), "short");
+        let cut = truncate(&"é".repeat(100), 51);
         assert!(cut.len() <= 51 && cut.ends_with("(cut)"), "{cut}");
     }
 }

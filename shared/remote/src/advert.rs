@@ -79,7 +79,7 @@ mod tests {
     const SHA1: &str = "1111111111222222222233333333334444444444";
 
     #[test]
-    fn greetings_of_all_versions_are_told_apart() {
+    fn greetings_of_all_versions_are_distinguished() {
         assert_eq!(greeting(b"# service=git-upload-pack\n"), Greeting::Service);
         assert_eq!(greeting(b"version 2\n"), Greeting::VersionTwo);
         assert_eq!(greeting(b"version 1\n"), Greeting::VersionOne);

@@ -194,7 +194,7 @@ fn with(had_credential: bool) -> &'static str {
 }
 
 /// A remote's words on one line of at most 300 bytes.
-pub(crate) fn bounded(text: &[u8]) -> String {
+pub(crate) fn truncate(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(&text[..text.len().min(1000)]);
     let mut line = text.split(|c: char| c.is_whitespace() || c.is_control()).collect::<Vec<_>>().join(" ");
     line.truncate(line.floor_char_boundary(300));

@@ -13,7 +13,7 @@ use url::Url;
 
 use crate::advert::{Capabilities, Greeting, RefLine, greeting, ref_line, refusal};
 use crate::credential::{Credential, may_follow};
-use crate::error::{Garbled, HeadError, Outage, bounded};
+use crate::error::{Garbled, HeadError, Outage, truncate};
 use crate::lines::{Broken, Line, Lines};
 use crate::url_shown::ShownUrl;
 use crate::{CommitId, span};
@@ -44,43 +44,45 @@ pub(crate) async fn head(
     credential: Option<&Credential>,
     shown: &ShownUrl,
 ) -> Result<Option<CommitId>, HeadError> {
-    let mut question = Question { http, repository: repository.clone(), credential, shown };
+    let mut request = HeadRequest { http, repository: repository.clone(), credential, shown };
     let wanted = format!("refs/heads/{branch}");
-    let advertised = question.advertisement().await?;
+    let advertised = request.advertisement().await?;
     let mut lines = Lines::new(advertised, ANSWER_LIMIT);
     loop {
-        match question.line(&mut lines).await? {
+        match request.line(&mut lines).await? {
             // An empty repository may say nothing at all.
             None => return Ok(None),
             Some(Line::Flush) => {}
-            Some(Line::Delimiter | Line::ResponseEnd) => return Err(question.garbled(Garbled::Lines)),
+            Some(Line::Delimiter | Line::ResponseEnd) => return Err(request.garbled(Garbled::Lines)),
             Some(Line::Data(line)) => match greeting(&line) {
                 Greeting::Service => {}
                 Greeting::VersionTwo => {
-                    let known = question.capabilities(&mut lines).await?;
+                    let known = request.capabilities(&mut lines).await?;
+                    // The connection is used again only once its answer is given up.
                     drop(lines);
-                    return question.ls_refs(&wanted, &known).await;
+                    return request.ls_refs(&wanted, &known).await;
                 }
                 Greeting::VersionOne => {
+                    // Versions 0 and 1 list every ref before anything can be asked for.
                     lines.allow(ADVERT_LIMIT);
-                    return question.search(&mut lines, &wanted).await;
+                    return request.search(&mut lines, &wanted).await;
                 }
                 Greeting::Ref(first) => {
                     lines.allow(ADVERT_LIMIT);
                     return match ref_line(first, &wanted) {
                         RefLine::Wanted(commit) => Ok(Some(commit)),
-                        RefLine::Garbled => Err(question.garbled(Garbled::CommitId)),
-                        RefLine::Other => question.search(&mut lines, &wanted).await,
+                        RefLine::Garbled => Err(request.garbled(Garbled::CommitId)),
+                        RefLine::Other => request.search(&mut lines, &wanted).await,
                     };
                 }
-                Greeting::Refused(words) => return Err(question.refused(words)),
+                Greeting::Refused(words) => return Err(request.refused(words)),
             },
         }
     }
 }
 
-/// One question to one host.
-struct Question<'a> {
+/// One request to one host.
+struct HeadRequest<'a> {
     http: &'a reqwest::Client,
     /// Where the repository is, after redirects.
     repository: Url,
@@ -89,7 +91,7 @@ struct Question<'a> {
     shown: &'a ShownUrl,
 }
 
-impl Question<'_> {
+impl HeadRequest<'_> {
     /// Gets the advertisement, following redirects and moving the repository along.
     async fn advertisement(&mut self) -> Result<Response, HeadError> {
         for hop in 0..=HOPS {
@@ -201,9 +203,9 @@ impl Question<'_> {
         let exhausted = response.headers().get("x-ratelimit-remaining").is_some_and(|left| left == "0");
         match status {
             200 => {
-                let said = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+                let media_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
                 let matches =
-                    said.is_some_and(|said| said.split(';').next().unwrap_or_default().trim() == media);
+                    media_type.is_some_and(|text| text.split(';').next().unwrap_or_default().trim() == media);
                 if matches { Ok(response) } else { Err(self.garbled(Garbled::NotGit)) }
             }
             429 => Err(HeadError::RateLimited { url: url(), status, after }),
@@ -234,7 +236,7 @@ impl Question<'_> {
     }
 
     fn refused(&self, words: &[u8]) -> HeadError {
-        HeadError::Refused { url: self.shown.clone(), message: bounded(words) }
+        HeadError::Refused { url: self.shown.clone(), message: truncate(words) }
     }
 }
 
@@ -258,5 +260,6 @@ fn ls_refs_request(wanted: &str, known: &Capabilities) -> std::io::Result<Vec<u8
 
 fn retry_after(response: &Response) -> Option<Duration> {
     let seconds: u64 = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    // No host limits for longer; a larger number is a mistake.
     Some(Duration::from_secs(seconds.min(3600)))
 }

@@ -96,14 +96,14 @@ impl Remote {
         if branch.is_empty() || branch.len() > 1024 || branch.chars().any(|c| c.is_control() || c == ' ') {
             return Err(HeadError::BranchMissing { url: shown, branch: branch.escape_debug().to_string() });
         }
-        let asked = async {
+        let request = async {
             if url.scheme() == "file" {
                 local::head(url, branch, &shown).await
             } else {
                 http::head(&self.http, url, branch, credential, &shown).await
             }
         };
-        match tokio::time::timeout(self.timeouts.total, asked).await {
+        match tokio::time::timeout(self.timeouts.total, request).await {
             Ok(Ok(Some(commit))) => Ok(Head { commit }),
             Ok(Ok(None)) => Err(HeadError::BranchMissing { url: shown, branch: branch.to_owned() }),
             Ok(Err(error)) => Err(error),

@@ -9,7 +9,7 @@ use url::Url;
 
 use crate::CommitId;
 use crate::advert::{RefLine, ref_line};
-use crate::error::{Garbled, HeadError, Unusable, bounded};
+use crate::error::{Garbled, HeadError, Unusable, truncate};
 use crate::url_shown::ShownUrl;
 
 /// The most read of what git writes; the pattern leaves a line or two.
@@ -28,6 +28,7 @@ pub(crate) async fn head(url: &Url, branch: &str, shown: &ShownUrl) -> Result<Op
     let wanted = format!("refs/heads/{branch}");
     let mut git = Command::new("git");
     git.args(["ls-remote", "--exit-code", "--"]).arg(&folder).arg(&wanted);
+    // No question to a terminal, no transport but the folder, and messages that are not translated.
     git.env("GIT_TERMINAL_PROMPT", "0").env("GIT_ALLOW_PROTOCOL", "file").env("LC_ALL", "C");
     git.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let span = tracing::info_span!("git ls-remote", url.full = %shown);
@@ -38,7 +39,7 @@ pub(crate) async fn head(url: &Url, branch: &str, shown: &ShownUrl) -> Result<Op
     match code {
         Some(0) => {}
         Some(NOTHING_MATCHES) => return Ok(None),
-        Some(_) | None => return Err(HeadError::GitFailed { url: shown.clone(), message: bounded(&err) }),
+        Some(_) | None => return Err(HeadError::GitFailed { url: shown.clone(), message: truncate(&err) }),
     }
     for line in out.split(|byte| *byte == b'\n') {
         // git separates by a tab what the protocol separates by a space.

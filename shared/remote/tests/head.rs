@@ -101,7 +101,7 @@ async fn a_credential_opens_the_door_and_stays_unseen() {
 }
 
 #[tokio::test]
-async fn a_redirect_is_followed_without_the_credential_unless_it_stays_on_the_host() {
+async fn a_redirect_takes_the_credential_only_to_the_same_host() {
     let repository = Repository::new(&[]);
     let target = Host::start(repository.root(), Manners::default()).await;
     let elsewhere = Manners { moved_to: Some(format!("http://{}", target.address)), ..Manners::default() };

@@ -20,7 +20,7 @@ pub(super) fn end(kind: ErrorKind, text: &str, retry_after: Option<Duration>, st
     let (id, scope) = meaning(kind);
     Failure::new(id, format!("{text}{}", advice(id)))
         .at(stage)
-        .touching(scope)
+        .with_scope(scope)
         .retry_after(retry_after)
         .into()
 }
@@ -92,7 +92,7 @@ pub(crate) fn from_delete(error: &DeleteError, stage: Stage) -> EarlyEnd {
             format!("a sandbox is {}", error_chain::line(error)),
         )
         .at(stage)
-        .touching(Scope::Daytona)
+        .with_scope(Scope::Daytona)
         .into(),
     }
 }
@@ -121,7 +121,7 @@ pub(crate) fn from_base(error: &BaseError) -> EarlyEnd {
             Failure::new(id, format!("{error}{}", advice(id)))
                 .at(Stage::Resolve)
                 // One base serves every target: its absence must not empty the fleet into the dead-letter queue.
-                .touching(Scope::Daytona)
+                .with_scope(Scope::Daytona)
                 .into()
         }
     }

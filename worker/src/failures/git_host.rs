@@ -20,7 +20,7 @@ pub(crate) fn from_head(error: &HeadError, host: &str, token_secret: &str) -> Fa
         // A host says 401 to a bad token whatever is asked for: every target with that token fails alike.
         HeadError::Unauthorized { status: 401, had_credential: true, .. } => {
             Failure::new(FailureKind::CloneAuth, format!("{text}; the token in {token_secret} is not valid"))
-                .touching(shared())
+                .with_scope(shared())
         }
         HeadError::Unauthorized { had_credential: true, .. } => Failure::new(
             FailureKind::CloneAuth,
@@ -31,10 +31,10 @@ pub(crate) fn from_head(error: &HeadError, host: &str, token_secret: &str) -> Fa
             format!("{text}; set {token_secret} to a token that may read it"),
         ),
         HeadError::RateLimited { after, .. } => {
-            Failure::new(FailureKind::CloneRateLimited, text).touching(shared()).retry_after(*after)
+            Failure::new(FailureKind::CloneRateLimited, text).with_scope(shared()).retry_after(*after)
         }
         HeadError::HostUnavailable { .. } => {
-            Failure::new(FailureKind::CloneHostUnavailable, text).touching(shared())
+            Failure::new(FailureKind::CloneHostUnavailable, text).with_scope(shared())
         }
         HeadError::Refused { .. }
         | HeadError::Undecodable { .. }

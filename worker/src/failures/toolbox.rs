@@ -31,7 +31,7 @@ pub(crate) fn from_toolbox(error: &Error, stage: Stage) -> Failure {
 
 pub(super) fn failure(kind: ErrorKind, text: &str, retry_after: Option<Duration>, stage: Stage) -> Failure {
     let (id, scope) = meaning(kind);
-    Failure::new(id, text).at(stage).touching(scope).retry_after(retry_after)
+    Failure::new(id, text).at(stage).with_scope(scope).retry_after(retry_after)
 }
 
 /// The table: the API's, but for what a sandbox that is in use already cannot mean.

@@ -38,7 +38,7 @@ pub(crate) async fn run(
     let state = promoted(state, prebuild.clone(), keep, now);
     register.put(&RegisterEntry::Target(Box::new(state.clone()))).await.map_err(|error| {
         let text = format!("the register in RabbitMQ could not be written: {}", error_chain::line(&error));
-        Failure::new(FailureKind::RegisterUnavailable, text).touching(Scope::Broker).at(Stage::Promote)
+        Failure::new(FailureKind::RegisterUnavailable, text).with_scope(Scope::Broker).at(Stage::Promote)
     })?;
     Ok(state)
 }

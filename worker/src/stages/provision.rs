@@ -96,5 +96,5 @@ async fn make_sure_of_room(
 
 fn no_room(why: &str) -> Failure {
     Failure::new(FailureKind::ProvisionNoCapacity, format!("no room for another sandbox: {why}"))
-        .touching(Scope::Daytona)
+        .with_scope(Scope::Daytona)
 }

@@ -65,5 +65,5 @@ fn describe_reason(letter: &LetterView) -> String {
 
 fn one_line(message: &str) -> String {
     let line = message.split_whitespace().collect::<Vec<_>>().join(" ");
-    escape(&job::bounded(&line, 100))
+    escape(&job::truncate(&line, 100))
 }

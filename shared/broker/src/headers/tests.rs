@@ -45,7 +45,7 @@ fn envelope(text: &str) -> Envelope {
 
 fn record(text: &str, tail: &str) -> DeadLetterRecord {
     let failure = Failure::new(FailureKind::CaptureSilent, text)
-        .touching(Scope::GitHost(text.to_owned()))
+        .with_scope(Scope::GitHost(text.to_owned()))
         .with_output(Some(1), Tail::of(tail));
     DeadLetterRecord {
         reason: DeadLetterReason::Failed,
@@ -73,7 +73,7 @@ fn an_envelope_comes_back_as_it_was_written() {
 }
 
 #[test]
-fn a_strangers_message_is_a_first_attempt_and_says_what_could_not_be_read() {
+fn a_strangers_message_is_a_first_attempt_with_unreadable_named() {
     let sent: DateTime<Utc> = "2026-11-23T10:00:00Z".parse().unwrap();
     let read = HeaderReader::new(None).envelope(sent);
     assert_eq!((read.envelope.attempt, read.envelope.first_enqueued), (1, sent));

@@ -20,7 +20,7 @@ fn a_wait_is_rounded_up_to_a_delay_queue() {
 }
 
 #[test]
-fn every_binding_joins_things_that_are_declared_and_two_fleets_share_nothing() {
+fn bindings_join_what_is_declared_and_fleets_share_nothing() {
     let (ours, theirs) = (topology(), Topology::new(&"other".parse().unwrap(), &[Duration::from_secs(30)]));
     for binding in ours.bindings() {
         assert!(ours.exchanges().iter().any(|exchange| exchange.name == binding.exchange));

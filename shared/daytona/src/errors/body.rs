@@ -7,29 +7,29 @@ use serde_json::Value;
 
 use super::Message;
 
-/// The most of a body that is looked at.
-const LOOKED_AT: usize = 16 * 1024;
+/// The most of a body that is read.
+const READ_LIMIT: usize = 16 * 1024;
 
-/// What the body says.
+/// The message in a body; empty where there is none.
 pub(crate) fn read(body: &[u8]) -> Message {
-    let body = &body[..body.len().min(LOOKED_AT)];
+    let body = &body[..body.len().min(READ_LIMIT)];
     match serde_json::from_slice::<Value>(body) {
-        Ok(value) => Message::new(&said(&value)),
+        Ok(value) => Message::new(&message_in(&value)),
         Err(_) => Message::new(&without_tags(&String::from_utf8_lossy(body))),
     }
 }
 
-fn said(value: &Value) -> String {
+fn message_in(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Object(fields) => ["message", "errors", "error"]
             .iter()
             .filter_map(|name| fields.get(*name))
-            .map(said)
+            .map(message_in)
             .find(|text| !text.is_empty())
             .unwrap_or_default(),
         Value::Array(items) => {
-            items.iter().map(said).filter(|text| !text.is_empty()).collect::<Vec<_>>().join(", ")
+            items.iter().map(message_in).filter(|text| !text.is_empty()).collect::<Vec<_>>().join(", ")
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => String::new(),
     }
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn a_long_body_is_cut() {
-        let said = read("é".repeat(100_000).as_bytes());
-        assert!(said.as_str().len() < 310, "{}", said.as_str().len());
+        let message = read("é".repeat(100_000).as_bytes());
+        assert!(message.as_str().len() < 310, "{}", message.as_str().len());
     }
 }

@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn every_quota_and_its_limit_are_told_apart() {
+    fn every_quota_differs_from_its_limit_per_sandbox() {
         for what in ["CPU", "memory", "disk", "GPU"] {
             let total = Message::new(&format!("Total {what} limit exceeded. Maximum allowed: 10."));
             assert_eq!(classify(CREATE_SANDBOX, 400, &total), ErrorKind::SandboxQuota);
@@ -171,8 +171,8 @@ mod tests {
 
     #[test]
     fn a_text_on_another_status_means_nothing() {
-        let said = Message::new("No available runners");
-        assert_eq!(classify(CREATE_SANDBOX, 500, &said), ErrorKind::Unavailable);
+        let message = Message::new("No available runners");
+        assert_eq!(classify(CREATE_SANDBOX, 500, &message), ErrorKind::Unavailable);
     }
 
     #[test]

@@ -68,7 +68,7 @@ fn the_table_of_failures() {
     let mut table = String::new();
     for kind in FailureKind::ALL {
         for (name, scope) in [("target", Scope::Target), ("shared", Scope::Daytona)] {
-            let failed = Outcome::Failed(Failure::new(*kind, "x").touching(scope));
+            let failed = Outcome::Failed(Failure::new(*kind, "x").with_scope(scope));
             let row: Vec<String> = (1..=3)
                 .map(|attempt| word(&decide(&failed, &facts(scheduled(), attempt), &policy)))
                 .collect();
@@ -81,14 +81,15 @@ fn the_table_of_failures() {
 #[test]
 fn rabbitmqs_own_faults_use_up_no_attempts() {
     let policy = RetryPolicy::example();
-    let failed = Outcome::Failed(Failure::new(FailureKind::RegisterUnavailable, "x").touching(Scope::Broker));
+    let failed =
+        Outcome::Failed(Failure::new(FailureKind::RegisterUnavailable, "x").with_scope(Scope::Broker));
     for attempt in 1..=9 {
         assert_eq!(word(&decide(&failed, &facts(scheduled(), attempt), &policy)), "retry after 30s, Free");
     }
 }
 
 #[test]
-fn what_a_service_says_about_coming_back_is_rounded_up_to_a_queue() {
+fn a_delay_a_service_asks_for_is_rounded_up_to_a_queue() {
     let policy = RetryPolicy::example();
     let limited = |after| {
         Outcome::Failed(

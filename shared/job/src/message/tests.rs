@@ -66,7 +66,7 @@ fn golden_file_of_version_1_before_jobs_named_their_base() {
 }
 
 #[test]
-fn unknown_fields_are_ignored_and_missing_optional_ones_have_defaults() {
+fn unknown_fields_are_ignored_and_missing_ones_have_defaults() {
     let mut value: serde_json::Value = serde_json::from_slice(&job().encode()).unwrap();
     value["from_the_future"] = serde_json::json!({"x": [1, 2]});
     value["settings"]["also_new"] = serde_json::json!(true);

