@@ -31,7 +31,7 @@ pub struct BrokerSection {
 /// Everything a [`crate::Broker`] is told at its start.
 #[derive(Debug, Clone)]
 pub struct BrokerSettings {
-    /// `amqp://user:password@host:5672/vhost`, or `amqps://`.
+    /// The broker's URL with its credentials: `amqp://user:password@host:5672/vhost`, or `amqps://`.
     pub url: SecretString,
     /// The fleet whose exchanges and queues are used.
     pub fleet: FleetName,

@@ -45,7 +45,7 @@ pub struct DaytonaSection {
 pub struct ClientSettings {
     /// The base of the API, `/api` included.
     pub api_url: Url,
-    /// `dtn_…`
+    /// The organization's API key, as Daytona makes it: `dtn_…`.
     pub api_key: SecretString,
     /// The region sandboxes are made in; the organization's default if none.
     pub target: Option<String>,

@@ -40,7 +40,7 @@ pub enum BindError {
         #[source]
         source: io::Error,
     },
-    /// Anything else.
+    /// Whatever else the operating system refuses with.
     #[error("cannot listen on {addr}")]
     Other {
         /// The address asked for.

@@ -31,7 +31,7 @@ struct Beat {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Readiness {
-    /// It holds.
+    /// The condition holds; no reason is needed.
     Ready,
     /// It does not; the reason says why.
     NotReady,
@@ -137,7 +137,7 @@ impl Condition {
 }
 
 impl Heartbeat {
-    /// Still here.
+    /// Shows that the loop still turns; its bound begins anew.
     pub fn beat(&self) {
         if let Some(beat) = self.health.lock().heartbeats.get_mut(&self.name) {
             beat.last = Instant::now();

@@ -20,13 +20,13 @@ pub enum HealthcheckError {
     /// Not of the form `http://host:port/path`.
     #[error("`{url}` is not of the form http://host:port/path")]
     Url {
-        /// What was given.
+        /// The URL as it was given.
         url: String,
     },
     /// No answer: nothing listens, or the connection broke.
     #[error("no answer from {url}")]
     NoAnswer {
-        /// What was asked.
+        /// The URL that was asked.
         url: String,
         /// What the connection said.
         #[source]
@@ -35,19 +35,19 @@ pub enum HealthcheckError {
     /// No answer in time.
     #[error("no answer from {url} within {PATIENCE:?}")]
     TooSlow {
-        /// What was asked.
+        /// The URL that was asked.
         url: String,
     },
     /// Something answered, and it was not HTTP.
     #[error("the answer from {url} is not HTTP")]
     NotHttp {
-        /// What was asked.
+        /// The URL that was asked.
         url: String,
     },
     /// The process answered that it is not well.
     #[error("{url} answered {status}: {body}")]
     Unhealthy {
-        /// What was asked.
+        /// The URL that was asked.
         url: String,
         /// The status, 2xx never.
         status: u16,

@@ -42,7 +42,7 @@ pub enum TaskEnd {
     Finished,
     /// By itself and without an error, though no drain was asked for.
     Early,
-    /// With an error.
+    /// It returned this error, which nobody else handles.
     Failed(Box<dyn Error + Send + Sync>),
     /// With a panic, whose message this is.
     Panicked(String),
@@ -55,7 +55,7 @@ pub enum TaskEnd {
 pub struct TaskEndReport {
     /// The name it was spawned under.
     pub name: Cow<'static, str>,
-    /// How it ended.
+    /// Whether it finished, and if not, why.
     pub ending: TaskEnd,
 }
 

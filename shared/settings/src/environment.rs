@@ -22,7 +22,7 @@ pub enum EnvFileError {
     /// It exists and cannot be read.
     #[error("cannot read {}", path.display())]
     Unreadable {
-        /// The file.
+        /// The `.env` file that cannot be read.
         path: PathBuf,
         /// What the file system says.
         #[source]
@@ -34,7 +34,7 @@ pub enum EnvFileError {
         path.display()
     )]
     Syntax {
-        /// The file.
+        /// The `.env` file that has the entry.
         path: PathBuf,
         /// Which entry, counted from 1, comments left out.
         entry: usize,
@@ -70,7 +70,7 @@ impl Environment {
         Ok(environment)
     }
 
-    /// Exactly these variables.
+    /// An environment of exactly these variables, for tests.
     pub fn from_pairs<N: Into<String>, V: Into<String>>(pairs: impl IntoIterator<Item = (N, V)>) -> Self {
         let mut environment = Self::default();
         for (name, value) in pairs {

@@ -61,7 +61,7 @@ impl FleetFile {
         Self { path: path.into() }
     }
 
-    /// Where it is.
+    /// The path it is read from.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -73,7 +73,7 @@ impl FleetFile {
         })
     }
 
-    /// Reads it.
+    /// Reads the file at `path` and what it says.
     pub fn load(path: impl Into<PathBuf>) -> Result<FleetLoad, Problems> {
         let file = Self::new(path);
         file.understand(&file.text()?)

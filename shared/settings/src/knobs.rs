@@ -69,7 +69,7 @@ fn collect(table: &Table, left_out: &impl Fn(&str) -> bool, above: &mut Vec<Stri
     }
 }
 
-/// `lease.beat` is `HARVEST_LEASE_BEAT`.
+/// The variable of a knob: `lease.beat` is `HARVEST_LEASE_BEAT`.
 fn variable_name(path: &[String]) -> String {
     format!("HARVEST_{}", path.join("_").to_ascii_uppercase())
 }

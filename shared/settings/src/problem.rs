@@ -9,18 +9,18 @@ use thiserror::Error;
 /// One mistake and its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// Where.
+    /// The place that has to be mended.
     pub place: Place,
-    /// What.
+    /// What is wrong there, and what would be right.
     pub mistake: Mistake,
 }
 
 /// Where a mistake was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
-    /// In a file.
+    /// At a line and column of a file.
     File {
-        /// The file.
+        /// The file, as its path was given.
         path: PathBuf,
         /// The line, from 1.
         line: usize,
@@ -43,10 +43,10 @@ pub enum Mistake {
     /// The file is not TOML.
     #[error("not TOML: {0}")]
     Syntax(String),
-    /// No such key.
+    /// The key is none that the program knows.
     #[error("there is no `{key}`{}", hint(suggestion.as_ref()))]
     UnknownKey {
-        /// As written.
+        /// The key as it is written.
         key: String,
         /// A key that is spelled much alike.
         suggestion: Option<String>,
@@ -54,7 +54,7 @@ pub enum Mistake {
     /// A secret or a connection that only the environment may give.
     #[error("`{key}` is not read from files: set {variable} in the environment")]
     EnvironmentOnly {
-        /// As written.
+        /// The key as it is written.
         key: String,
         /// The variable that counts.
         variable: &'static str,
@@ -62,7 +62,7 @@ pub enum Mistake {
     /// The value has the wrong type or form.
     #[error("`{key}`: {reason}")]
     Value {
-        /// The key.
+        /// The key whose value it is.
         key: String,
         /// What the type of the setting says.
         reason: String,
@@ -73,9 +73,9 @@ pub enum Mistake {
     /// The value is well formed but cannot work.
     #[error("`{key}` {rule}")]
     Rule {
-        /// The key.
+        /// The key whose value it is.
         key: String,
-        /// What must hold.
+        /// The rule as it follows the key in the message.
         rule: &'static str,
     },
     /// Retrying could not work.
@@ -87,7 +87,7 @@ pub enum Mistake {
     /// The entry is there already.
     #[error("`{target}` is already listed at line {first}: one entry per repository and branch")]
     Duplicate {
-        /// The target.
+        /// The target that both entries name.
         target: String,
         /// The line of the first entry.
         first: usize,
@@ -97,15 +97,15 @@ pub enum Mistake {
         "`{key}` looks like a secret, and plain settings can be read by everyone: list its name under `secrets` and set it in the worker's environment"
     )]
     LooksSecret {
-        /// The key.
+        /// The key whose value it is.
         key: String,
     },
     /// A secret that no build is ever given.
     #[error("`{name}` is never given to a build: {why}")]
     Reserved {
-        /// The variable.
+        /// The variable that was asked for.
         name: String,
-        /// Whose it is.
+        /// Who the variable belongs to, as a clause.
         why: &'static str,
     },
     /// Not a name of an environment variable.

@@ -22,5 +22,5 @@ pub const PRODUCER: Knobs = Knobs {
     aliases: ALIASES,
 };
 
-/// All of them.
+/// The knobs of every program.
 pub(crate) const ALL: [&Knobs; 2] = [&WORKER, &PRODUCER];

@@ -5,7 +5,7 @@ use url::Url;
 /// A variable that a program cannot do without.
 #[derive(Debug, Clone, Copy)]
 pub struct Variable {
-    /// Its name.
+    /// The variable as it is set, for example `AMQP_URL`.
     pub name: &'static str,
     /// What is said when it is not set.
     pub missing: &'static str,
@@ -29,7 +29,7 @@ pub const AMQP_URL: Variable = Variable {
     },
 };
 
-/// What opens Daytona.
+/// The key that opens Daytona's API.
 pub const DAYTONA_API_KEY: Variable = Variable {
     name: "DAYTONA_API_KEY",
     missing: "DAYTONA_API_KEY is not set: the key of the Daytona API (dtn_...)",

@@ -15,7 +15,7 @@ pub enum TelemetryError {
     /// The log filter has a mistake.
     #[error("log filter `{filter}` is not understood")]
     LogFilter {
-        /// What was given.
+        /// The directives as they were given.
         filter: String,
         /// Where it is wrong.
         #[source]
@@ -33,7 +33,7 @@ pub enum TelemetryError {
     /// The file of certificate authorities cannot be read.
     #[error("cannot read the certificate authorities in {}", path.display())]
     CertificateAuthorities {
-        /// The file.
+        /// The file that was to be read.
         path: PathBuf,
         /// What the file system says.
         #[source]

@@ -22,7 +22,7 @@ pub struct Interval {
     pub start: DateTime<Utc>,
     /// When it ended, by ours. Clocks differ: an end before the start becomes the start.
     pub end: DateTime<Utc>,
-    /// How it ended.
+    /// Whether what it spans went well.
     pub ended: IntervalEnd,
     /// What else is to be known of it.
     pub attributes: Vec<KeyValue>,

@@ -14,9 +14,9 @@ const SERVICE_NAME: Key = Key::from_static_str("service.name");
 /// One running program of one fleet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceIdentity {
-    /// `service.name`: harvest-producer, harvest-worker.
+    /// Becomes `service.name`: harvest-producer, harvest-worker, harvestctl.
     pub name: String,
-    /// `service.version`.
+    /// Becomes `service.version`: that of the crate.
     pub version: String,
     /// `service.namespace`: the fleet's name.
     pub fleet: String,

@@ -25,14 +25,14 @@ pub struct TelemetrySection {
 /// Everything telemetry needs to start.
 #[derive(Debug, Clone)]
 pub struct TelemetrySettings {
-    /// Who is speaking.
+    /// The program that logs, traces and counts.
     pub service: ServiceIdentity,
     /// How log lines look.
     pub log_format: LogFormat,
     /// Which events are logged: `info`, or directives such as `info,broker=debug`. Libraries that only speak of
     /// their own plumbing are silenced unless a directive names them.
     pub log_filter: String,
-    /// Where spans go.
+    /// Where spans are sent, if anywhere.
     pub traces: TracesExport,
 }
 
@@ -51,7 +51,7 @@ pub enum LogFormat {
 /// Where spans go. Trace ids exist either way: log lines and messages carry them.
 #[derive(Debug, Clone)]
 pub enum TracesExport {
-    /// Nowhere.
+    /// Spans are made and sent nowhere.
     Off,
     /// To a collector, over OTLP.
     Otlp(Otlp),
@@ -73,9 +73,9 @@ pub struct Otlp {
 /// The two transports of OTLP that are supported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OtlpProtocol {
-    /// `grpc`
+    /// Named `grpc` in the variables; port 4317 by convention.
     Grpc,
-    /// `http/protobuf`
+    /// Named `http/protobuf` in the variables; port 4318 by convention.
     HttpProtobuf,
 }
 
@@ -85,23 +85,23 @@ pub enum SettingsError {
     /// The exporter is not one we have.
     #[error("{variable}=`{value}` is not supported: use otlp or none")]
     Exporter {
-        /// The variable.
+        /// The variable that says it.
         variable: &'static str,
-        /// Its value.
+        /// The value that is not supported.
         value: String,
     },
     /// The protocol is not one we have.
     #[error("{variable}=`{value}` is not supported: use grpc or http/protobuf")]
     Protocol {
-        /// The variable.
+        /// The variable that says it.
         variable: &'static str,
-        /// Its value.
+        /// The value that is not supported.
         value: String,
     },
     /// The headers are not a list of `name=value`. The value is not shown: it is usually a credential.
     #[error("{variable} is not a comma-separated list of name=value (entry {entry} is wrong)")]
     Headers {
-        /// The variable.
+        /// The variable that holds the list.
         variable: &'static str,
         /// Which entry, counted from 1.
         entry: usize,

@@ -12,19 +12,19 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, Span, Status};
 /// A span as the collector received it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CollectedSpan {
-    /// In hex.
+    /// Sixteen bytes in hexadecimal digits.
     pub trace_id: String,
-    /// In hex.
+    /// Eight bytes in hexadecimal digits.
     pub span_id: String,
     /// In hex; none for a root.
     pub parent_span_id: Option<String>,
-    /// Its name.
+    /// The name it was exported under.
     pub name: String,
-    /// Its kind.
+    /// Which side of a call or message it is.
     pub kind: SpanKind,
-    /// When it began.
+    /// When it began, by the sender's clock.
     pub start: DateTime<Utc>,
-    /// When it ended.
+    /// When it ended, by the sender's clock.
     pub end: DateTime<Utc>,
     /// Its attributes; numbers and booleans as text.
     pub attributes: BTreeMap<String, String>,
@@ -34,33 +34,33 @@ pub struct CollectedSpan {
     pub events: Vec<String>,
     /// How it says it went.
     pub outcome: Outcome,
-    /// Who sent it.
+    /// The attributes of the program that sent it.
     pub resource: BTreeMap<String, String>,
 }
 
-/// Another span.
+/// Another span, as a link names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpanRef {
-    /// In hex.
+    /// Sixteen bytes in hexadecimal digits.
     pub trace_id: String,
-    /// In hex.
+    /// Eight bytes in hexadecimal digits.
     pub span_id: String,
 }
 
 /// The kind of a span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SpanKind {
-    /// None was sent.
+    /// The sender named no kind.
     Unspecified,
     /// Work inside the program.
     Internal,
-    /// Answering a request.
+    /// The answering side of a request.
     Server,
-    /// Making a request.
+    /// The asking side of a request.
     Client,
-    /// Sending a message.
+    /// The sending side of a message.
     Producer,
-    /// Processing a message.
+    /// The processing side of a message.
     Consumer,
 }
 
@@ -69,7 +69,7 @@ pub enum SpanKind {
 pub enum Outcome {
     /// It does not say.
     Unset,
-    /// Explicitly well.
+    /// The sender says that it went well.
     Ok,
     /// An error, with its description.
     Error(String),
