@@ -12,17 +12,17 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// None.
+    /// An environment without variables.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Plain variables, and secret ones.
+    /// An environment of plain variables and secret ones.
     pub fn of(plain: BTreeMap<String, String>, secret: BTreeMap<String, SecretString>) -> Self {
         Self { plain, secret }
     }
 
-    /// With this one; the newest of a name counts.
+    /// The same with this plain variable; the newest of a name counts.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
         self.secret.remove(name);
@@ -30,7 +30,7 @@ impl Environment {
         self
     }
 
-    /// With this one unless it is set already.
+    /// The same with this plain variable, unless it is set already.
     #[must_use]
     pub fn or(self, name: &str, value: &str) -> Self {
         if self.plain.contains_key(name) || self.secret.contains_key(name) {
@@ -40,7 +40,7 @@ impl Environment {
         }
     }
 
-    /// With this secret one.
+    /// The same with this secret variable.
     #[must_use]
     pub fn with_secret(mut self, name: &str, value: SecretString) -> Self {
         self.plain.remove(name);
@@ -48,7 +48,7 @@ impl Environment {
         self
     }
 
-    /// The value of a plain one.
+    /// The value of a plain variable.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.plain.get(name).map(String::as_str)
     }

@@ -1,10 +1,10 @@
-//! Long commands: started detached, then watched by short looks until they end.
+//! Long commands: started detached, then polled by short calls until they end.
 //!
 //! The command's id follows from the attempt and the command itself, and starting it is guarded by a folder of that name: so a
-//! lost answer, or a worker that takes over, finds the same run again and never starts a second. Whoever stops looking stops nothing.
+//! lost answer, or a worker that takes over, finds the same run again and never starts a second. Whoever stops polling stops nothing.
 
 mod command_end;
-mod look;
+mod run_status;
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use tracing::field::Empty;
 
 pub(crate) use self::command_end::{ANY_ROOM, FinishedCommand};
 pub use self::command_end::{CommandEnd, Exit};
-use self::look::{Look, State};
+use self::run_status::{RunStatus, State};
 use super::{Environment, Sandbox};
 use crate::failures::{from_execute, may_pass};
 
@@ -25,10 +25,10 @@ pub(crate) const RUNS: &str = "/tmp/harvest-run";
 
 const SUPERVISOR: &str = include_str!("long/supervisor.sh");
 const START: &str = include_str!("long/start.sh");
-const LOOK: &str = include_str!("long/look.sh");
+const POLL: &str = include_str!("long/poll.sh");
 const END: &str = include_str!("long/end.sh");
 
-/// A look or an order takes moments.
+/// How long a poll or an order may take.
 const MOMENTS: Duration = Duration::from_secs(30);
 /// From the signal that asks to the signal that kills; the supervisor's `timeout -k` says the same.
 const GRACE: Duration = Duration::from_secs(10);
@@ -38,15 +38,15 @@ const LATE: Duration = Duration::from_secs(20);
 /// A command that may take long.
 #[derive(Debug, Clone)]
 pub struct LongCommand {
-    /// Who asks.
+    /// The stage that asks, which its failures name.
     pub stage: Stage,
     /// Which of the stage's commands; a word for the folder's name.
     pub label: &'static str,
-    /// Run with `bash -c`.
+    /// What it does, given to `bash -c`.
     pub script: String,
-    /// Where.
+    /// The folder it runs in.
     pub cwd: String,
-    /// Its environment.
+    /// What it finds in its environment; secrets are in no argument and no file.
     pub environment: Environment,
     /// After this long it is ended with everything it started.
     pub deadline: Duration,
@@ -90,24 +90,24 @@ impl Sandbox {
         if executed.exit_code == 0 {
             return Ok(());
         }
-        let said = executed.result.trim();
+        let output = executed.result.trim();
         Err(Failure::new(
             FailureKind::Internal,
-            format!("a command could not be started in the sandbox: {said}"),
+            format!("a command could not be started in the sandbox: {output}"),
         )
         .at(command.stage))
     }
 
-    /// One span for the whole wait, with the number of looks.
+    /// One span for the whole wait, with the number of polls.
     async fn watch(&self, command: &LongCommand, folder: &str) -> Result<CommandEnd, Failure> {
         let span = tracing::info_span!(
             "wait command",
             otel.name = format!("wait {}", command.label),
             poll.count = Empty
         );
-        let mut looks = 0;
-        let watched = self.watch_counting(command, folder, &mut looks).instrument(span.clone()).await;
-        span.record("poll.count", looks);
+        let mut polls = 0;
+        let watched = self.watch_counting(command, folder, &mut polls).instrument(span.clone()).await;
+        span.record("poll.count", polls);
         watched
     }
 
@@ -115,7 +115,7 @@ impl Sandbox {
         &self,
         command: &LongCommand,
         folder: &str,
-        looks: &mut u64,
+        polls: &mut u64,
     ) -> Result<CommandEnd, Failure> {
         let mut interval = self.watching.first;
         let mut last_answer = Instant::now();
@@ -124,45 +124,45 @@ impl Sandbox {
         loop {
             tokio::time::sleep(interval).await;
             interval = self.watching.next(interval);
-            *looks += 1;
-            let unexported = tracing::info_span!("look");
+            *polls += 1;
+            let unexported = tracing::info_span!("poll");
             let kept = telemetry::keep_unexported(&unexported);
             tracing::trace!(?kept, "looks are counted, not traced");
-            let look = match self.look(command, folder).instrument(unexported).await {
-                Ok(look) => look,
+            let status = match self.poll(command, folder).instrument(unexported).await {
+                Ok(status) => status,
                 Err(error) if error.passing && last_answer.elapsed() < self.watching.lost_after => continue,
                 Err(error) => return Err(error.failure.with_output(None, last_tail)),
             };
-            match look.state {
-                State::Ended { code } => return Ok(ended(code, look, command.deadline)),
+            match status.state {
+                State::Ended { code } => return Ok(command_end(code, status, command.deadline)),
                 // The supervisor needs a moment to say that it is there.
                 State::Starting if last_answer.elapsed() < self.watching.lost_after => continue,
-                State::Starting | State::Vanished => return Err(vanished(look, command.stage)),
+                State::Starting | State::Vanished => return Err(vanished_failure(status, command.stage)),
                 State::Running => {}
             }
             last_answer = Instant::now();
-            if look.elapsed > command.deadline + GRACE + LATE {
+            if status.elapsed > command.deadline + GRACE + LATE {
                 if ordered {
                     let text = "a command did not end although it was told to";
                     return Err(Failure::new(FailureKind::StageDeadline, text)
                         .at(command.stage)
-                        .with_output(None, look.tail));
+                        .with_output(None, status.tail));
                 }
                 ordered = true;
                 self.end(command.stage, folder).await?;
             }
-            last_tail = look.tail;
+            last_tail = status.tail;
         }
     }
 
-    async fn look(&self, command: &LongCommand, folder: &str) -> Result<Look, LookError> {
+    async fn poll(&self, command: &LongCommand, folder: &str) -> Result<RunStatus, PollError> {
         let environment =
             Environment::new().with("HARVEST_FOLDER", folder).with("HARVEST_CWD", command.cwd.clone());
         let executed =
-            self.toolbox.execute(&super::constant(LOOK, &environment, MOMENTS)).await.map_err(|error| {
-                LookError { passing: may_pass(&error), failure: from_execute(&error, command.stage) }
+            self.toolbox.execute(&super::constant(POLL, &environment, MOMENTS)).await.map_err(|error| {
+                PollError { passing: may_pass(&error), failure: from_execute(&error, command.stage) }
             })?;
-        look::read(&executed.result, &self.redactor).ok_or_else(|| LookError {
+        run_status::parse(&executed.result, &self.redactor).ok_or_else(|| PollError {
             passing: false,
             failure: Failure::new(FailureKind::Internal, "a look at a command could not be read")
                 .at(command.stage),
@@ -180,32 +180,32 @@ impl Sandbox {
     }
 }
 
-struct LookError {
+struct PollError {
     passing: bool,
     failure: Failure,
 }
 
-fn ended(code: i32, look: Look, deadline: Duration) -> CommandEnd {
+fn command_end(code: i32, status: RunStatus, deadline: Duration) -> CommandEnd {
     // `timeout` says 124, or 137 where only the second signal helped; a command may say so too, but not so late.
-    let late = look.elapsed + Duration::from_secs(1) >= deadline;
+    let late = status.elapsed + Duration::from_secs(1) >= deadline;
     let exit = match code {
         124 | 137 if late => Exit::DeadlinePassed,
         0 => Exit::Code(0),
         137 => Exit::OutOfMemory(137),
-        code if look.killed_for_memory => Exit::OutOfMemory(code),
+        code if status.killed_for_memory => Exit::OutOfMemory(code),
         code => Exit::Code(code),
     };
     CommandEnd {
         exit,
-        tail: look.tail,
-        duration: look.elapsed,
-        output_bytes: look.output_bytes,
-        free_bytes: look.free_bytes,
+        tail: status.tail,
+        duration: status.elapsed,
+        output_bytes: status.output_bytes,
+        free_bytes: status.free_bytes,
     }
 }
 
-fn vanished(look: Look, stage: Stage) -> Failure {
-    let failure = if look.killed_for_memory {
+fn vanished_failure(status: RunStatus, stage: Stage) -> Failure {
+    let failure = if status.killed_for_memory {
         Failure::new(
             FailureKind::OutOfMemory,
             "the sandbox ran out of memory; give the target a larger class",
@@ -216,5 +216,5 @@ fn vanished(look: Look, stage: Stage) -> Failure {
             "a command disappeared without an exit code: the sandbox was restarted or ran out of memory",
         )
     };
-    failure.at(stage).with_output(None, look.tail)
+    failure.at(stage).with_output(None, status.tail)
 }

@@ -33,12 +33,12 @@ impl fmt::Debug for Redactor {
 }
 
 impl Redactor {
-    /// Knows these secrets, by the name of their variable.
+    /// A redactor of these secrets, by the names of their variables.
     pub fn new(secrets: &BTreeMap<String, SecretString>) -> Self {
         Self::of(secrets.values())
     }
 
-    /// Knows these secrets.
+    /// A redactor of these secrets.
     pub fn of<'a>(secrets: impl IntoIterator<Item = &'a SecretString>) -> Self {
         let mut names = 0;
         let mut forms: Vec<String> = Vec::new();
@@ -51,7 +51,7 @@ impl Redactor {
         Self { forms: forms.into_iter().map(SecretString::from).collect(), names }
     }
 
-    /// `text` without any of them.
+    /// The text with a mark in place of every known secret.
     pub fn scrub(&self, text: &str) -> String {
         let mut text = text.to_owned();
         for form in &self.forms {

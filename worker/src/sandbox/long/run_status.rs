@@ -1,4 +1,4 @@
-//! What a look at a run says.
+//! How a run stands, as `poll.sh` prints it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,12 +7,12 @@ use job::Tail;
 
 use crate::sandbox::Redactor;
 
-/// How a run stands.
+/// Whether a run has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
     /// Its supervisor has not spoken yet.
     Starting,
-    /// It runs.
+    /// Its supervisor is there, and it has not ended.
     Running,
     /// It ended with this code.
     Ended { code: i32 },
@@ -20,9 +20,9 @@ pub(super) enum State {
     Vanished,
 }
 
-/// One look.
+/// The facts of one poll, and the end of the output so far.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Look {
+pub(super) struct RunStatus {
     pub(super) state: State,
     pub(super) elapsed: Duration,
     pub(super) output_bytes: u64,
@@ -31,8 +31,8 @@ pub(super) struct Look {
     pub(super) tail: Tail,
 }
 
-/// Reads what `look.sh` printed; none when it is something else.
-pub(super) fn read(text: &str, redactor: &Redactor) -> Option<Look> {
+/// Reads what `poll.sh` printed; none when it is something else.
+pub(super) fn parse(text: &str, redactor: &Redactor) -> Option<RunStatus> {
     let (facts, output) = text.split_once("\n\n").or_else(|| Some((text.strip_suffix('\n')?, "")))?;
     let facts: BTreeMap<&str, &str> =
         facts.split_whitespace().filter_map(|fact| fact.split_once('=')).collect();
@@ -49,7 +49,7 @@ pub(super) fn read(text: &str, redactor: &Redactor) -> Option<Look> {
         kills.and_then(|(before, after)| Some((before.parse::<u64>().ok()?, after.parse::<u64>().ok()?)));
     let output_bytes = number("output").unwrap_or_default();
     let cut = number("shown").is_some_and(|shown| output_bytes > shown);
-    Some(Look {
+    Some(RunStatus {
         state,
         elapsed: Duration::from_secs(number("elapsed").unwrap_or_default()),
         output_bytes,
@@ -69,11 +69,11 @@ fn tail(output: &str, cut: bool, redactor: &Redactor) -> Tail {
     } else {
         output
     };
-    Tail::of(&plain(&redactor.scrub(whole)))
+    Tail::of(&without_terminal_codes(&redactor.scrub(whole)))
 }
 
-/// Without what only a terminal understands: colours, cursor movements, progress bars drawn over themselves.
-fn plain(text: &str) -> String {
+/// The text without what only a terminal understands: colours, cursor movements, progress bars drawn over themselves.
+fn without_terminal_codes(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut characters = text.chars().peekable();
     while let Some(character) = characters.next() {
@@ -104,38 +104,38 @@ mod tests {
     }
 
     #[test]
-    fn a_look_is_read_with_its_output() {
+    fn a_status_is_read_with_its_output() {
         let text = "state=ended code=3 elapsed=12 output=900000 shown=131072 kills=0/1 free_kib=2048\n\n3cret-value\nsaid s3cret-value\n\nend\n";
-        let look = read(text, &redactor()).unwrap();
-        assert_eq!(look.state, State::Ended { code: 3 });
+        let status = parse(text, &redactor()).unwrap();
+        assert_eq!(status.state, State::Ended { code: 3 });
         assert_eq!(
-            (look.elapsed.as_secs(), look.output_bytes, look.free_bytes),
+            (status.elapsed.as_secs(), status.output_bytes, status.free_bytes),
             (12, 900_000, Some(2 << 20))
         );
-        assert!(look.killed_for_memory);
-        assert_eq!(look.tail.as_str(), "said [redacted]\n\nend\n");
+        assert!(status.killed_for_memory);
+        assert_eq!(status.tail.as_str(), "said [redacted]\n\nend\n");
     }
 
     #[test]
     fn a_single_cut_line_loses_what_could_be_half_a_secret() {
         let text = "state=running code= elapsed=1 output=900000 shown=4096 kills=/ free_kib=\n\ncret-valueABCDEFGHIJ";
-        let look = read(text, &redactor()).unwrap();
-        assert!(!look.tail.as_str().contains("cret-value"), "{look:?}");
-        assert!(look.tail.as_str().ends_with("HIJ") || look.tail.is_empty(), "{look:?}");
+        let status = parse(text, &redactor()).unwrap();
+        assert!(!status.tail.as_str().contains("cret-value"), "{status:?}");
+        assert!(status.tail.as_str().ends_with("HIJ") || status.tail.is_empty(), "{status:?}");
     }
 
     #[test]
-    fn what_is_no_look_is_none() {
+    fn what_is_no_status_is_none() {
         for text in ["", "bash: command not found\n", "state=ended code=x\n\n", "state=odd\n\n"] {
-            assert_eq!(read(text, &redactor()), None, "{text}");
+            assert_eq!(parse(text, &redactor()), None, "{text}");
         }
-        assert_eq!(read("state=vanished\n\n", &redactor()).unwrap().state, State::Vanished);
+        assert_eq!(parse("state=vanished\n\n", &redactor()).unwrap().state, State::Vanished);
     }
 
     #[test]
     fn what_only_a_terminal_understands_is_left_out() {
         assert_eq!(
-            plain("\u{1b}[31mred\u{1b}[0m\r\n10%\r20%\u{8}\u{1b}]0;title\u{7}end"),
+            without_terminal_codes("\u{1b}[31mred\u{1b}[0m\r\n10%\r20%\u{8}\u{1b}]0;title\u{7}end"),
             "red\n10%\n20%end"
         );
     }

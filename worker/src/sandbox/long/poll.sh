@@ -1,4 +1,4 @@
-# Says how a run stands: one line of facts, an empty line, the end of its output.
+# Prints how a run stands: one line of facts, an empty line, the end of its output.
 cd "$HARVEST_FOLDER" 2>/dev/null || { echo "state=vanished"; echo; exit 0; }
 read_file() { cat "$1" 2>/dev/null; }
 supervisor=$(read_file supervisor)
