@@ -20,9 +20,9 @@ use tracing::{Instrument, Span};
 
 use self::stage_end::StageEnd;
 use crate::early_end::EarlyEnd;
-use crate::story::Story;
+use crate::ledger_writer::LedgerWriter;
 
-/// One attempt.
+/// One attempt: its job, and what it has found out so far.
 #[derive(Debug)]
 pub(crate) struct Attempt {
     pub(crate) id: AttemptId,
@@ -32,9 +32,9 @@ pub(crate) struct Attempt {
     pub(crate) worker: String,
     pub(crate) started_at: DateTime<Utc>,
     max_attempts: u32,
-    story: Story,
+    ledger: LedgerWriter,
     found: Mutex<Found>,
-    /// Spans that are told only once this attempt does more than look; none once it does.
+    /// Spans that are recorded only once this attempt does more than resolve; none once it does.
     held_back: Mutex<Option<Vec<(Carrier, Interval)>>>,
 }
 
@@ -59,7 +59,13 @@ pub(crate) struct Interrupts<'a> {
 }
 
 impl Attempt {
-    pub(crate) fn new(job: Job, envelope: Envelope, worker: &str, max_attempts: u32, story: Story) -> Self {
+    pub(crate) fn new(
+        job: Job,
+        envelope: Envelope,
+        worker: &str,
+        max_attempts: u32,
+        ledger: LedgerWriter,
+    ) -> Self {
         Self {
             id: AttemptId::new(),
             number: envelope.attempt,
@@ -68,7 +74,7 @@ impl Attempt {
             worker: worker.to_owned(),
             started_at: Utc::now(),
             max_attempts,
-            story,
+            ledger,
             found: Mutex::default(),
             held_back: Mutex::new(Some(Vec::new())),
         }
@@ -96,7 +102,7 @@ impl Attempt {
         self.locked(|found| found.lease_seen = Some(seen));
     }
 
-    /// Has a span told as soon as this attempt does more than look: ten thousand unchanged targets are ten thousand spans,
+    /// Records a span as soon as this attempt does more than resolve: ten thousand unchanged targets are ten thousand spans,
     /// every half hour, and not five times as many.
     pub(crate) fn hold_back(&self, parent: Carrier, interval: Interval) {
         let mut held_back = self.held_back.lock().unwrap_or_else(PoisonError::into_inner);
@@ -106,17 +112,17 @@ impl Attempt {
         }
     }
 
-    fn tell_held_back(&self) {
+    fn record_held_back(&self) {
         let held_back = self.held_back.lock().unwrap_or_else(PoisonError::into_inner).take();
         for (parent, interval) in held_back.into_iter().flatten() {
             telemetry::record_interval(&parent, interval);
         }
     }
 
-    /// Says in the ledger, and in the trace, that this attempt does more than look.
+    /// Says in the ledger, and in the trace, that this attempt does more than resolve.
     pub(crate) fn announce(&self) {
-        self.tell_held_back();
-        self.story.tell(LedgerEvent::AttemptStarted {
+        self.record_held_back();
+        self.ledger.write(LedgerEvent::AttemptStarted {
             job: self.job.id,
             target: self.job.target.clone(),
             attempt: self.id,
@@ -134,6 +140,8 @@ impl Attempt {
     ) -> Result<T, EarlyEnd> {
         let span = self.span_of(stage);
         let (began, began_at) = (Instant::now(), Utc::now());
+        // A future is kept whole wherever it is handed on to: boxed once here, a stage is not kept three times over.
+        let work = Box::pin(work);
         let work = async {
             tokio::select! {
                 biased;
@@ -148,7 +156,7 @@ impl Attempt {
         if stage == Stage::Resolve {
             self.hold_back(telemetry::carrier_of(&Span::current()), self.interval_of(stage, began_at, end));
             if matches!(&result, Err(EarlyEnd::Outcome(outcome)) if matches!(**outcome, Outcome::Failed(_))) {
-                self.tell_held_back();
+                self.record_held_back();
             }
         }
         let milliseconds = milliseconds(began.elapsed());
@@ -168,7 +176,7 @@ impl Attempt {
             error.type = tracing::field::Empty,
         );
         if stage == Stage::Resolve {
-            // Whether there is anything to tell of is only known at its end.
+            // Whether it is worth a span is only known at its end.
             let kept = telemetry::keep_unexported(&span);
             tracing::trace!(?kept, "resolve is told after the fact");
         }
@@ -199,9 +207,9 @@ impl Attempt {
 
     fn report(&self, report: StageReport) {
         self.locked(|found| found.stages.push(report.clone()));
-        // Resolve alone is no story: an unchanged target tells nothing, every half hour.
+        // Resolve alone is not worth an entry: an unchanged target has nothing to say, every half hour.
         if report.stage != Stage::Resolve {
-            self.story.tell(LedgerEvent::StageEnded {
+            self.ledger.write(LedgerEvent::StageEnded {
                 job: self.job.id,
                 target: self.job.target.clone(),
                 attempt: self.id,

@@ -4,18 +4,19 @@
 //! The id is part of every fingerprint, so a new base rebuilds every target. A base that is removed while jobs wait must
 //! fail none of them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use daytona::{Client, SnapshotState};
-use job::{FailureKind, Stage};
+use job::{Failure, FailureKind, Job, Stage};
 use serde::Deserialize;
 use tokio::time::Instant;
 
 use crate::early_end::{EarlyEnd, ResolveAgain};
 use crate::failures::{from_base, from_call};
 
+/// How long an answer of Daytona is believed.
 const REMEMBERED: Duration = Duration::from_mins(1);
 
 /// A section `[classes.NAME]` of the settings. Daytona sets the size when a snapshot is made, so a class is a base snapshot.
@@ -26,50 +27,63 @@ pub struct ClassSection {
     pub base_snapshot: Option<String>,
 }
 
-/// What an attempt's cold build is to start from.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct WantedBase {
+/// What a cold build is to start from.
+struct WantedBase<'a> {
     /// As settings name it.
-    pub(crate) name: String,
+    name: &'a str,
     /// The snapshot that whoever made the job found behind that name.
-    pub(crate) id: Option<String>,
+    id: Option<&'a str>,
 }
 
-/// Looks base snapshots up.
+/// Finds base snapshots, by the worker's classes and by what Daytona has.
 #[derive(Debug)]
 pub(crate) struct BaseSnapshots {
     client: Client,
+    classes: BTreeMap<String, ClassSection>,
     /// Answers, by the name or id that was asked for.
     known: Mutex<HashMap<String, (String, Instant)>>,
 }
 
 impl BaseSnapshots {
-    pub(crate) fn new(client: Client) -> Self {
-        Self { client, known: Mutex::default() }
+    pub(crate) fn new(client: Client, classes: BTreeMap<String, ClassSection>) -> Self {
+        Self { client, classes, known: Mutex::default() }
     }
 
-    /// The id of the snapshot to start from.
-    pub(crate) async fn id_of(&self, wanted: &WantedBase) -> Result<String, EarlyEnd> {
-        let Some(id) = &wanted.id else { return self.named(&wanted.name).await };
-        if let Some(known) = self.remembered(id) {
+    /// The id of the snapshot that a cold build of this job starts from.
+    pub(crate) async fn id_for(&self, job: &Job) -> Result<String, EarlyEnd> {
+        let WantedBase { name, id } = self.wanted_by(job)?;
+        let Some(id) = id else { return self.id_behind(name).await };
+        if let Some(known) = self.recall(id) {
             return Ok(known);
         }
         let state = self.state_of(id).await?;
         if state == Some(SnapshotState::Active) {
             self.remember(id, id);
-            return Ok(id.clone());
+            return Ok(id.to_owned());
         }
-        let instead = self.named(&wanted.name).await?;
+        let instead = self.id_behind(name).await?;
         let state = state.map_or_else(|| "gone".to_owned(), |state| state.to_string());
-        tracing::warn!(
-            base = wanted.name,
-            id,
-            state,
-            instead,
-            "the base snapshot that the job names is not used"
-        );
+        tracing::warn!(base = name, id, state, instead, "the base snapshot that the job names is not used");
         self.remember(id, &instead);
         Ok(instead)
+    }
+
+    /// The base of the job's class, which the job's maker knows nothing of, or else the job's own.
+    fn wanted_by<'a>(&'a self, job: &'a Job) -> Result<WantedBase<'a>, Failure> {
+        let Job { settings, base_snapshot_id, .. } = job;
+        let class = self.classes.get(&settings.class).ok_or_else(|| {
+            Failure::new(
+                FailureKind::ProvisionBaseMissing,
+                format!(
+                    "class `{}` is not in worker.toml: add [classes.{}], or correct fleet.toml",
+                    settings.class, settings.class
+                ),
+            )
+        })?;
+        Ok(match &class.base_snapshot {
+            Some(name) => WantedBase { name, id: None },
+            None => WantedBase { name: &settings.base_snapshot, id: base_snapshot_id.as_deref() },
+        })
     }
 
     /// What ends an attempt whose sandbox was not provisioned. When that is because the snapshot it was to start from is
@@ -83,8 +97,8 @@ impl BaseSnapshots {
         ResolveAgain::BaseGone.into()
     }
 
-    async fn named(&self, name: &str) -> Result<String, EarlyEnd> {
-        if let Some(known) = self.remembered(name) {
+    async fn id_behind(&self, name: &str) -> Result<String, EarlyEnd> {
+        if let Some(known) = self.recall(name) {
             return Ok(known);
         }
         let id = self.client.base_snapshot(name).await.map_err(|error| from_base(&error))?.id;
@@ -92,13 +106,13 @@ impl BaseSnapshots {
         Ok(id.to_string())
     }
 
-    /// None when it is gone.
+    /// The snapshot's state; none when it is gone.
     async fn state_of(&self, id: &str) -> Result<Option<SnapshotState>, EarlyEnd> {
         let found = self.client.get_snapshot(id).await.map_err(|error| from_call(&error, Stage::Resolve))?;
         Ok(found.map(|snapshot| snapshot.state))
     }
 
-    fn remembered(&self, asked: &str) -> Option<String> {
+    fn recall(&self, asked: &str) -> Option<String> {
         let known = self.known().get(asked).cloned();
         known.filter(|(_, at)| at.elapsed() < REMEMBERED).map(|(id, _)| id)
     }

@@ -7,83 +7,105 @@ use std::time::Instant;
 use broker::{Delivery, Slot};
 use chrono::Utc;
 use futures::FutureExt;
-use job::{DeadLetterReason, DeadLetterRecord, Failure, FailureKind, Job, JobDecodeError, Outcome, Reason};
+use job::{
+    DeadLetterReason, DeadLetterRecord, Failure, FailureKind, FleetName, Job, JobDecodeError, Outcome,
+    Reason, RetryPolicy, Tick,
+};
 use telemetry::opentelemetry::KeyValue;
 use telemetry::{Interval, IntervalEnd};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
 use crate::attempt::Attempt;
-use crate::parts::Parts;
-use crate::process::process;
-use crate::settle::settle;
+use crate::ledger_writer::LedgerWriter;
+use crate::metrics::Instruments;
+use crate::process::Pipeline;
+use crate::settle::Settler;
+use crate::target_register::TargetRegister;
 
-/// Takes jobs until `draining`; an attempt that is under way when `leaving` is cancelled is handed back.
-pub(crate) async fn run(
-    parts: Arc<Parts>,
-    number: usize,
-    mut slot: Slot,
-    draining: CancellationToken,
-    leaving: CancellationToken,
-) {
-    while let Some(delivery) = slot.take(&draining).await {
-        parts.metrics.slot_taken();
-        Box::pin(handle(&parts, number, delivery, &leaving)).await;
-        parts.metrics.slot_freed();
-    }
+/// What every slot of a worker needs to bring a job to its end.
+#[derive(Debug)]
+pub(crate) struct Consumer {
+    pub(crate) worker: String,
+    pub(crate) fleet: FleetName,
+    pub(crate) policy: RetryPolicy,
+    pub(crate) register: TargetRegister,
+    pub(crate) ledger: LedgerWriter,
+    pub(crate) metrics: Instruments,
+    pub(crate) pipeline: Pipeline,
+    pub(crate) settler: Settler,
 }
 
-async fn handle(parts: &Parts, slot: usize, delivery: Delivery, leaving: &CancellationToken) {
-    let envelope = delivery.message().envelope.clone();
-    let job = match delivery.job(&parts.fleet) {
-        Ok(job) => job,
-        Err(error) => return refuse(parts, delivery, &error).await,
-    };
-    let span = process_span(slot, &delivery, &job, envelope.attempt);
-    let parent = telemetry::set_parent(&span, &envelope.trace);
-    tracing::trace!(?parent, "attempt joins the trace of its job");
-    telemetry::add_link(&span, &envelope.trace);
-    if let Some(previous) = &envelope.previous_attempt_trace {
-        telemetry::add_link(&span, &[("traceparent".to_owned(), previous.clone())].into());
+impl Consumer {
+    /// Takes jobs until `draining`; an attempt that is under way when `leaving` is cancelled is handed back.
+    pub(crate) async fn run_slot(
+        self: Arc<Self>,
+        number: usize,
+        mut slot: Slot,
+        draining: CancellationToken,
+        leaving: CancellationToken,
+    ) {
+        while let Some(delivery) = slot.take(&draining).await {
+            self.metrics.take_slot();
+            self.handle(number, delivery, &leaving).await;
+            self.metrics.free_slot();
+        }
     }
-    let waited = waited(parts, &envelope);
-    let attempt = Attempt::new(job, envelope, &parts.worker, parts.policy.max_attempts, parts.story.clone());
-    attempt.hold_back(attempt.envelope.trace.clone(), waited);
-    span.record("attempt.id", tracing::field::display(attempt.id));
-    async {
-        let began = Instant::now();
-        let outcome = Box::pin(run_attempt(parts, &delivery, &attempt, leaving)).await;
-        settle(parts, delivery, &attempt, &outcome, began.elapsed()).await;
-    }
-    .instrument(span)
-    .await;
-}
 
-async fn run_attempt(
-    parts: &Parts,
-    delivery: &Delivery,
-    attempt: &Attempt,
-    leaving: &CancellationToken,
-) -> Outcome {
-    if is_superseded(parts, attempt) {
-        return Outcome::Superseded;
+    async fn handle(&self, slot: usize, delivery: Delivery, leaving: &CancellationToken) {
+        let envelope = delivery.message().envelope.clone();
+        let job = match delivery.job(&self.fleet) {
+            Ok(job) => job,
+            Err(error) => return refuse(&self.worker, delivery, &error).await,
+        };
+        let span = process_span(slot, &delivery, &job, envelope.attempt);
+        let parent = telemetry::set_parent(&span, &envelope.trace);
+        tracing::trace!(?parent, "attempt joins the trace of its job");
+        telemetry::add_link(&span, &envelope.trace);
+        if let Some(previous) = &envelope.previous_attempt_trace {
+            telemetry::add_link(&span, &[("traceparent".to_owned(), previous.clone())].into());
+        }
+        let waited = queue_wait(&self.metrics, &envelope);
+        let attempt =
+            Attempt::new(job, envelope, &self.worker, self.policy.max_attempts, self.ledger.clone());
+        attempt.hold_back(attempt.envelope.trace.clone(), waited);
+        span.record("attempt.id", tracing::field::display(attempt.id));
+        async {
+            let began = Instant::now();
+            let outcome = self.run_attempt(&delivery, &attempt, leaving).await;
+            self.settler.settle(delivery, &attempt, &outcome, began.elapsed()).await;
+        }
+        .instrument(span)
+        .await;
     }
-    let deliveries = delivery.message().delivery_count;
-    if deliveries >= parts.policy.max_crashes {
-        return Outcome::Failed(Failure::new(
-            FailureKind::WorkerCrashed,
-            format!(
-                "the job was delivered {} times and no worker lived to end it; look for killed workers at those times",
-                deliveries + 1
-            ),
-        ));
+
+    async fn run_attempt(
+        &self,
+        delivery: &Delivery,
+        attempt: &Attempt,
+        leaving: &CancellationToken,
+    ) -> Outcome {
+        if is_superseded(attempt, self.register.last_tick()) {
+            return Outcome::Superseded;
+        }
+        let deliveries = delivery.message().delivery_count;
+        if deliveries >= self.policy.max_crashes {
+            return Outcome::Failed(Failure::new(
+                FailureKind::WorkerCrashed,
+                format!(
+                    "the job was delivered {} times and no worker lived to end it; look for killed workers at those times",
+                    deliveries + 1
+                ),
+            ));
+        }
+        // Boxed where it begins, so that a slot which waits for a job is not as large as the deepest of its stages.
+        catch_panic(Box::pin(self.pipeline.process(attempt, leaving))).await
     }
-    guarded(process(parts, attempt, leaving)).await
 }
 
 /// A panic of ours fails the attempt, not the worker.
-async fn guarded(processing: impl Future<Output = Outcome>) -> Outcome {
-    let processed = AssertUnwindSafe(Box::pin(processing)).catch_unwind().await;
+async fn catch_panic(processing: impl Future<Output = Outcome>) -> Outcome {
+    let processed = AssertUnwindSafe(processing).catch_unwind().await;
     processed.unwrap_or_else(|_panic| {
         tracing::error!("an attempt panicked; the panic's own line stands above");
         Outcome::Failed(Failure::new(
@@ -94,20 +116,21 @@ async fn guarded(processing: impl Future<Output = Outcome>) -> Outcome {
 }
 
 /// Only a job on its first try is skipped for a later tick: one that was retried or handed back has work behind it.
-fn is_superseded(parts: &Parts, attempt: &Attempt) -> bool {
+fn is_superseded(attempt: &Attempt, last_tick: Option<Tick>) -> bool {
     let Reason::Scheduled { tick } = attempt.job.reason else { return false };
     let untouched = attempt.number == 1
         && attempt.envelope.handed_back == 0
         && attempt.envelope.replay.is_none()
         && attempt.envelope.history.is_empty();
-    untouched && parts.register.fleet().last_tick.is_some_and(|last| last > tick)
+    untouched && last_tick.is_some_and(|last| last > tick)
 }
 
-async fn refuse(parts: &Parts, delivery: Delivery, error: &JobDecodeError) {
+/// Dead-letters what is no job, with its bytes as they are.
+async fn refuse(worker: &str, delivery: Delivery, error: &JobDecodeError) {
     let record = DeadLetterRecord {
         reason: DeadLetterReason::Undecodable,
         at: Utc::now(),
-        worker: parts.worker.clone(),
+        worker: worker.to_owned(),
         job: None,
         target: None,
         failure: None,
@@ -157,10 +180,10 @@ fn process_span(slot: usize, delivery: &Delivery, job: &Job, number: u32) -> Spa
     )
 }
 
-/// How long the message waited.
-fn waited(parts: &Parts, envelope: &job::Envelope) -> Interval {
+/// How long the message waited, counted and as a span.
+fn queue_wait(metrics: &Instruments, envelope: &job::Envelope) -> Interval {
     let now = Utc::now();
-    parts.metrics.waited((now - envelope.enqueued).to_std().unwrap_or_default());
+    metrics.record_queue_wait((now - envelope.enqueued).to_std().unwrap_or_default());
     let name = if envelope.history.is_empty() { "queue wait" } else { "retry wait" };
     let attributes = vec![KeyValue::new("attempt", i64::from(envelope.attempt))];
     Interval { name: name.into(), start: envelope.enqueued, end: now, ended: IntervalEnd::Passed, attributes }
@@ -172,8 +195,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_fails_the_attempt_and_not_the_worker() {
-        let outcome = guarded(async { panic!("a bug, on purpose") }).await;
+        let outcome = catch_panic(async { panic!("a bug, on purpose") }).await;
         assert_eq!(outcome.failure().map(|failure| failure.id), Some(FailureKind::Internal));
-        assert_eq!(guarded(async { Outcome::Paused }).await, Outcome::Paused);
+        assert_eq!(catch_panic(async { Outcome::Paused }).await, Outcome::Paused);
     }
 }

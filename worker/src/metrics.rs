@@ -68,32 +68,32 @@ impl Instruments {
         }
     }
 
-    pub(crate) fn slot_taken(&self) {
+    pub(crate) fn take_slot(&self) {
         self.slots_used.add(1, &[]);
     }
 
-    pub(crate) fn slot_freed(&self) {
+    pub(crate) fn free_slot(&self) {
         self.slots_used.add(-1, &[]);
     }
 
-    pub(crate) fn waited(&self, wait: Duration) {
+    pub(crate) fn record_queue_wait(&self, wait: Duration) {
         self.queue_wait.record(wait.as_secs_f64(), &[]);
     }
 
-    pub(crate) fn stage(&self, stage: Stage, milliseconds: u64, result: &str) {
+    pub(crate) fn record_stage(&self, stage: Stage, milliseconds: u64, result: &str) {
         let attributes = [KeyValue::new("stage", stage.as_str()), KeyValue::new("result", result.to_owned())];
         self.stage_duration.record(Duration::from_millis(milliseconds).as_secs_f64(), &attributes);
     }
 
-    pub(crate) fn cold_start(&self, took: Duration) {
+    pub(crate) fn record_cold_start(&self, took: Duration) {
         self.cold_start.record(took.as_secs_f64(), &[]);
     }
 
-    pub(crate) fn swept(&self) {
+    pub(crate) fn count_swept(&self) {
         self.swept.add(1, &[]);
     }
 
-    pub(crate) fn ended(&self, outcome: &Outcome, decision: &Decision, took: Duration) {
+    pub(crate) fn count_attempt(&self, outcome: &Outcome, decision: &Decision, took: Duration) {
         let failure = outcome.failure().map_or("", |failure| failure.id.id());
         let attributes =
             [KeyValue::new("outcome", outcome.word().as_str()), KeyValue::new("failure", failure)];

@@ -7,7 +7,6 @@ use std::time::Duration;
 use broker::{Broker, BrokerStatus, Register};
 use daytona::Client;
 use lifecycle::{Drain, Endpoint, Health, Readiness, Shutdown};
-use remote::{Remote, Timeouts};
 use telemetry::Metrics;
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -15,12 +14,10 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::instrument::WithSubscriber;
 
-use crate::base::BaseSnapshots;
-use crate::lease::Leases;
 use crate::metrics::Instruments;
-use crate::parts::{Limits, Parts};
-use crate::sandbox::Watching;
-use crate::{WorkerFile, WorkerSettings, consume, story, sweeper};
+use crate::target_register::TargetRegister;
+use crate::wiring::Connections;
+use crate::{WorkerSettings, ledger_writer, sweeper, wiring};
 
 /// How long attempts that were told to leave may take to release their sandboxes.
 const RELEASE: Duration = Duration::from_secs(20);
@@ -67,37 +64,40 @@ pub async fn run(
     let broker = Broker::connect(settings.broker.clone().named(&worker)).await?;
     let register = Register::follow(&broker);
     register.sync(FIRST_READ).await?;
-    let (story, scribe) = story::open(&worker, settings.file.ledger.batch.max(Duration::from_millis(10)));
-    let told = CancellationToken::new();
-    let scribe = tokio::spawn(scribe.run(broker.publisher(), told.clone()).with_current_subscriber());
-    let slots = settings.file.slots;
-    let queues: Vec<_> = settings.file.queues.iter().copied().collect();
-    let drain_deadline = settings.file.drain.deadline;
-    let parts = Arc::new(parts(settings, worker, register, story, instruments.clone())?);
+    let WorkerSettings { fleet, file, daytona, secrets, .. } = settings;
+    let client = Client::new(daytona)?;
+    let (ledger, flusher) = ledger_writer::open(&worker, file.ledger.batch.max(Duration::from_millis(10)));
+    let connections = Connections {
+        client: client.clone(),
+        register: TargetRegister::new(register),
+        ledger,
+        metrics: instruments.clone(),
+    };
+    let slots = file.slots;
+    let queues: Vec<_> = file.queues.iter().copied().collect();
+    let drain_deadline = file.drain.deadline;
+    let lease = file.lease;
+    let consumer = Arc::new(wiring::consumer(worker, fleet.clone(), file, secrets, connections)?);
 
+    let all_written = CancellationToken::new();
+    let flushing =
+        tokio::spawn(flusher.run(broker.publisher(), all_written.clone()).with_current_subscriber());
     let leaving = CancellationToken::new();
     let mut tasks = JoinSet::new();
     for number in 0..slots {
         let slot = broker.slot_on(&queues);
-        let work =
-            consume::run(Arc::clone(&parts), number, slot, shutdown.draining().clone(), leaving.clone());
+        let work = Arc::clone(&consumer).run_slot(number, slot, shutdown.draining().clone(), leaving.clone());
         tasks.spawn(work.with_current_subscriber());
     }
-    let sweep = sweeper::run(
-        parts.leases.client.clone(),
-        parts.fleet.clone(),
-        parts.leases.section,
-        instruments,
-        shutdown.draining().clone(),
-    );
+    let sweep = sweeper::run(client, fleet.clone(), lease, instruments, shutdown.draining().clone());
     let sweeping = tokio::spawn(sweep.with_current_subscriber());
     let watching =
         tokio::spawn(watch(broker.clone(), connected, shutdown.draining().clone()).with_current_subscriber());
-    tracing::info!(slots, ?queues, fleet = %parts.fleet, "worker takes jobs");
+    tracing::info!(slots, ?queues, %fleet, "worker takes jobs");
 
     drain(&mut tasks, &shutdown, &leaving, drain_deadline).await;
-    told.cancel();
-    for mut task in [scribe, sweeping, watching] {
+    all_written.cancel();
+    for mut task in [flushing, sweeping, watching] {
         match tokio::time::timeout(LAST_WORDS, &mut task).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!(%error, "a task of the worker ended badly"),
@@ -109,7 +109,7 @@ pub async fn run(
             }
         }
     }
-    drop(parts);
+    drop(consumer);
     broker.close().await;
     endpoint.stop().await;
     Ok(())
@@ -159,7 +159,7 @@ async fn watch(broker: Broker, connected: lifecycle::Condition, until: Cancellat
     loop {
         let now = status.borrow_and_update().clone();
         let ready = if now.is_connected() { Readiness::Ready } else { Readiness::NotReady };
-        connected.set(ready, described(&now));
+        connected.set(ready, describe(&now));
         tokio::select! {
             () = until.cancelled() => return,
             changed = status.changed() => if changed.is_err() { return },
@@ -167,41 +167,10 @@ async fn watch(broker: Broker, connected: lifecycle::Condition, until: Cancellat
     }
 }
 
-fn described(status: &BrokerStatus) -> String {
+fn describe(status: &BrokerStatus) -> String {
     match status {
         BrokerStatus::Connected => "connected".to_owned(),
         BrokerStatus::Disconnected { since, error } => format!("disconnected since {since}: {error}"),
         BrokerStatus::Blocked { reason } => format!("RabbitMQ takes no messages: {reason}"),
     }
-}
-
-fn parts(
-    settings: WorkerSettings,
-    worker: String,
-    register: broker::Register,
-    story: story::Story,
-    metrics: Instruments,
-) -> Result<Parts, WorkerError> {
-    let WorkerFile { retry, lease, sandboxes, commands, prebuilds, toolchain, classes, .. } = settings.file;
-    let client = Client::new(settings.daytona)?;
-    let least_free_bytes = sandboxes.min_free_disk_mb.saturating_mul(1_000_000);
-    Ok(Parts {
-        worker,
-        fleet: settings.fleet,
-        base: BaseSnapshots::new(client.clone()),
-        leases: Leases { client, section: lease, start_timeout: sandboxes.start_timeout },
-        remote: Remote::new(Timeouts::default())?,
-        register,
-        story,
-        metrics,
-        secrets: settings.secrets,
-        classes,
-        policy: retry,
-        sandboxes,
-        limits: Limits {
-            in_use_for: chrono::Duration::from_std(prebuilds.in_use).unwrap_or(chrono::Duration::MAX),
-            watching: Watching::new(&commands, least_free_bytes),
-        },
-        mirrors: toolchain,
-    })
 }

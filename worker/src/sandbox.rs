@@ -51,6 +51,11 @@ impl Sandbox {
         &self.redactor
     }
 
+    /// The toolbox behind it, whose answers are not scrubbed.
+    pub(crate) fn toolbox(&self) -> &Toolbox {
+        &self.toolbox
+    }
+
     pub(crate) fn least_free_bytes(&self) -> u64 {
         self.watching.least_free_bytes
     }
@@ -65,12 +70,12 @@ impl Sandbox {
         environment: &Environment,
         timeout: Duration,
     ) -> Result<Executed, Failure> {
-        let executed = self.executed(&constant(script, environment, timeout), stage).await?;
+        let executed = self.execute_until_known(&step(script, environment, timeout), stage).await?;
         Ok(Executed { exit_code: executed.exit_code, result: self.redactor.scrub(&executed.result) })
     }
 
     /// Sends a step until it is known what became of it.
-    async fn executed(&self, execute: &Execute, stage: Stage) -> Result<Executed, Failure> {
+    async fn execute_until_known(&self, execute: &Execute, stage: Stage) -> Result<Executed, Failure> {
         let mut wait = Duration::from_millis(250);
         let mut tries = 1;
         loop {
@@ -100,7 +105,7 @@ impl Sandbox {
 }
 
 /// The toolbox feeds a command to a shell's standard input, where a child that reads would swallow the rest of it.
-fn constant(script: &'static str, environment: &Environment, timeout: Duration) -> Execute {
+fn step(script: &'static str, environment: &Environment, timeout: Duration) -> Execute {
     let command = format!("exec bash -c {} </dev/null", quote(script));
     Execute { envs: environment.all(), ..Execute::new(command, timeout) }
 }

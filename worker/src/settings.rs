@@ -16,11 +16,11 @@ use telemetry::TelemetrySection;
 
 use crate::base::ClassSection;
 use crate::lease::LeaseSection;
+use crate::ledger_writer::LedgerSection;
 use crate::sandbox::CommandSection;
 use crate::stages::promote::PrebuildSection;
 use crate::stages::provision::SandboxSection;
 use crate::stages::toolchain::Mirrors;
-use crate::story::LedgerSection;
 
 /// Everything a worker is told.
 #[derive(Debug, Clone)]

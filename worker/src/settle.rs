@@ -11,47 +11,57 @@ use std::time::Duration;
 
 use broker::{Delivery, Settled};
 use chrono::Utc;
-use job::{Decision, DeliveryFacts, Outcome, RegisterEntry, decide};
+use job::{Decision, DeliveryFacts, Outcome, RetryPolicy, decide};
 use tracing::Span;
 
 use self::ended_attempt::{DeadLetterUse, EndedAttempt};
-use self::report::report;
+pub(crate) use self::report::Reporter;
 use crate::attempt::{Attempt, Found};
-use crate::parts::Parts;
+use crate::target_register::TargetRegister;
 
-/// Ends the delivery of this attempt.
-pub(crate) async fn settle(
-    parts: &Parts,
-    delivery: Delivery,
-    attempt: &Attempt,
-    outcome: &Outcome,
-    took: Duration,
-) {
-    let now = Utc::now();
-    let facts = DeliveryFacts {
-        attempt: attempt.number,
-        job: attempt.job.id,
-        reason: attempt.job.reason,
-        age: (now - attempt.envelope.first_enqueued).to_std().unwrap_or(Duration::ZERO),
-        jitter: rand::random(),
-    };
-    let ended = EndedAttempt {
-        attempt,
-        outcome,
-        decision: decide(outcome, &facts, &parts.policy),
-        found: Found { failure: outcome.failure().cloned(), ..attempt.found() },
-        took,
-        at: now,
-        trace_id: telemetry::current_trace_id(),
-        traceparent: telemetry::traceparent_of(&Span::current()),
-    };
-    let state = parts.register.get(&attempt.job.target);
-    let dead_letter_use = ended.dead_letter_use(state.as_deref());
-    let settled = perform(delivery, &ended, dead_letter_use).await;
-    if settled == Settled::Done {
-        remember(parts, &ended).await;
+/// Ends deliveries.
+#[derive(Debug)]
+pub(crate) struct Settler {
+    pub(crate) policy: RetryPolicy,
+    pub(crate) register: TargetRegister,
+    pub(crate) reporter: Reporter,
+}
+
+impl Settler {
+    /// Ends the delivery of this attempt.
+    pub(crate) async fn settle(
+        &self,
+        delivery: Delivery,
+        attempt: &Attempt,
+        outcome: &Outcome,
+        took: Duration,
+    ) {
+        let now = Utc::now();
+        let facts = DeliveryFacts {
+            attempt: attempt.number,
+            job: attempt.job.id,
+            reason: attempt.job.reason,
+            age: (now - attempt.envelope.first_enqueued).to_std().unwrap_or(Duration::ZERO),
+            jitter: rand::random(),
+        };
+        let ended = EndedAttempt {
+            attempt,
+            outcome,
+            decision: decide(outcome, &facts, &self.policy),
+            found: Found { failure: outcome.failure().cloned(), ..attempt.found() },
+            took,
+            at: now,
+            trace_id: telemetry::current_trace_id(),
+            traceparent: telemetry::traceparent_of(&Span::current()),
+        };
+        let state = self.register.get(&attempt.job.target);
+        let dead_letter_use = ended.dead_letter_use(state.as_deref());
+        let settled = perform(delivery, &ended, dead_letter_use).await;
+        if settled == Settled::Done {
+            remember(&self.register, &ended).await;
+        }
+        self.reporter.report(&ended, settled);
     }
-    report(parts, &ended, settled);
 }
 
 /// Carries the decision out. What follows is confirmed before the delivery is acknowledged.
@@ -77,21 +87,16 @@ async fn perform(delivery: Delivery, ended: &EndedAttempt<'_>, dead_letter_use: 
 }
 
 /// Writes the target's new state. The register is read anew first: this attempt's own promotion must not be undone.
-async fn remember(parts: &Parts, ended: &EndedAttempt<'_>) {
+async fn remember(register: &TargetRegister, ended: &EndedAttempt<'_>) {
     let target = &ended.attempt.job.target;
-    let known = parts.register.get(target);
+    let known = register.get(target);
     if ended.next_state(known.map(Arc::unwrap_or_clone)).is_none() {
         return;
     }
     let written = async {
-        parts.caught_up().await.map_err(|_| "it could not be read")?;
-        let known = parts.register.get(target).map(Arc::unwrap_or_clone);
-        let Some(state) = ended.next_state(known) else { return Ok(()) };
-        parts
-            .register
-            .put(&RegisterEntry::Target(Box::new(state)))
-            .await
-            .map_err(|_| "it could not be written")
+        let known = register.catch_up_and_get(target).await.map_err(|_| "it could not be read")?;
+        let Some(state) = ended.next_state(known.map(Arc::unwrap_or_clone)) else { return Ok(()) };
+        register.put(state).await.map_err(|_| "it could not be written")
     };
     if let Err(why) = written.await {
         tracing::warn!(why, "the register does not know of this attempt; the next one tells it");

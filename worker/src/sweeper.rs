@@ -54,7 +54,7 @@ impl Sweeper {
         };
         self.seen.retain(|id, _| listed.iter().any(|sandbox| sandbox.id == *id));
         for sandbox in &listed {
-            let Some(seen) = self.look(sandbox) else { continue };
+            let Some(seen) = self.judge(sandbox) else { continue };
             if is_dead(sandbox, &seen, self.section.stale, Utc::now()) {
                 self.confirm_and_remove(&sandbox.id, &seen).await;
             }
@@ -62,7 +62,8 @@ impl Sweeper {
         }
     }
 
-    fn look(&self, sandbox: &Sandbox) -> Option<LeaseSeen> {
+    /// The sign of life it shows, when it is this fleet's, and since when.
+    fn judge(&self, sandbox: &Sandbox) -> Option<LeaseSeen> {
         match Owner::of(sandbox, &self.fleet) {
             Owner::Ours(holder) => {
                 Some(first_seen(sandbox, &holder.sign, self.seen.get(&sandbox.id), Utc::now()))
@@ -80,13 +81,13 @@ impl Sweeper {
                 return;
             }
         };
-        let still = self.look(&sandbox).is_some_and(|now| now.sign == seen.sign);
+        let still = self.judge(&sandbox).is_some_and(|now| now.sign == seen.sign);
         if !still || !is_dead(&sandbox, seen, self.section.stale, Utc::now()) {
             return;
         }
         match self.client.delete_and_confirm(id, Instant::now() + DELETE_DEADLINE).await {
             Ok(()) => {
-                self.metrics.swept();
+                self.metrics.count_swept();
                 tracing::info!(sandbox.id = %id, sandbox.name = sandbox.name, "swept a sandbox whose holder stopped beating");
             }
             Err(error) => {

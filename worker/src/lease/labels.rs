@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use daytona::Sandbox;
 use job::{AttemptId, FleetName, JobId, SandboxName, Target};
 
+use crate::attempt::Attempt;
+
 pub(crate) const FLEET: &str = "harvest.fleet";
 const TARGET: &str = "harvest.target";
 const JOB: &str = "harvest.job";
@@ -20,7 +22,7 @@ pub(crate) struct Labels {
     pub(crate) target: Target,
     pub(crate) job: JobId,
     pub(crate) attempt: AttemptId,
-    /// The worker.
+    /// The worker that works on it.
     pub(crate) holder: String,
     /// Raised whenever the sandbox passes to another worker.
     pub(crate) generation: u32,
@@ -29,6 +31,19 @@ pub(crate) struct Labels {
 }
 
 impl Labels {
+    /// The labels of the attempt's own sandbox, before its first beat.
+    pub(super) fn of(attempt: &Attempt) -> Self {
+        Self {
+            fleet: attempt.job.fleet.clone(),
+            target: attempt.job.target.clone(),
+            job: attempt.job.id,
+            attempt: attempt.id,
+            holder: attempt.worker.clone(),
+            generation: 1,
+            beat: 0,
+        }
+    }
+
     pub(crate) fn to_map(&self) -> BTreeMap<String, String> {
         [
             (FLEET, self.fleet.to_string()),

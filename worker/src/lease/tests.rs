@@ -1,3 +1,5 @@
+use chrono::{DateTime, Utc};
+use job::{JobId, SandboxName};
 use serde_json::json;
 
 use super::labels::Holder;

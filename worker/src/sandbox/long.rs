@@ -159,7 +159,7 @@ impl Sandbox {
         let environment =
             Environment::new().with("HARVEST_FOLDER", folder).with("HARVEST_CWD", command.cwd.clone());
         let executed =
-            self.toolbox.execute(&super::constant(POLL, &environment, MOMENTS)).await.map_err(|error| {
+            self.toolbox.execute(&super::step(POLL, &environment, MOMENTS)).await.map_err(|error| {
                 PollError { passing: may_pass(&error), failure: from_execute(&error, command.stage) }
             })?;
         run_status::parse(&executed.result, &self.redactor).ok_or_else(|| PollError {

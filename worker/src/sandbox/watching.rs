@@ -16,9 +16,9 @@ pub struct CommandSection {
 /// Intervals and limits of the watch over a long command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Watching {
-    /// Before the first look.
+    /// How long before the first poll.
     pub first: Duration,
-    /// The longest between two looks; they grow by half each time.
+    /// The longest between two polls; it grows by half each time.
     pub longest: Duration,
     /// Without an answer for this long, the sandbox is given up.
     pub lost_after: Duration,

@@ -6,26 +6,38 @@ use tracing::Span;
 
 use super::ended_attempt::EndedAttempt;
 use crate::attempt::milliseconds;
-use crate::parts::Parts;
+use crate::ledger_writer::LedgerWriter;
+use crate::metrics::Instruments;
 
-/// Counts, writes the ledger entry, logs the one line.
-pub(super) fn report(parts: &Parts, ended: &EndedAttempt<'_>, settled: Settled) {
-    let EndedAttempt { attempt, outcome, decision, found, took, .. } = ended;
-    parts.metrics.ended(outcome, decision, *took);
-    for report in &found.stages {
-        parts.metrics.stage(report.stage, report.milliseconds, &report.result);
+/// Where the ends of attempts are reported.
+#[derive(Debug)]
+pub(crate) struct Reporter {
+    pub(crate) metrics: Instruments,
+    pub(crate) ledger: LedgerWriter,
+    /// What the ledger says an attempt's number is out of.
+    pub(crate) max_attempts: u32,
+}
+
+impl Reporter {
+    /// Counts, writes the ledger entry, logs the one line.
+    pub(super) fn report(&self, ended: &EndedAttempt<'_>, settled: Settled) {
+        let EndedAttempt { attempt, outcome, decision, found, took, .. } = ended;
+        self.metrics.count_attempt(outcome, decision, *took);
+        for report in &found.stages {
+            self.metrics.record_stage(report.stage, report.milliseconds, &report.result);
+        }
+        let scheduled = matches!(attempt.job.reason, Reason::Scheduled { .. });
+        if outcome.word().is_no_op() && scheduled && *decision == Decision::Ack {
+            self.ledger.write_no_op(NoOp {
+                job: attempt.job.id,
+                target: attempt.job.target.clone(),
+                outcome: outcome.word(),
+            });
+        } else {
+            self.ledger.write(LedgerEvent::AttemptEnded(Box::new(attempt_end(ended, self.max_attempts))));
+        }
+        log(ended, settled);
     }
-    let scheduled = matches!(attempt.job.reason, Reason::Scheduled { .. });
-    if outcome.word().is_no_op() && scheduled && *decision == Decision::Ack {
-        parts.story.tell_no_op(NoOp {
-            job: attempt.job.id,
-            target: attempt.job.target.clone(),
-            outcome: outcome.word(),
-        });
-    } else {
-        parts.story.tell(LedgerEvent::AttemptEnded(Box::new(attempt_end(ended, parts.policy.max_attempts))));
-    }
-    log(ended, settled);
 }
 
 fn attempt_end(ended: &EndedAttempt<'_>, max_attempts: u32) -> AttemptEnd {

@@ -1,134 +1,170 @@
-//! Everything between an empty sandbox and one that can be captured: checkout, detect, toolchain, install, build, scrub.
+//! Everything between an empty sandbox and a captured one: checkout, detect, toolchain, install, build, scrub, capture.
+//!
+//! Before each stage the lease is confirmed, so that a sandbox that passed to another attempt is touched no more.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use chrono::Utc;
+use daytona::{Client, Snapshot};
 use job::{
-    BuildMode, Completeness, Failure, FailureKind, MANIFEST_VERSION, Manifest, PrebuildName, Recipe,
-    Settings, Stage,
+    BuildMode, Completeness, Failure, MANIFEST_VERSION, Manifest, PrebuildName, Recipe, Settings, Stage,
 };
 
 use crate::attempt::{Attempt, Interrupts};
 use crate::early_end::EarlyEnd;
-use crate::failures::from_call;
+use crate::job_secrets::JobSecrets;
 use crate::lease::Lease;
-use crate::parts::Parts;
-use crate::sandbox::{Environment, Sandbox};
+use crate::sandbox::Sandbox;
+use crate::sandbox_opener::SandboxOpener;
 use crate::stages::checkout::CheckedOut;
+use crate::stages::install::Installed;
 use crate::stages::resolve::Wanted;
-use crate::stages::{build, checkout, detect, install, scrub, toolchain};
+use crate::stages::toolchain::{Mirrors, ToolsInPlace};
+use crate::stages::{build, capture, checkout, detect, install, scrub, toolchain};
 
-/// Builds in the leased sandbox, up to the written manifest.
-pub(crate) async fn run(
-    parts: &Parts,
-    attempt: &Attempt,
-    lease: &Lease,
-    wanted: &Wanted,
-    name: &PrebuildName,
-    interrupts: Interrupts<'_>,
-) -> Result<(), EarlyEnd> {
-    let toolbox = parts
-        .leases
-        .client
-        .toolbox(lease.sandbox())
-        .await
-        .map_err(|error| from_call(&error, Stage::Checkout))?;
-    let sandbox = parts.open(attempt, toolbox);
-    let settings = &attempt.job.settings;
-    let environment = environment(parts, settings)?;
-    let timeouts = &settings.timeouts;
+/// A snapshot that nobody has verified yet.
+#[derive(Debug)]
+pub(crate) struct Captured {
+    pub(crate) name: PrebuildName,
+    pub(crate) snapshot: Snapshot,
+}
 
-    let fetched = fetch(parts, attempt, &sandbox, settings, wanted);
-    let CheckedOut { path } = attempt.stage(Stage::Checkout, interrupts, fetched).await?;
-    lease.confirm(Stage::Detect).await?;
-    let detected = detected(parts, attempt, &sandbox, settings, wanted, &path);
-    let recipe = attempt.stage(Stage::Detect, interrupts, detected).await?;
-    lease.confirm(Stage::Toolchain).await?;
-    let tools = toolchain::run(&sandbox, &recipe.toolchain, &parts.mirrors, timeouts.toolchain);
-    let tools = attempt.stage(Stage::Toolchain, interrupts, tools).await?;
-    lease.confirm(Stage::Install).await?;
-    let installed = install::run(&sandbox, &path, &recipe, &environment, timeouts.install);
-    let installed = attempt.stage(Stage::Install, interrupts, installed).await?;
-    lease.confirm(Stage::Build).await?;
-    let built = build::run(&sandbox, &path, &recipe, &environment, timeouts.build);
-    let built = attempt.stage(Stage::Build, interrupts, built).await?;
-    lease.confirm(Stage::Scrub).await?;
+/// Builds in a leased sandbox and captures it.
+#[derive(Debug)]
+pub(crate) struct Builder {
+    pub(crate) client: Client,
+    pub(crate) opener: SandboxOpener,
+    pub(crate) secrets: Arc<JobSecrets>,
+    pub(crate) mirrors: Mirrors,
+}
 
-    let build_failure = match built {
-        build::Built::Complete => None,
-        build::Built::Partial(failure) => Some(failure),
-    };
-    let scrubbed = async {
-        scrub::run(&sandbox).await?;
-        let manifest = Manifest {
+impl Builder {
+    /// Brings the empty sandbox to a captured prebuild.
+    pub(crate) async fn run(
+        &self,
+        attempt: &Attempt,
+        lease: &Lease,
+        wanted: &Wanted,
+        interrupts: Interrupts<'_>,
+    ) -> Result<Captured, EarlyEnd> {
+        let name = PrebuildName::new(
+            attempt.sandbox_name(),
+            &wanted.commit,
+            &wanted.fingerprint,
+            BuildMode::Cold,
+            attempt.id,
+        );
+        self.build(attempt, lease, wanted, &name, interrupts).await?;
+        lease.confirm(Stage::Capture).await?;
+        let captured = capture::run(&self.client, lease, &name, attempt.job.settings.timeouts.capture);
+        let snapshot = attempt.stage(Stage::Capture, interrupts, captured).await?;
+        Ok(Captured { name, snapshot })
+    }
+
+    /// Builds up to the written manifest.
+    async fn build(
+        &self,
+        attempt: &Attempt,
+        lease: &Lease,
+        wanted: &Wanted,
+        name: &PrebuildName,
+        interrupts: Interrupts<'_>,
+    ) -> Result<(), EarlyEnd> {
+        let settings = &attempt.job.settings;
+        let sandbox = self.opener.open(attempt, lease, Stage::Checkout).await?;
+        let environment = self.secrets.environment(settings)?;
+        let timeouts = &settings.timeouts;
+
+        let fetched = self.check_out(attempt, &sandbox, settings, wanted);
+        let CheckedOut { path } = attempt.stage(Stage::Checkout, interrupts, fetched).await?;
+        lease.confirm(Stage::Detect).await?;
+        let detected = self.detect(attempt, &sandbox, wanted, &path);
+        let recipe = attempt.stage(Stage::Detect, interrupts, detected).await?;
+        lease.confirm(Stage::Toolchain).await?;
+        let tools = toolchain::run(&sandbox, &recipe.toolchain, &self.mirrors, timeouts.toolchain);
+        let tools = attempt.stage(Stage::Toolchain, interrupts, tools).await?;
+        lease.confirm(Stage::Install).await?;
+        let installed = install::run(&sandbox, &path, &recipe, &environment, timeouts.install);
+        let installed = attempt.stage(Stage::Install, interrupts, installed).await?;
+        lease.confirm(Stage::Build).await?;
+        let built = build::run(&sandbox, &path, &recipe, &environment, timeouts.build);
+        let build_failure = match attempt.stage(Stage::Build, interrupts, built).await? {
+            build::Built::Complete => None,
+            build::Built::Partial(failure) => Some(failure),
+        };
+        lease.confirm(Stage::Scrub).await?;
+        let facts = BuildFacts { path, recipe, tools, installed, build_failure };
+        let scrubbed = async {
+            scrub::run(&sandbox).await?;
+            scrub::write_manifest(&sandbox, &facts.into_manifest(attempt, wanted, name)).await
+        };
+        attempt.stage(Stage::Scrub, interrupts, scrubbed).await
+    }
+
+    async fn check_out(
+        &self,
+        attempt: &Attempt,
+        sandbox: &Sandbox,
+        settings: &Settings,
+        wanted: &Wanted,
+    ) -> Result<CheckedOut, EarlyEnd> {
+        let credential = self.secrets.credential(settings);
+        checkout::run(sandbox, &attempt.job.target, settings, &wanted.commit, credential.as_ref()).await
+    }
+
+    /// The recipe; checks out again when the repository's own file asks for more (LFS, submodules, another filter).
+    async fn detect(
+        &self,
+        attempt: &Attempt,
+        sandbox: &Sandbox,
+        wanted: &Wanted,
+        path: &str,
+    ) -> Result<Recipe, EarlyEnd> {
+        let settings = &attempt.job.settings;
+        let detected = detect::run(sandbox, path, settings, &self.mirrors).await?;
+        if let Some(checkout) = detected.checkout {
+            let settings = Settings { checkout, ..settings.clone() };
+            self.check_out(attempt, sandbox, &settings, wanted).await?;
+        }
+        Ok(detected.recipe)
+    }
+}
+
+/// What the stages found out for the manifest.
+struct BuildFacts {
+    path: String,
+    recipe: Recipe,
+    tools: ToolsInPlace,
+    installed: Installed,
+    build_failure: Option<Failure>,
+}
+
+impl BuildFacts {
+    fn into_manifest(self, attempt: &Attempt, wanted: &Wanted, name: &PrebuildName) -> Manifest {
+        Manifest {
             version: MANIFEST_VERSION,
             fleet: attempt.job.fleet.clone(),
             target: attempt.job.target.clone(),
-            path,
+            path: self.path,
             commit: wanted.commit.clone(),
             fingerprint: wanted.fingerprint.clone(),
             prebuild: name.clone(),
             mode: BuildMode::Cold,
             job: attempt.job.id,
             attempt: attempt.id,
-            completeness: if build_failure.is_some() {
+            completeness: if self.build_failure.is_some() {
                 Completeness::Partial
             } else {
                 Completeness::Complete
             },
-            build_failure,
-            flags: installed.flags,
-            recipe,
-            tools: tools.tools,
-            lockfiles: installed.lockfiles,
+            build_failure: self.build_failure,
+            flags: self.installed.flags,
+            recipe: self.recipe,
+            tools: self.tools.tools,
+            lockfiles: self.installed.lockfiles,
             stages: attempt.found().stages,
             started_at: attempt.started_at,
             finished_at: Utc::now(),
-        };
-        scrub::write_manifest(&sandbox, &manifest).await
-    };
-    attempt.stage(Stage::Scrub, interrupts, scrubbed).await
-}
-
-async fn fetch(
-    parts: &Parts,
-    attempt: &Attempt,
-    sandbox: &Sandbox,
-    settings: &Settings,
-    wanted: &Wanted,
-) -> Result<CheckedOut, EarlyEnd> {
-    let credential = parts.credential_of(attempt);
-    checkout::run(sandbox, &attempt.job.target, settings, &wanted.commit, credential.as_ref()).await
-}
-
-/// The recipe; checks out again when the repository's own file asks for more (LFS, submodules, another filter).
-async fn detected(
-    parts: &Parts,
-    attempt: &Attempt,
-    sandbox: &Sandbox,
-    settings: &Settings,
-    wanted: &Wanted,
-    path: &str,
-) -> Result<Recipe, EarlyEnd> {
-    let detected = detect::run(sandbox, path, settings, &parts.mirrors).await?;
-    if let Some(checkout) = detected.checkout {
-        let settings = Settings { checkout, ..settings.clone() };
-        fetch(parts, attempt, sandbox, &settings, wanted).await?;
+        }
     }
-    Ok(detected.recipe)
-}
-
-/// What install, build and verify are given: the plain environment, and the secrets that settings name.
-pub(crate) fn environment(parts: &Parts, settings: &Settings) -> Result<Environment, Failure> {
-    let mut secrets = BTreeMap::new();
-    for name in &settings.secrets {
-        let value = parts.secrets.get(name).map_err(|refusal| {
-            Failure::new(
-                FailureKind::SecretUnavailable,
-                format!("secret {name} of fleet.toml cannot be given to the build: {refusal}"),
-            )
-        })?;
-        secrets.insert(name.clone(), value);
-    }
-    Ok(Environment::of(settings.env.clone(), secrets))
 }

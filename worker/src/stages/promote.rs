@@ -1,18 +1,19 @@
 //! The register points at the new prebuild, and only then are old ones collected. Never the last good one.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use broker::Register;
 use chrono::{DateTime, Duration, Utc};
 use daytona::{Client, Snapshot};
 use job::{
-    Completeness, Failure, FailureKind, PrebuildName, PrebuildRecord, RegisterEntry, SandboxName, Scope,
-    Stage, TargetState,
+    Completeness, Failure, FailureKind, Manifest, PrebuildName, PrebuildRecord, SandboxName, Scope, Stage,
+    TargetState,
 };
 use serde::Deserialize;
 
-use crate::attempt::Attempt;
+use crate::attempt::{Attempt, milliseconds};
 use crate::early_end::EarlyEnd;
+use crate::target_register::TargetRegister;
 
 /// The section `[prebuilds]` of the settings.
 #[derive(Debug, Clone, Deserialize)]
@@ -23,28 +24,105 @@ pub struct PrebuildSection {
     pub in_use: std::time::Duration,
 }
 
-/// Points the register at `prebuild`; the one before it is kept.
-pub(crate) async fn run(
-    attempt: &Attempt,
-    register: &Register,
-    prebuild: &PrebuildRecord,
-    keep: u32,
-) -> Result<TargetState, EarlyEnd> {
-    let now = Utc::now();
-    let target = &attempt.job.target;
-    let state = register
-        .get(target)
-        .map_or_else(|| TargetState::new(target.clone(), now), std::sync::Arc::unwrap_or_clone);
-    let state = promoted(state, prebuild.clone(), keep, now);
-    register.put(&RegisterEntry::Target(Box::new(state.clone()))).await.map_err(|error| {
-        let text = format!("the register in RabbitMQ could not be written: {}", error_chain::line(&error));
-        Failure::new(FailureKind::RegisterUnavailable, text).with_scope(Scope::Broker).at(Stage::Promote)
-    })?;
-    Ok(state)
+/// Points the register at prebuilds, and collects those that it no longer keeps.
+#[derive(Debug)]
+pub(crate) struct Promoter {
+    pub(crate) client: Client,
+    pub(crate) register: TargetRegister,
+    /// A prebuild that a sandbox was started from this recently stays.
+    pub(crate) in_use_for: Duration,
+}
+
+impl Promoter {
+    /// Points the register at `prebuild`; the one before it is kept. Nobody else may have written the target's state since
+    /// it was read: hold the lease, or catch up first.
+    pub(crate) async fn run(
+        &self,
+        attempt: &Attempt,
+        prebuild: &PrebuildRecord,
+    ) -> Result<TargetState, EarlyEnd> {
+        let now = Utc::now();
+        let target = &attempt.job.target;
+        let state = self.register.get(target);
+        let state = state.map_or_else(|| TargetState::new(target.clone(), now), Arc::unwrap_or_clone);
+        let state = promote(state, prebuild.clone(), attempt.job.settings.keep, now);
+        self.register.put(state.clone()).await.map_err(|error| {
+            let text =
+                format!("the register in RabbitMQ could not be written: {}", error_chain::line(&error));
+            Failure::new(FailureKind::RegisterUnavailable, text).with_scope(Scope::Broker).at(Stage::Promote)
+        })?;
+        Ok(state)
+    }
+
+    /// Waits until the register shows what others have promoted.
+    pub(crate) async fn catch_up(&self) -> Result<(), EarlyEnd> {
+        self.register.catch_up().await
+    }
+
+    /// The prebuild of this name, when it is promoted or kept already.
+    pub(crate) async fn find_promoted(
+        &self,
+        attempt: &Attempt,
+        name: &PrebuildName,
+    ) -> Result<Option<PrebuildRecord>, EarlyEnd> {
+        let state = self.register.catch_up_and_get(&attempt.job.target).await?;
+        Ok(state.and_then(|state| state.prebuilds().find(|prebuild| prebuild.name == *name).cloned()))
+    }
+
+    /// Deletes the target's prebuilds that the register no longer keeps. What is in use, or young, stays for the next time.
+    pub(crate) async fn collect(&self, name: &SandboxName, state: &TargetState) {
+        let snapshots = match self.client.list_snapshots(&name.prebuild_prefix()).await {
+            Ok(snapshots) => snapshots,
+            Err(error) => {
+                tracing::warn!(
+                    error = error_chain::line(&error),
+                    "old prebuilds not collected; the next promotion tries again"
+                );
+                return;
+            }
+        };
+        for snapshot in superfluous(&snapshots, name, state, self.in_use_for, Utc::now()) {
+            match self.client.delete_snapshot(&snapshot.id).await {
+                Ok(_) => tracing::info!(prebuild = snapshot.name, "old prebuild collected"),
+                Err(error) => {
+                    tracing::warn!(
+                        prebuild = snapshot.name,
+                        error = error_chain::line(&error),
+                        "old prebuild not collected"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// The register's record of a verified prebuild.
+pub(crate) fn prebuild_record(
+    manifest: &Manifest,
+    snapshot: &Snapshot,
+    cold_start: std::time::Duration,
+) -> PrebuildRecord {
+    PrebuildRecord {
+        name: manifest.prebuild.clone(),
+        snapshot_id: snapshot.id.to_string(),
+        commit: manifest.commit.clone(),
+        fingerprint: manifest.fingerprint.clone(),
+        mode: manifest.mode,
+        completeness: if manifest.build_failure.is_some() {
+            Completeness::Partial
+        } else {
+            Completeness::Complete
+        },
+        flags: manifest.flags.clone(),
+        attempt: manifest.attempt,
+        built_at: snapshot.created_at.unwrap_or(manifest.finished_at),
+        size_gb: snapshot.size,
+        cold_start_milliseconds: Some(milliseconds(cold_start)),
+    }
 }
 
 /// The state after a promotion: the newest `keep` prebuilds, and the last complete one whatever its age.
-fn promoted(mut state: TargetState, prebuild: PrebuildRecord, keep: u32, now: DateTime<Utc>) -> TargetState {
+fn promote(mut state: TargetState, prebuild: PrebuildRecord, keep: u32, now: DateTime<Utc>) -> TargetState {
     let before: Vec<PrebuildRecord> = state
         .promoted
         .take()
@@ -66,32 +144,7 @@ fn promoted(mut state: TargetState, prebuild: PrebuildRecord, keep: u32, now: Da
     state
 }
 
-/// Deletes this target's prebuilds that the register no longer keeps. What is in use, or young, stays for the next time.
-pub(crate) async fn collect(client: &Client, name: &SandboxName, state: &TargetState, in_use_for: Duration) {
-    let snapshots = match client.list_snapshots(&name.prebuild_prefix()).await {
-        Ok(snapshots) => snapshots,
-        Err(error) => {
-            tracing::warn!(
-                error = error_chain::line(&error),
-                "old prebuilds not collected; the next promotion tries again"
-            );
-            return;
-        }
-    };
-    for snapshot in superfluous(&snapshots, name, state, in_use_for, Utc::now()) {
-        match client.delete_snapshot(&snapshot.id).await {
-            Ok(_) => tracing::info!(prebuild = snapshot.name, "old prebuild collected"),
-            Err(error) => {
-                tracing::warn!(
-                    prebuild = snapshot.name,
-                    error = error_chain::line(&error),
-                    "old prebuild not collected"
-                );
-            }
-        }
-    }
-}
-
+/// Which snapshots the register no longer keeps, and nobody uses.
 fn superfluous<'a>(
     snapshots: &'a [Snapshot],
     name: &SandboxName,

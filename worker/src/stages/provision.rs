@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use daytona::{Client, NewSandbox};
+use daytona::Client;
 use job::{Failure, FailureKind, FleetName, Outcome, Scope, Stage};
 use serde::Deserialize;
 
 use crate::attempt::Attempt;
 use crate::early_end::EarlyEnd;
 use crate::failures::from_call;
-use crate::lease::{Acquired, Labels, Lease, Leases, fleet_label};
+use crate::lease::{Acquired, Lease, Leases, fleet_label};
 
 /// The section `[sandboxes]` of the settings.
 #[derive(Debug, Clone, Deserialize)]
@@ -34,20 +34,23 @@ pub struct SandboxSection {
     pub min_free_disk_mb: u64,
 }
 
-/// Takes the lease of the attempt's target, or ends the attempt as busy.
-pub(crate) async fn run(
-    attempt: &Attempt,
-    leases: &Leases,
-    room: &SandboxSection,
-    wish: &NewSandbox,
-    labels: &Labels,
-) -> Result<Lease, EarlyEnd> {
-    make_sure_of_room(&leases.client, &attempt.job.fleet, room).await?;
-    match leases.acquire(wish, labels, attempt.envelope.lease_seen.as_ref()).await? {
-        Acquired::Held(lease) => Ok(*lease),
-        Acquired::Busy { holder_job, seen } => {
-            attempt.note_lease_seen(seen);
-            Err(Outcome::Busy { holder_job }.into())
+/// Makes sure of room, and takes the lease.
+#[derive(Debug)]
+pub(crate) struct Provisioner {
+    pub(crate) leases: Leases,
+    pub(crate) room: SandboxSection,
+}
+
+impl Provisioner {
+    /// Takes the lease of the attempt's target, in a sandbox from `base_snapshot`, or ends the attempt as busy.
+    pub(crate) async fn run(&self, attempt: &Attempt, base_snapshot: &str) -> Result<Lease, EarlyEnd> {
+        make_sure_of_room(&self.leases.client, &attempt.job.fleet, &self.room).await?;
+        match self.leases.acquire(attempt, base_snapshot).await? {
+            Acquired::Held(lease) => Ok(*lease),
+            Acquired::Busy { holder_job, seen } => {
+                attempt.note_lease_seen(seen);
+                Err(Outcome::Busy { holder_job }.into())
+            }
         }
     }
 }

@@ -1,17 +1,22 @@
 //! Which commit is wanted, and is there a prebuild of it already? Costs one ref look-up and one snapshot look-up.
 
-use daytona::{Client, SnapshotState};
+use std::sync::Arc;
+
+use daytona::{Client, Snapshot, SnapshotState};
 use job::{
     Commit, Failure, FailureKind, Fingerprint, FingerprintInputs, Outcome, PrebuildName, PrebuildRecord,
     SandboxName, Stage, TargetState,
 };
-use remote::{Credential, HeadError, Remote};
+use remote::{HeadError, Remote};
 use tokio::time::Instant;
 use url::Url;
 
 use crate::attempt::Attempt;
+use crate::base::BaseSnapshots;
 use crate::early_end::EarlyEnd;
 use crate::failures::{from_call, from_head};
+use crate::job_secrets::JobSecrets;
+use crate::target_register::TargetRegister;
 
 /// What the branch's head asks for.
 #[derive(Debug, Clone)]
@@ -34,43 +39,88 @@ pub(crate) enum Present {
     Nothing,
 }
 
-/// Asks the git host and names the inputs.
-pub(crate) async fn wanted(
-    attempt: &Attempt,
-    remote: &Remote,
-    credential: Option<&Credential>,
-    base_snapshot: String,
-    state: Option<&TargetState>,
-) -> Result<Wanted, EarlyEnd> {
-    let settings = &attempt.job.settings;
-    let fingerprint = FingerprintInputs::new(settings, &base_snapshot).fingerprint();
-    attempt.note_fingerprint(&fingerprint);
-    let url = Url::parse(&settings.clone.url).map_err(|error| {
-        Failure::new(
-            FailureKind::CloneRepositoryMissing,
-            format!("clone_url is not a URL: {error}; correct fleet.toml"),
-        )
-    })?;
-    let head = match remote.head(&url, attempt.job.target.branch(), credential).await {
-        Ok(head) => head,
-        Err(error) => return Err(refused(attempt, &error, &url, &fingerprint, state)),
-    };
-    let commit: Commit = head
-        .commit
-        .as_str()
-        .parse()
-        .map_err(|error| Failure::new(FailureKind::CloneFailed, error_chain::line(&error)))?;
-    attempt.note_commit(&commit);
-    if let Some(standing) = state
-        .and_then(|state| still_failing(state, Some(&commit), &fingerprint))
-        .filter(|_| !attempt.job.forced)
-    {
-        return Err(Outcome::StillFailing(standing).into());
-    }
-    Ok(Wanted { commit, fingerprint, base_snapshot })
+/// Finds out what is wanted, and what there is of it.
+#[derive(Debug)]
+pub(crate) struct Resolver {
+    pub(crate) client: Client,
+    pub(crate) remote: Remote,
+    pub(crate) bases: BaseSnapshots,
+    pub(crate) secrets: Arc<JobSecrets>,
+    pub(crate) register: TargetRegister,
 }
 
-fn refused(
+impl Resolver {
+    /// What is wanted, and whether the register knows of it, by the cheapest questions.
+    pub(crate) async fn run(&self, attempt: &Attempt) -> Result<(Wanted, Present), EarlyEnd> {
+        let state = self.register.get(&attempt.job.target);
+        let base = self.bases.id_for(&attempt.job).await?;
+        let wanted = self.find_wanted(attempt, base, state.as_deref()).await?;
+        let present = find_registered(&self.client, state.as_deref(), &wanted).await?;
+        Ok((wanted, present))
+    }
+
+    /// What there is of it once the lease is held: only then does an answer of the register and of Daytona stay true.
+    pub(crate) async fn run_with_lease(
+        &self,
+        attempt: &Attempt,
+        wanted: &Wanted,
+    ) -> Result<Present, EarlyEnd> {
+        let state = self.register.catch_up_and_get(&attempt.job.target).await?;
+        match find_registered(&self.client, state.as_deref(), wanted).await? {
+            Present::Nothing => find_unregistered(&self.client, &attempt.sandbox_name(), wanted).await,
+            registered @ (Present::Promoted(_) | Present::Kept(_) | Present::Unpromoted(_)) => Ok(registered),
+        }
+    }
+
+    /// What ends an attempt that got no sandbox: another round, when that is because its base was taken away.
+    pub(crate) async fn after_provision(&self, wanted: &Wanted, end: EarlyEnd) -> EarlyEnd {
+        self.bases.after_provision(&wanted.base_snapshot, end).await
+    }
+
+    /// The captured snapshot of an attempt that did not come to promote it, when it can be read.
+    pub(crate) async fn find_captured(&self, name: &PrebuildName) -> Option<Snapshot> {
+        self.client.get_snapshot(name.to_string()).await.ok().flatten()
+    }
+
+    /// Asks the git host and names the inputs.
+    async fn find_wanted(
+        &self,
+        attempt: &Attempt,
+        base_snapshot: String,
+        state: Option<&TargetState>,
+    ) -> Result<Wanted, EarlyEnd> {
+        let settings = &attempt.job.settings;
+        let fingerprint = FingerprintInputs::new(settings, &base_snapshot).fingerprint();
+        attempt.note_fingerprint(&fingerprint);
+        let url = Url::parse(&settings.clone.url).map_err(|error| {
+            Failure::new(
+                FailureKind::CloneRepositoryMissing,
+                format!("clone_url is not a URL: {error}; correct fleet.toml"),
+            )
+        })?;
+        let credential = self.secrets.credential(settings);
+        let head = match self.remote.head(&url, attempt.job.target.branch(), credential.as_ref()).await {
+            Ok(head) => head,
+            Err(error) => return Err(end_without_head(attempt, &error, &url, &fingerprint, state)),
+        };
+        let commit: Commit = head
+            .commit
+            .as_str()
+            .parse()
+            .map_err(|error| Failure::new(FailureKind::CloneFailed, error_chain::line(&error)))?;
+        attempt.note_commit(&commit);
+        if let Some(standing) = state
+            .and_then(|state| standing_failure(state, Some(&commit), &fingerprint))
+            .filter(|_| !attempt.job.forced)
+        {
+            return Err(Outcome::StillFailing(standing).into());
+        }
+        Ok(Wanted { commit, fingerprint, base_snapshot })
+    }
+}
+
+/// The end of an attempt whose commit is not known: what stands in the register already, or the failure.
+fn end_without_head(
     attempt: &Attempt,
     error: &HeadError,
     url: &Url,
@@ -79,7 +129,7 @@ fn refused(
 ) -> EarlyEnd {
     let host = url.host_str().unwrap_or("localhost");
     let failure = from_head(error, host, &attempt.job.settings.clone.token_secret);
-    let standing = state.and_then(|state| still_failing(state, None, fingerprint));
+    let standing = state.and_then(|state| standing_failure(state, None, fingerprint));
     match standing {
         Some(standing) if standing.id == failure.id && !attempt.job.forced => {
             Outcome::StillFailing(standing).into()
@@ -89,21 +139,25 @@ fn refused(
 }
 
 /// The failure that stands for this commit (or for there being none) and these inputs.
-fn still_failing(state: &TargetState, commit: Option<&Commit>, fingerprint: &Fingerprint) -> Option<Failure> {
+fn standing_failure(
+    state: &TargetState,
+    commit: Option<&Commit>,
+    fingerprint: &Fingerprint,
+) -> Option<Failure> {
     let standing = state.failing.as_ref()?;
     (standing.commit.as_ref() == commit && standing.fingerprint == *fingerprint)
         .then(|| standing.failure.clone())
 }
 
 /// What the register knows of it, confirmed by Daytona.
-pub(crate) async fn registered(
+async fn find_registered(
     client: &Client,
     state: Option<&TargetState>,
     wanted: &Wanted,
 ) -> Result<Present, EarlyEnd> {
     let Some(state) = state else { return Ok(Present::Nothing) };
     for prebuild in state.prebuilds().filter(|prebuild| prebuild.is_of(&wanted.commit, &wanted.fingerprint)) {
-        if usable(client, prebuild).await? {
+        if make_usable(client, prebuild).await? {
             let promoted = state.promoted.as_ref().is_some_and(|promoted| promoted.name == prebuild.name);
             return Ok(if promoted {
                 Present::Promoted(prebuild.clone())
@@ -116,7 +170,7 @@ pub(crate) async fn registered(
 }
 
 /// What Daytona has of it that the register does not know: captured, then its worker died.
-pub(crate) async fn unregistered(
+async fn find_unregistered(
     client: &Client,
     name: &SandboxName,
     wanted: &Wanted,
@@ -134,8 +188,8 @@ pub(crate) async fn unregistered(
     Ok(newest.map_or(Present::Nothing, Present::Unpromoted))
 }
 
-/// Whether sessions can start from it: there, and awake (Daytona puts to sleep what nobody uses for two weeks).
-async fn usable(client: &Client, prebuild: &PrebuildRecord) -> Result<bool, EarlyEnd> {
+/// Whether sessions can start from it, woken where need be: there, and awake (Daytona puts to sleep what nobody uses for two weeks).
+async fn make_usable(client: &Client, prebuild: &PrebuildRecord) -> Result<bool, EarlyEnd> {
     let refused = |error: &daytona::Error| from_call(error, Stage::Resolve);
     let Some(snapshot) = client.get_snapshot(&prebuild.snapshot_id).await.map_err(|error| refused(&error))?
     else {

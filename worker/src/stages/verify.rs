@@ -1,8 +1,9 @@
 //! A sandbox from the new snapshot holds what its manifest says, and how fast it starts. Only then is it promoted.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use daytona::{Client, NewSandbox, Snapshot};
+use daytona::Snapshot;
 use job::{
     Blame, CommandStep, Failure, FailureKind, MANIFEST_PATH, Manifest, Outcome, PrebuildName, Stage,
     Toolchain,
@@ -11,14 +12,16 @@ use job::{
 use crate::attempt::Attempt;
 use crate::early_end::EarlyEnd;
 use crate::failures::from_call;
-use crate::lease::{Labels, Lease, Leases};
-use crate::parts::Parts;
+use crate::job_secrets::JobSecrets;
+use crate::lease::{Lease, Leases};
+use crate::metrics::Instruments;
 use crate::sandbox::{ANY_ROOM, Environment, FinishedCommand, LongCommand, Sandbox};
-use crate::stages::build_in_sandbox;
+use crate::sandbox_opener::SandboxOpener;
 use crate::stages::resolve::Wanted;
 
 const MANIFEST_LIMIT: usize = 4 * 1024 * 1024;
-const LOOK: Duration = Duration::from_secs(50);
+/// How long asking for the facts may take.
+const FACTS_TIMEOUT: Duration = Duration::from_secs(50);
 
 /// One line per fact, from a plain shell and from a login shell; nothing of it is interpolated.
 const FACTS: &str = r#"
@@ -30,17 +33,70 @@ printf 'plain=%s\n' "$(node --version 2>/dev/null)"
 printf 'login=%s\n' "$(bash -lc 'node --version' 2>/dev/null </dev/null)"
 "#;
 
-/// Starts a sandbox from the snapshot under the target's own name, and says how long that took.
-pub(crate) async fn start(
-    leases: &Leases,
-    wish: &NewSandbox,
-    labels: &Labels,
-) -> Result<(Lease, Duration), EarlyEnd> {
-    leases.start_measured(wish, labels).await.map_err(not_started)
+/// Starts a sandbox from a new snapshot, and holds what is in it against its manifest.
+#[derive(Debug)]
+pub(crate) struct Verifier {
+    pub(crate) leases: Leases,
+    pub(crate) opener: SandboxOpener,
+    pub(crate) secrets: Arc<JobSecrets>,
+    pub(crate) metrics: Instruments,
+}
+
+impl Verifier {
+    /// Starts a sandbox from the snapshot under the target's own name, and says how long that took.
+    pub(crate) async fn start(
+        &self,
+        attempt: &Attempt,
+        snapshot: &Snapshot,
+    ) -> Result<(Lease, Duration), EarlyEnd> {
+        let started = self.leases.start_measured(attempt, snapshot.id.as_str()).await;
+        let (lease, cold_start) = started.map_err(as_verify_start)?;
+        self.metrics.record_cold_start(cold_start);
+        Ok((lease, cold_start))
+    }
+
+    /// Reads the prebuild's own manifest and holds it against what is there.
+    pub(crate) async fn run(
+        &self,
+        attempt: &Attempt,
+        lease: &Lease,
+        wanted: &Wanted,
+        name: &PrebuildName,
+    ) -> Result<Manifest, EarlyEnd> {
+        let sandbox = self.opener.open(attempt, lease, Stage::Verify).await?;
+        let manifest = read_manifest(&sandbox).await?;
+        if manifest.commit != wanted.commit
+            || manifest.fingerprint != wanted.fingerprint
+            || manifest.prebuild != *name
+        {
+            return Err(mismatch("the manifest is of another build").into());
+        }
+        compare(&sandbox, attempt, &manifest).await?;
+        if let CommandStep::Run { command, .. } = &manifest.recipe.verify {
+            let environment = self.secrets.environment(&attempt.job.settings)?;
+            let deadline = attempt.job.settings.timeouts.verify;
+            run_verify_command(&sandbox, &manifest, command, environment, deadline).await?;
+        }
+        Ok(manifest)
+    }
+
+    /// Deletes a snapshot that failed its verification. Ours by construction: this attempt named it or found it by its name.
+    pub(crate) async fn discard(&self, snapshot: &Snapshot) {
+        match self.leases.client.delete_snapshot(&snapshot.id).await {
+            Ok(_) => {
+                tracing::info!(prebuild = snapshot.name, "prebuild that failed its verification deleted");
+            }
+            Err(error) => tracing::warn!(
+                prebuild = snapshot.name,
+                error = error_chain::line(&error),
+                "bad prebuild not deleted; the next promotion collects it"
+            ),
+        }
+    }
 }
 
 /// What keeps a sandbox from starting here is wrong with the new snapshot, not with the base.
-fn not_started(end: EarlyEnd) -> EarlyEnd {
+fn as_verify_start(end: EarlyEnd) -> EarlyEnd {
     match end.failure() {
         Some(failure)
             if matches!(failure.id, FailureKind::ProvisionFailed | FailureKind::ProvisionBaseMissing) =>
@@ -60,41 +116,23 @@ pub(crate) fn is_given_up(attempt: &Attempt, name: &PrebuildName) -> bool {
         .any(|note| note.failure == Some(FailureKind::VerifyStart) && note.attempt != name.attempt())
 }
 
-/// Reads the prebuild's own manifest and holds it against what is there.
-pub(crate) async fn run(
-    parts: &Parts,
-    attempt: &Attempt,
-    lease: &Lease,
-    wanted: &Wanted,
-    name: &PrebuildName,
-) -> Result<Manifest, EarlyEnd> {
-    let client = &parts.leases.client;
-    let toolbox = client.toolbox(lease.sandbox()).await.map_err(|error| from_call(&error, Stage::Verify))?;
-    let bytes = toolbox
+/// Reads the manifest that the snapshot carries.
+async fn read_manifest(sandbox: &Sandbox) -> Result<Manifest, EarlyEnd> {
+    let bytes = sandbox
+        .toolbox()
         .download(MANIFEST_PATH, MANIFEST_LIMIT)
         .await
         .map_err(|error| from_call(&error, Stage::Verify))?
         .ok_or_else(|| mismatch(&format!("{MANIFEST_PATH} is missing")))?;
-    let manifest: Manifest = serde_json::from_slice(&bytes).map_err(|error| {
+    let manifest = serde_json::from_slice(&bytes);
+    Ok(manifest.map_err(|error| {
         mismatch(&format!("{MANIFEST_PATH} cannot be read: {}", error_chain::line(&error)))
-    })?;
-    if manifest.commit != wanted.commit
-        || manifest.fingerprint != wanted.fingerprint
-        || manifest.prebuild != *name
-    {
-        return Err(mismatch("the manifest is of another build").into());
-    }
-    let sandbox = parts.open(attempt, toolbox);
-    compare(&sandbox, attempt, &manifest).await?;
-    if let CommandStep::Run { command, .. } = &manifest.recipe.verify {
-        verify_command(parts, &sandbox, attempt, &manifest, command).await?;
-    }
-    Ok(manifest)
+    })?)
 }
 
 async fn compare(sandbox: &Sandbox, attempt: &Attempt, manifest: &Manifest) -> Result<(), EarlyEnd> {
     let envs = Environment::from([("CHECKOUT".to_owned(), manifest.path.clone())]);
-    let facts = sandbox.short(Stage::Verify, FACTS, &envs, LOOK).await?;
+    let facts = sandbox.short(Stage::Verify, FACTS, &envs, FACTS_TIMEOUT).await?;
     let says = |fact: &str| {
         facts.result.lines().find_map(|line| line.strip_prefix(fact)?.strip_prefix('=')).unwrap_or_default()
     };
@@ -116,21 +154,19 @@ async fn compare(sandbox: &Sandbox, attempt: &Attempt, manifest: &Manifest) -> R
     Ok(())
 }
 
-async fn verify_command(
-    parts: &Parts,
+async fn run_verify_command(
     sandbox: &Sandbox,
-    attempt: &Attempt,
     manifest: &Manifest,
     command: &str,
-) -> Result<(), EarlyEnd> {
-    let settings = &attempt.job.settings;
-    let deadline = settings.timeouts.verify;
+    environment: Environment,
+    deadline: Duration,
+) -> Result<(), Failure> {
     let command = LongCommand {
         stage: Stage::Verify,
         label: "verify",
         script: command.to_owned(),
         cwd: manifest.path.clone(),
-        environment: build_in_sandbox::environment(parts, settings)?,
+        environment,
         deadline,
     };
     let end = sandbox.run(&command).await?;
@@ -139,7 +175,7 @@ async fn verify_command(
         return Ok(());
     }
     let message = format!("the verify command exited with {code}");
-    Err(Failure::new(FailureKind::VerifyCommandFailed, message).with_output(Some(code), tail).into())
+    Err(Failure::new(FailureKind::VerifyCommandFailed, message).with_output(Some(code), tail))
 }
 
 fn mismatch(what: &str) -> Failure {
@@ -165,17 +201,5 @@ pub(crate) fn condemns(end: &EarlyEnd) -> bool {
         | Outcome::Paused
         | Outcome::Interrupted
         | Outcome::LeaseLost => false,
-    }
-}
-
-/// Deletes a snapshot that failed its verification. Ours by construction: this attempt named it or found it by its name.
-pub(crate) async fn discard(client: &Client, snapshot: &Snapshot) {
-    match client.delete_snapshot(&snapshot.id).await {
-        Ok(_) => tracing::info!(prebuild = snapshot.name, "prebuild that failed its verification deleted"),
-        Err(error) => tracing::warn!(
-            prebuild = snapshot.name,
-            error = error_chain::line(&error),
-            "bad prebuild not deleted; the next promotion collects it"
-        ),
     }
 }

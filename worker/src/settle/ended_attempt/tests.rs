@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use job::{Commit, DeliveryFacts, Fingerprint, FleetName, Job, RetryPolicy, Settings, Stage, Target, decide};
 
 use super::*;
-use crate::story;
+use crate::ledger_writer;
 
 struct Case {
     outcome: Outcome,
@@ -59,7 +59,7 @@ fn third_attempt() -> Attempt {
     let target: Target = "owner/name@main".parse().unwrap();
     let job = Job::on_demand(&fleet, &target, &settings, None);
     let envelope = Envelope { attempt: 3, ..Envelope::first(Utc::now(), BTreeMap::new()) };
-    let (ledger, _unread) = story::open("worker-1", Duration::from_mins(1));
+    let (ledger, _unread) = ledger_writer::open("worker-1", Duration::from_mins(1));
     Attempt::new(job, envelope, "worker-1", 3, ledger)
 }
 

@@ -36,16 +36,16 @@ fn snapshot(prebuild: &PrebuildRecord, last_used: Option<DateTime<Utc>>) -> Snap
 fn the_newest_are_kept_and_the_last_complete_one_whatever_its_age() {
     let complete = prebuild(Completeness::Complete);
     let mut state = TargetState::new("o/n@main".parse().unwrap(), Utc::now());
-    state = promoted(state, complete.clone(), 2, Utc::now());
+    state = promote(state, complete.clone(), 2, Utc::now());
     let partials: Vec<_> = (0..3).map(|_| prebuild(Completeness::Partial)).collect();
     for partial in &partials {
-        state = promoted(state, partial.clone(), 2, Utc::now());
+        state = promote(state, partial.clone(), 2, Utc::now());
     }
     assert_eq!(state.promoted.as_ref(), Some(&partials[2]));
     assert_eq!(state.kept, [partials[1].clone(), complete]);
 
     let newest = prebuild(Completeness::Complete);
-    state = promoted(state, newest.clone(), 2, Utc::now());
+    state = promote(state, newest.clone(), 2, Utc::now());
     assert_eq!(state.promoted.as_ref(), Some(&newest));
     assert_eq!(state.kept, [partials[2].clone()]);
 }
@@ -55,7 +55,7 @@ fn promoting_a_kept_one_again_does_not_double_it() {
     let (first, second) = (prebuild(Completeness::Complete), prebuild(Completeness::Complete));
     let mut state = TargetState::new("o/n@main".parse().unwrap(), Utc::now());
     for prebuild in [&first, &second, &first] {
-        state = promoted(state, prebuild.clone(), 2, Utc::now());
+        state = promote(state, prebuild.clone(), 2, Utc::now());
     }
     assert_eq!((state.promoted, state.kept), (Some(first), vec![second]));
 }
@@ -68,7 +68,7 @@ fn only_older_unused_ones_of_exactly_this_target_are_collected() {
     let in_use = prebuild(Completeness::Complete);
     let current = prebuild(Completeness::Complete);
     let in_the_making = prebuild(Completeness::Complete);
-    let state = promoted(TargetState::new("o/n@main".parse().unwrap(), now), current.clone(), 1, now);
+    let state = promote(TargetState::new("o/n@main".parse().unwrap(), now), current.clone(), 1, now);
     let foreign = Snapshot { name: "somebody-elses".into(), ..snapshot(&old, None) };
     let all = [
         snapshot(&old, Some(now - hour)),

@@ -1,0 +1,93 @@
+//! From settings to what a slot needs: the one place where everything of a worker is put together.
+
+use std::sync::Arc;
+
+use daytona::Client;
+use remote::{Remote, Timeouts};
+use settings::Secrets;
+
+use crate::base::BaseSnapshots;
+use crate::consume::Consumer;
+use crate::job_secrets::JobSecrets;
+use crate::lease::{Leases, SandboxLimits};
+use crate::ledger_writer::LedgerWriter;
+use crate::metrics::Instruments;
+use crate::process::Pipeline;
+use crate::sandbox::Watching;
+use crate::sandbox_opener::SandboxOpener;
+use crate::settings::WorkerFile;
+use crate::settle::{Reporter, Settler};
+use crate::stages::build_in_sandbox::Builder;
+use crate::stages::promote::Promoter;
+use crate::stages::provision::Provisioner;
+use crate::stages::resolve::Resolver;
+use crate::stages::verify::Verifier;
+use crate::target_register::TargetRegister;
+
+/// What a worker is connected to.
+#[derive(Debug, Clone)]
+pub(crate) struct Connections {
+    pub(crate) client: Client,
+    pub(crate) register: TargetRegister,
+    pub(crate) ledger: LedgerWriter,
+    pub(crate) metrics: Instruments,
+}
+
+/// Puts a consumer of this fleet's jobs together, by this worker's name.
+pub(crate) fn consumer(
+    worker: String,
+    fleet: job::FleetName,
+    file: WorkerFile,
+    secrets: Secrets,
+    connections: Connections,
+) -> Result<Consumer, remote::SetupError> {
+    let WorkerFile { retry, lease, sandboxes, commands, prebuilds, toolchain, classes, .. } = file;
+    let Connections { client, register, ledger, metrics } = connections;
+    let secrets = Arc::new(JobSecrets::new(secrets));
+    let leases = Leases {
+        client: client.clone(),
+        section: lease,
+        limits: SandboxLimits {
+            start_timeout: sandboxes.start_timeout,
+            auto_stop: sandboxes.auto_stop,
+            ttl: sandboxes.ttl,
+        },
+    };
+    let opener = SandboxOpener {
+        client: client.clone(),
+        secrets: Arc::clone(&secrets),
+        watching: Watching::new(&commands, sandboxes.min_free_disk_mb.saturating_mul(1_000_000)),
+    };
+    let pipeline = Pipeline {
+        resolver: Resolver {
+            client: client.clone(),
+            remote: Remote::new(Timeouts::default())?,
+            bases: BaseSnapshots::new(client.clone(), classes),
+            secrets: Arc::clone(&secrets),
+            register: register.clone(),
+        },
+        provisioner: Provisioner { leases: leases.clone(), room: sandboxes },
+        builder: Builder {
+            client: client.clone(),
+            opener: opener.clone(),
+            secrets: Arc::clone(&secrets),
+            mirrors: toolchain,
+        },
+        verifier: Verifier { leases, opener, secrets, metrics: metrics.clone() },
+        promoter: Promoter {
+            client,
+            register: register.clone(),
+            in_use_for: chrono::Duration::from_std(prebuilds.in_use).unwrap_or(chrono::Duration::MAX),
+        },
+    };
+    let settler = Settler {
+        register: register.clone(),
+        reporter: Reporter {
+            metrics: metrics.clone(),
+            ledger: ledger.clone(),
+            max_attempts: retry.max_attempts,
+        },
+        policy: retry.clone(),
+    };
+    Ok(Consumer { worker, fleet, policy: retry, register, ledger, metrics, pipeline, settler })
+}
