@@ -282,7 +282,7 @@ async fn a_snapshot_that_two_attempts_cannot_start_is_built_anew() {
     assert_eq!(told, expected);
     assert_eq!(scene.captures().await, 2, "the second attempt takes up what the first has captured");
     let target = "acme/unstartable@main".parse().unwrap();
-    assert_eq!(scene.prebuilds().await, [scene.promoted(&target).await.name.to_string()]);
+    scene.only_prebuild_is(&scene.promoted(&target).await.name.to_string()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -210,6 +210,15 @@ impl Scene {
             .collect()
     }
 
+    /// Fails unless this prebuild alone stays. Daytona takes a while over a deletion that it has accepted.
+    pub(crate) async fn only_prebuild_is(&self, name: &str) {
+        eventually(SOON, "the other prebuilds are gone", async || {
+            let left = self.prebuilds().await;
+            if left == [name] { Ok(()) } else { Err(format!("{left:?}")) }
+        })
+        .await;
+    }
+
     /// Fails if a sandbox stays.
     pub(crate) async fn nothing_leaks(&self) {
         eventually(SOON, "every sandbox is gone", async || {
