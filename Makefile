@@ -82,6 +82,7 @@ lint: prerequisites ## Formatting, lints, docs, licences, architecture: everythi
 	scripts/tool cargo-shear --locked --deny-warnings
 	cd scripts && python3 -B -m unittest discover --buffer
 	scripts/check-architecture
+	scripts/check-links
 	scripts/check-snapshots
 	scripts/check-changelog
 	scripts/check-workflows
