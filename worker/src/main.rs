@@ -31,7 +31,7 @@ struct Arguments {
 enum Command {
     /// Asks a running worker's endpoint whether it is alive; exit code 0 when it is. For images without a shell.
     Healthcheck {
-        /// The endpoint.
+        /// The endpoint that is asked.
         #[arg(long, default_value = "http://127.0.0.1:8080/healthz")]
         url: String,
     },

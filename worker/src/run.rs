@@ -29,16 +29,16 @@ const FIRST_READ: Duration = Duration::from_mins(2);
 /// Why a worker did not start.
 #[derive(Debug, Error)]
 pub enum WorkerError {
-    /// RabbitMQ.
+    /// RabbitMQ cannot be reached or used.
     #[error("RabbitMQ cannot be used")]
     Broker(#[from] broker::ConnectError),
     /// The register could not be read.
     #[error("the register could not be read from RabbitMQ")]
     Register(#[from] broker::SyncError),
-    /// The Daytona client.
+    /// The Daytona client cannot be set up.
     #[error("the Daytona client could not be set up")]
     Daytona(#[from] daytona::SettingsError),
-    /// The git client.
+    /// The git client cannot be set up.
     #[error("the git client could not be set up")]
     Remote(#[from] remote::SetupError),
     /// The endpoint for health and metrics.

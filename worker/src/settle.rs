@@ -19,7 +19,7 @@ pub(crate) use self::report::Reporter;
 use crate::attempt::{Attempt, Found};
 use crate::target_register::TargetRegister;
 
-/// Ends deliveries.
+/// Ends deliveries, and remembers and reports how they ended.
 #[derive(Debug)]
 pub(crate) struct Settler {
     pub(crate) policy: RetryPolicy,

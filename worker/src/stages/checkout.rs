@@ -26,7 +26,7 @@ const INCOMPLETE: i32 = 92;
 /// What lies in the sandbox now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckedOut {
-    /// The folder.
+    /// The folder of the checkout, an absolute path.
     pub path: String,
 }
 

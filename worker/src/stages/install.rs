@@ -14,7 +14,7 @@ pub const DEGRADED_NO_LOCKFILE: &str = "degraded.no_lockfile";
 
 const LOCKFILES: &str = include_str!("install/lockfiles.sh");
 
-/// What was installed.
+/// What was installed, and how cleanly.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Installed {
     /// What a session should know: [`DEGRADED_LOCKFILE`], [`DEGRADED_NO_LOCKFILE`].

@@ -35,7 +35,7 @@ pub(crate) enum Present {
     Kept(PrebuildRecord),
     /// Daytona has it, nobody has verified or promoted it.
     Unpromoted(PrebuildName),
-    /// Nothing.
+    /// No prebuild of this commit and fingerprint exists.
     Nothing,
 }
 

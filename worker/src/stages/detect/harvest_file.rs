@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::files::Files;
 
-/// What `.harvest.toml` says.
+/// What a repository's `.harvest.toml` says.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct HarvestFile {
