@@ -33,14 +33,14 @@ pub(crate) struct Attempt {
     pub(crate) started_at: DateTime<Utc>,
     max_attempts: u32,
     ledger: LedgerWriter,
-    found: Mutex<Found>,
+    findings: Mutex<Findings>,
     /// Spans that are recorded only once this attempt does more than resolve; none once it does.
     held_back: Mutex<Option<Vec<(Carrier, Interval)>>>,
 }
 
 /// What an attempt found out on its way; read when it is settled, whatever its outcome.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Found {
+pub(crate) struct Findings {
     pub(crate) commit: Option<Commit>,
     pub(crate) fingerprint: Option<job::Fingerprint>,
     pub(crate) lease_seen: Option<LeaseSeen>,
@@ -52,9 +52,9 @@ pub(crate) struct Found {
 /// What can end a stage from outside.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Interrupts<'a> {
-    /// The worker is leaving.
+    /// Cancelled when the worker leaves.
     pub(crate) leaving: &'a CancellationToken,
-    /// The lease is lost; never cancelled before there is one.
+    /// Cancelled when the lease is lost; never before there is one.
     pub(crate) lease_lost: &'a CancellationToken,
 }
 
@@ -75,7 +75,7 @@ impl Attempt {
             started_at: Utc::now(),
             max_attempts,
             ledger,
-            found: Mutex::default(),
+            findings: Mutex::default(),
             held_back: Mutex::new(Some(Vec::new())),
         }
     }
@@ -86,20 +86,20 @@ impl Attempt {
     }
 
     /// What is known by now.
-    pub(crate) fn found(&self) -> Found {
-        self.locked(|found| found.clone())
+    pub(crate) fn findings(&self) -> Findings {
+        self.with_findings(|found| found.clone())
     }
 
     pub(crate) fn note_commit(&self, commit: &Commit) {
-        self.locked(|found| found.commit = Some(commit.clone()));
+        self.with_findings(|found| found.commit = Some(commit.clone()));
     }
 
     pub(crate) fn note_fingerprint(&self, fingerprint: &job::Fingerprint) {
-        self.locked(|found| found.fingerprint = Some(fingerprint.clone()));
+        self.with_findings(|found| found.fingerprint = Some(fingerprint.clone()));
     }
 
     pub(crate) fn note_lease_seen(&self, seen: LeaseSeen) {
-        self.locked(|found| found.lease_seen = Some(seen));
+        self.with_findings(|found| found.lease_seen = Some(seen));
     }
 
     /// Records a span as soon as this attempt does more than resolve: ten thousand unchanged targets are ten thousand spans,
@@ -183,7 +183,7 @@ impl Attempt {
         span
     }
 
-    /// The same span, after the fact.
+    /// What the stage's span would have been, made once it is over.
     fn interval_of(&self, stage: Stage, start: DateTime<Utc>, end: StageEnd) -> Interval {
         let mut attributes = vec![
             KeyValue::new("stage", stage.as_str()),
@@ -206,7 +206,7 @@ impl Attempt {
     }
 
     fn report(&self, report: StageReport) {
-        self.locked(|found| found.stages.push(report.clone()));
+        self.with_findings(|found| found.stages.push(report.clone()));
         // Resolve alone is not worth an entry: an unchanged target has nothing to say, every half hour.
         if report.stage != Stage::Resolve {
             self.ledger.write(LedgerEvent::StageEnded {
@@ -218,8 +218,8 @@ impl Attempt {
         }
     }
 
-    fn locked<T>(&self, with: impl FnOnce(&mut Found) -> T) -> T {
-        with(&mut self.found.lock().unwrap_or_else(PoisonError::into_inner))
+    fn with_findings<T>(&self, with: impl FnOnce(&mut Findings) -> T) -> T {
+        with(&mut self.findings.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

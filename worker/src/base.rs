@@ -29,7 +29,7 @@ pub struct ClassSection {
 
 /// What a cold build is to start from.
 struct WantedBase<'a> {
-    /// As settings name it.
+    /// The name, as settings have it.
     name: &'a str,
     /// The snapshot that whoever made the job found behind that name.
     id: Option<&'a str>,
@@ -88,12 +88,12 @@ impl BaseSnapshots {
 
     /// What ends an attempt whose sandbox was not provisioned. When that is because the snapshot it was to start from is
     /// not usable any more, all that is remembered of it is forgotten, so that resolving again finds another base.
-    pub(crate) async fn after_provision(&self, id: &str, end: EarlyEnd) -> EarlyEnd {
+    pub(crate) async fn resolve_again_if_taken_away(&self, id: &str, end: EarlyEnd) -> EarlyEnd {
         let missing = end.failure().is_some_and(|failure| failure.id == FailureKind::ProvisionBaseMissing);
         if !missing || matches!(self.state_of(id).await, Err(_) | Ok(Some(SnapshotState::Active))) {
             return end;
         }
-        self.known().retain(|_, (known, _)| known != id);
+        self.lock_known().retain(|_, (known, _)| known != id);
         ResolveAgain::BaseGone.into()
     }
 
@@ -113,18 +113,18 @@ impl BaseSnapshots {
     }
 
     fn recall(&self, asked: &str) -> Option<String> {
-        let known = self.known().get(asked).cloned();
+        let known = self.lock_known().get(asked).cloned();
         known.filter(|(_, at)| at.elapsed() < REMEMBERED).map(|(id, _)| id)
     }
 
     fn remember(&self, asked: &str, id: &str) {
-        let mut known = self.known();
+        let mut known = self.lock_known();
         // Every roll-out brings ids that nobody asks for again.
         known.retain(|_, (_, at)| at.elapsed() < REMEMBERED);
         known.insert(asked.to_owned(), (id.to_owned(), Instant::now()));
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<String, (String, Instant)>> {
+    fn lock_known(&self) -> std::sync::MutexGuard<'_, HashMap<String, (String, Instant)>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

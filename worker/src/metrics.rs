@@ -10,7 +10,7 @@ use telemetry::opentelemetry::metrics::{Counter, Histogram, Meter, UpDownCounter
 /// Buckets for the time a sandbox takes to start, seconds; the aim is below half of one.
 const COLD_START_BUCKETS: [f64; 10] = [0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0];
 
-/// Everything a worker counts.
+/// Everything a worker counts and measures.
 #[derive(Debug, Clone)]
 pub(crate) struct Instruments {
     attempts: Counter<u64>,

@@ -19,7 +19,7 @@ use crate::stages::verify::{self, Verifier};
 /// How often what is wanted may change under an attempt before the attempt gives up on catching it.
 const ROUNDS: u32 = 4;
 
-/// The stages, in their order.
+/// The stages of an attempt, in the order they run.
 #[derive(Debug)]
 pub(crate) struct Pipeline {
     pub(crate) resolver: Resolver,
@@ -64,7 +64,7 @@ impl Pipeline {
         let provisioned = self.provisioner.run(attempt, &wanted.base_snapshot);
         let lease = match attempt.stage(Stage::Provision, outside, provisioned).await {
             Ok(lease) => lease,
-            Err(end) => return Err(self.resolver.after_provision(&wanted, end).await),
+            Err(end) => return Err(self.resolver.resolve_again_if_base_gone(&wanted, end).await),
         };
         let interrupts = Interrupts { leaving, lease_lost: lease.lost() };
         let captured = self.build_and_capture(attempt, &lease, &wanted, interrupts).await;

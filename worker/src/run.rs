@@ -32,7 +32,7 @@ pub enum WorkerError {
     /// RabbitMQ cannot be reached or used.
     #[error("RabbitMQ cannot be used")]
     Broker(#[from] broker::ConnectError),
-    /// The register could not be read.
+    /// RabbitMQ is there, and the register in it could not be read whole.
     #[error("the register could not be read from RabbitMQ")]
     Register(#[from] broker::SyncError),
     /// The Daytona client cannot be set up.
@@ -41,7 +41,7 @@ pub enum WorkerError {
     /// The git client cannot be set up.
     #[error("the git client could not be set up")]
     Remote(#[from] remote::SetupError),
-    /// The endpoint for health and metrics.
+    /// The listener for health and metrics could not be served.
     #[error("the endpoint for health and metrics failed")]
     Endpoint(#[source] std::io::Error),
 }
@@ -153,7 +153,7 @@ async fn join_all(tasks: &mut JoinSet<()>) {
     }
 }
 
-/// Ready is who can take jobs.
+/// Says that the worker is ready for as long as it is connected, and so can take jobs.
 async fn watch(broker: Broker, connected: lifecycle::Condition, until: CancellationToken) {
     let mut status = broker.status();
     loop {

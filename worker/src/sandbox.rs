@@ -46,7 +46,7 @@ impl Sandbox {
         Self { toolbox, redactor, watching, attempt }
     }
 
-    /// What its output is scrubbed of.
+    /// Knows the secrets that its output is scrubbed of.
     pub fn redactor(&self) -> &Redactor {
         &self.redactor
     }

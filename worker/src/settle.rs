@@ -16,7 +16,7 @@ use tracing::Span;
 
 use self::ended_attempt::{DeadLetterUse, EndedAttempt};
 pub(crate) use self::report::Reporter;
-use crate::attempt::{Attempt, Found};
+use crate::attempt::{Attempt, Findings};
 use crate::target_register::TargetRegister;
 
 /// Ends deliveries, and remembers and reports how they ended.
@@ -48,7 +48,7 @@ impl Settler {
             attempt,
             outcome,
             decision: decide(outcome, &facts, &self.policy),
-            found: Found { failure: outcome.failure().cloned(), ..attempt.found() },
+            findings: Findings { failure: outcome.failure().cloned(), ..attempt.findings() },
             took,
             at: now,
             trace_id: telemetry::current_trace_id(),

@@ -7,9 +7,9 @@ use job::{Failure, FailureKind, Outcome, Scope, Stage};
 
 use crate::early_end::EarlyEnd;
 
-/// The end behind a refused call.
+/// The end behind a call that was refused or not answered.
 pub(crate) fn from_call(error: &Error, stage: Stage) -> EarlyEnd {
-    end(error.kind(), &error_chain::line(error), asked_to_wait(error), stage)
+    end(error.kind(), &error_chain::line(error), requested_wait(error), stage)
 }
 
 /// No room for a snapshot is an outcome of its own, everything else a failure.
@@ -26,7 +26,7 @@ pub(super) fn end(kind: ErrorKind, text: &str, retry_after: Option<Duration>, st
 }
 
 /// How long Daytona asks to wait before the call is sent again.
-pub(super) fn asked_to_wait(error: &Error) -> Option<Duration> {
+pub(super) fn requested_wait(error: &Error) -> Option<Duration> {
     match error.retry() {
         Retry::After(after) => Some(after),
         Retry::Never | Retry::Backoff | Retry::ReadFirst => None,

@@ -169,7 +169,7 @@ fn find(text: &str, counts: impl Fn(Finding<'_>) -> bool) -> Option<Finding<'_>>
     TABLE.iter().find_map(|row| {
         let mut lines = text.lines().rev().filter(|line| !is_noise(line));
         let line = lines.find(|line| row.matches(line) && counts(Finding { meaning: row.meaning, line }))?;
-        Some(Finding { meaning: row.meaning, line: bare(line) })
+        Some(Finding { meaning: row.meaning, line: without_prefix(line) })
     })
 }
 
@@ -184,7 +184,7 @@ fn is_noise(line: &str) -> bool {
 }
 
 /// The line without what the program puts before each of them.
-fn bare(line: &str) -> &str {
+fn without_prefix(line: &str) -> &str {
     let line = line.trim();
     let line = line.strip_prefix("npm error").or_else(|| line.strip_prefix("npm ERR!")).unwrap_or(line);
     line.trim()
@@ -197,5 +197,5 @@ fn last_line(tail: &Tail) -> &str {
             && !line.contains("A complete log of this run")
             && !line.contains("debug-0.log")
     };
-    tail.as_str().lines().rev().find(counts).map_or("it printed nothing", bare)
+    tail.as_str().lines().rev().find(counts).map_or("it printed nothing", without_prefix)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use daytona::{Error, ErrorKind, ExecuteError};
 use job::{Failure, FailureKind, Scope, Stage};
 
-use super::daytona::{asked_to_wait, meaning as meaning_for_the_api};
+use super::daytona::{meaning as meaning_for_the_api, requested_wait};
 
 /// The failure behind a command of which no result is known.
 pub(crate) fn from_execute(error: &ExecuteError, stage: Stage) -> Failure {
@@ -24,9 +24,9 @@ pub(crate) fn from_execute(error: &ExecuteError, stage: Stage) -> Failure {
     }
 }
 
-/// The failure behind a refused call.
+/// The failure behind a call that was refused or not answered.
 pub(crate) fn from_toolbox(error: &Error, stage: Stage) -> Failure {
-    failure(error.kind(), &error.to_string(), asked_to_wait(error), stage)
+    failure(error.kind(), &error.to_string(), requested_wait(error), stage)
 }
 
 pub(super) fn failure(kind: ErrorKind, text: &str, retry_after: Option<Duration>, stage: Stage) -> Failure {

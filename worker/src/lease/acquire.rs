@@ -22,7 +22,7 @@ const CREATE_ROUNDS: u32 = 4;
 pub(crate) enum Acquired {
     /// The sandbox is this attempt's, and it has started.
     Held(Box<Lease>),
-    /// Another attempt has it.
+    /// Another attempt has it, and lives.
     Busy { holder_job: Option<JobId>, seen: LeaseSeen },
 }
 

@@ -65,7 +65,7 @@ impl Labels {
     }
 }
 
-/// Whose a sandbox is.
+/// Whose a sandbox is, by its name and labels.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Owner {
     /// An attempt of this fleet.

@@ -35,7 +35,7 @@ const GRACE: Duration = Duration::from_secs(10);
 /// What the inner deadline may be late before the outer one ends the command.
 const LATE: Duration = Duration::from_secs(20);
 
-/// A command that may take long.
+/// A command that may take long, and everything it is run with.
 #[derive(Debug, Clone)]
 pub struct LongCommand {
     /// The stage that asks, which its failures name.

@@ -85,7 +85,7 @@ fn forms_of(secret: &str) -> Vec<String> {
     if secret.len() < SHORTEST {
         return Vec::new();
     }
-    let mut forms = vec![secret.to_owned(), percent_encoded(secret), json_escaped(secret)];
+    let mut forms = vec![secret.to_owned(), percent_encode(secret), json_escape(secret)];
     for offset in 0..3 {
         for form in
             [base64_within(&STANDARD_NO_PAD, secret, offset), base64_within(&URL_SAFE_NO_PAD, secret, offset)]
@@ -112,7 +112,7 @@ fn base64_within(engine: &impl Engine, secret: &str, offset: usize) -> String {
     encoded[first..last].to_owned()
 }
 
-fn percent_encoded(secret: &str) -> String {
+fn percent_encode(secret: &str) -> String {
     use std::fmt::Write as _;
     let mut text = String::with_capacity(secret.len());
     for byte in secret.bytes() {
@@ -125,7 +125,7 @@ fn percent_encoded(secret: &str) -> String {
     text
 }
 
-fn json_escaped(secret: &str) -> String {
+fn json_escape(secret: &str) -> String {
     let quoted = serde_json::Value::from(secret).to_string();
     quoted[1..quoted.len() - 1].to_owned()
 }
@@ -147,7 +147,7 @@ mod tests {
         let redactor = redactor(secret);
         for text in [
             format!("password is {secret}."),
-            format!("https://user:{}@host/", percent_encoded(secret)),
+            format!("https://user:{}@host/", percent_encode(secret)),
             format!("Authorization: Basic {}", STANDARD.encode(format!("user:{secret}"))),
             format!("Authorization: Basic {}", STANDARD.encode(format!("us:{secret}:more"))),
             format!("{{\"password\":{}}}", serde_json::Value::from(secret)),

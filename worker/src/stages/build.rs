@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use job::{Blame, CommandStep, Failure, Recipe, Stage};
 
-use super::install::surroundings;
+use super::install::command_environment;
 use crate::failures::from_build;
 use crate::sandbox::{Environment, FinishedCommand, LongCommand, Sandbox};
 
-/// How the build went.
+/// What the build script left behind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Built {
-    /// It succeeded, or there is none.
+    /// It succeeded, or there is no script.
     Complete,
     /// It failed and that is the repository's own doing: dependencies are in.
     Partial(Failure),
@@ -31,7 +31,7 @@ pub async fn run(
         label: "build",
         script: command.clone(),
         cwd: path.to_owned(),
-        environment: surroundings(environment, &recipe.toolchain),
+        environment: command_environment(environment, &recipe.toolchain),
         deadline,
     };
     let end = sandbox.run(&long).await?;

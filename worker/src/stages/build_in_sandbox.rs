@@ -162,7 +162,7 @@ impl BuildFacts {
             recipe: self.recipe,
             tools: self.tools.tools,
             lockfiles: self.installed.lockfiles,
-            stages: attempt.found().stages,
+            stages: attempt.findings().stages,
             started_at: attempt.started_at,
             finished_at: Utc::now(),
         }

@@ -19,11 +19,12 @@ use crate::sandbox::{Environment, FinishedCommand, LongCommand, Sandbox};
 const SCRIPT: &str = include_str!("checkout/checkout.sh");
 /// The user that hosts expect beside a token when none was given.
 const TOKEN_USER: &str = "x-access-token";
-/// Exit codes of the script.
+/// The script's exit code when the host does not give the wanted commit away.
 const COMMIT_GONE: i32 = 90;
+/// The script's exit code when submodules or LFS objects are missing.
 const INCOMPLETE: i32 = 92;
 
-/// What lies in the sandbox now.
+/// A checkout that lies in the sandbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckedOut {
     /// The folder of the checkout, an absolute path.

@@ -40,10 +40,10 @@ const FOREIGN: [&str; 12] = [
     "mix.exs",
 ];
 
-/// What the checkout asks for.
+/// What the files of a checkout ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Detected {
-    /// What to run, and why.
+    /// What to run, and which source decided so.
     pub recipe: Recipe,
     /// Checkout settings that `.harvest.toml` adds; check out again with them.
     pub checkout: Option<CheckoutSettings>,

@@ -9,7 +9,7 @@ use crate::sandbox::{Environment, FinishedCommand, LongCommand, SHORT, Sandbox};
 
 /// The lockfile did not match and dependencies were resolved anew; the file itself is as committed.
 pub const DEGRADED_LOCKFILE: &str = "degraded.lockfile";
-/// There is no lockfile.
+/// There is no lockfile, so that versions are whatever was newest.
 pub const DEGRADED_NO_LOCKFILE: &str = "degraded.no_lockfile";
 
 const LOCKFILES: &str = include_str!("install/lockfiles.sh");
@@ -32,14 +32,14 @@ pub async fn run(
     deadline: Duration,
 ) -> Result<Installed, Failure> {
     let CommandStep::Run { command, fallback, from } = &recipe.install else {
-        return Ok(Installed { flags: Vec::new(), lockfiles: lockfiles(sandbox, path).await? });
+        return Ok(Installed { flags: Vec::new(), lockfiles: restore_lockfiles(sandbox, path).await? });
     };
-    let environment = surroundings(environment, &recipe.toolchain);
+    let environment = command_environment(environment, &recipe.toolchain);
     let mut flags = Vec::new();
-    if let Err(failure) = attempt(sandbox, path, "frozen", command, &environment, deadline).await {
+    if let Err(failure) = run_command(sandbox, path, "frozen", command, &environment, deadline).await {
         let out_of_step = failure.id == FailureKind::InstallLockfileOutOfSync;
         let Some(fallback) = fallback.as_ref().filter(|_| out_of_step) else { return Err(failure) };
-        match attempt(sandbox, path, "plain", fallback, &environment, deadline).await {
+        match run_command(sandbox, path, "plain", fallback, &environment, deadline).await {
             Ok(()) => flags.push(DEGRADED_LOCKFILE.to_owned()),
             Err(plain) if plain.id == FailureKind::InstallFailed => {
                 let message =
@@ -49,14 +49,14 @@ pub async fn run(
             Err(plain) => return Err(plain),
         }
     }
-    let lockfiles = lockfiles(sandbox, path).await?;
+    let lockfiles = restore_lockfiles(sandbox, path).await?;
     if from == "package.json" && lockfiles.is_empty() {
         flags.push(DEGRADED_NO_LOCKFILE.to_owned());
     }
     Ok(Installed { flags, lockfiles })
 }
 
-async fn attempt(
+async fn run_command(
     sandbox: &Sandbox,
     path: &str,
     label: &'static str,
@@ -78,7 +78,7 @@ async fn attempt(
 }
 
 /// Puts the lockfiles back as they were committed, and hashes them.
-async fn lockfiles(sandbox: &Sandbox, path: &str) -> Result<Vec<LockfileHash>, Failure> {
+async fn restore_lockfiles(sandbox: &Sandbox, path: &str) -> Result<Vec<LockfileHash>, Failure> {
     let environment = Environment::new().with("HARVEST_PATH", path);
     let executed = sandbox.short(Stage::Install, LOCKFILES, &environment, SHORT).await?;
     if executed.exit_code != 0 {
@@ -92,7 +92,7 @@ async fn lockfiles(sandbox: &Sandbox, path: &str) -> Result<Vec<LockfileHash>, F
 }
 
 /// What every install and build is told, unless the target's settings say otherwise.
-pub(super) fn surroundings(environment: &Environment, toolchain: &Toolchain) -> Environment {
+pub(super) fn command_environment(environment: &Environment, toolchain: &Toolchain) -> Environment {
     let environment = environment
         .clone()
         // No prompts, no progress bars.

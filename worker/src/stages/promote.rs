@@ -81,7 +81,7 @@ impl Promoter {
                 return;
             }
         };
-        for snapshot in superfluous(&snapshots, name, state, self.in_use_for, Utc::now()) {
+        for snapshot in select_superfluous(&snapshots, name, state, self.in_use_for, Utc::now()) {
             match self.client.delete_snapshot(&snapshot.id).await {
                 Ok(_) => tracing::info!(prebuild = snapshot.name, "old prebuild collected"),
                 Err(error) => {
@@ -145,7 +145,7 @@ fn promote(mut state: TargetState, prebuild: PrebuildRecord, keep: u32, now: Dat
 }
 
 /// Which snapshots the register no longer keeps, and nobody uses.
-fn superfluous<'a>(
+fn select_superfluous<'a>(
     snapshots: &'a [Snapshot],
     name: &SandboxName,
     state: &TargetState,

@@ -18,7 +18,7 @@ use crate::failures::{from_call, from_head};
 use crate::job_secrets::JobSecrets;
 use crate::target_register::TargetRegister;
 
-/// What the branch's head asks for.
+/// What the branch's head and the target's settings ask for.
 #[derive(Debug, Clone)]
 pub(crate) struct Wanted {
     pub(crate) commit: Commit,
@@ -26,14 +26,14 @@ pub(crate) struct Wanted {
     pub(crate) base_snapshot: String,
 }
 
-/// What is there of it.
+/// What there is already of what is wanted.
 #[derive(Debug)]
 pub(crate) enum Present {
-    /// The promoted prebuild is it.
+    /// The promoted prebuild is of this commit and fingerprint.
     Promoted(PrebuildRecord),
-    /// A prebuild that is kept from before is it.
+    /// A prebuild that is kept from before is of this commit and fingerprint.
     Kept(PrebuildRecord),
-    /// Daytona has it, nobody has verified or promoted it.
+    /// Daytona has a snapshot of it that nobody has verified or promoted.
     Unpromoted(PrebuildName),
     /// No prebuild of this commit and fingerprint exists.
     Nothing,
@@ -73,8 +73,8 @@ impl Resolver {
     }
 
     /// What ends an attempt that got no sandbox: another round, when that is because its base was taken away.
-    pub(crate) async fn after_provision(&self, wanted: &Wanted, end: EarlyEnd) -> EarlyEnd {
-        self.bases.after_provision(&wanted.base_snapshot, end).await
+    pub(crate) async fn resolve_again_if_base_gone(&self, wanted: &Wanted, end: EarlyEnd) -> EarlyEnd {
+        self.bases.resolve_again_if_taken_away(&wanted.base_snapshot, end).await
     }
 
     /// The captured snapshot of an attempt that did not come to promote it, when it can be read.

@@ -11,9 +11,9 @@ use crate::sandbox::{Environment, Exit, LongCommand, SHORT, Sandbox};
 
 const CLEAN: &str = include_str!("scrub/clean.sh");
 const SEARCH: &str = include_str!("scrub/search.sh");
-/// A search reads every file once.
+/// How long the search may take, which reads every file once.
 const SEARCH_DEADLINE: Duration = Duration::from_mins(15);
-/// Exit codes of the search.
+/// The search's exit code when it found a secret.
 const FOUND: i32 = 70;
 
 /// Removes what the attempt left, then searches for every known secret.

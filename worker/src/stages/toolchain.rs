@@ -38,10 +38,10 @@ fn none_when_empty<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<
     if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(serde::de::Error::custom) }
 }
 
-/// What is in place.
+/// What fresh shells found once the toolchain was in place.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ToolsInPlace {
-    /// What the tools say of themselves.
+    /// The version and path of each tool, as it says itself.
     pub tools: BTreeMap<String, ToolVersion>,
 }
 
@@ -105,7 +105,7 @@ pub async fn run(
     if !pnpm.is_empty() {
         wanted.push(("pnpm", pnpm));
     }
-    in_place(sandbox, &wanted).await
+    check_shells(sandbox, &wanted).await
 }
 
 fn npm_version<'a>(node: &str, package_manager: &'a PackageManager) -> &'a str {
@@ -117,7 +117,7 @@ fn npm_version<'a>(node: &str, package_manager: &'a PackageManager) -> &'a str {
 }
 
 /// Asks fresh shells, as sessions get them.
-async fn in_place(sandbox: &Sandbox, wanted: &[(&str, &str)]) -> Result<ToolsInPlace, Failure> {
+async fn check_shells(sandbox: &Sandbox, wanted: &[(&str, &str)]) -> Result<ToolsInPlace, Failure> {
     let executed = sandbox.short(Stage::Toolchain, SHELLS, &Environment::new(), SHORT).await?;
     let mut tools = BTreeMap::new();
     for shell in ["plain", "login"] {

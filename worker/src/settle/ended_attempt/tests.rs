@@ -7,7 +7,7 @@ use crate::ledger_writer;
 
 struct Case {
     outcome: Outcome,
-    found: Found,
+    findings: Findings,
 }
 
 impl Case {
@@ -17,13 +17,13 @@ impl Case {
     }
 
     fn of(outcome: Outcome) -> Self {
-        let found = Found {
+        let findings = Findings {
             commit: Some("a".repeat(40).parse::<Commit>().unwrap()),
             fingerprint: Fingerprint::from_hex(&"9".repeat(64)),
             failure: outcome.failure().cloned(),
-            ..Found::default()
+            ..Findings::default()
         };
-        Self { outcome, found }
+        Self { outcome, findings }
     }
 
     fn after(&self, state: Option<TargetState>) -> (DeadLetterUse, Option<TargetState>) {
@@ -39,7 +39,7 @@ impl Case {
             attempt: &attempt,
             outcome: &self.outcome,
             decision: decide(&self.outcome, &facts, &RetryPolicy::example()),
-            found: self.found.clone(),
+            findings: self.findings.clone(),
             took: Duration::from_secs(1),
             at: Utc::now(),
             trace_id: None,
@@ -64,7 +64,7 @@ fn third_attempt() -> Attempt {
 }
 
 #[test]
-fn a_permanent_failure_stands_and_its_second_dead_letter_is_counted() {
+fn a_permanent_failure_stands_and_a_second_letter_is_counted() {
     let case = Case::failed(FailureKind::InstallPackageMissing);
     let (used, first) = case.after(None);
     assert_eq!(used, DeadLetterUse::Queue);
@@ -80,7 +80,7 @@ fn a_permanent_failure_stands_and_its_second_dead_letter_is_counted() {
 }
 
 #[test]
-fn another_failure_of_the_same_target_is_a_dead_letter_of_its_own() {
+fn another_failure_of_a_target_is_a_dead_letter_of_its_own() {
     let (_, state) = Case::failed(FailureKind::InstallPackageMissing).after(None);
     let (used, state) = Case::failed(FailureKind::InstallRegistryUnavailable).after(state);
     assert_eq!(used, DeadLetterUse::Queue);

@@ -25,7 +25,7 @@ const PNPM_NATIVE: u64 = 12;
 enum Manager {
     Npm,
     Pnpm,
-    /// Known, but not supported.
+    /// One that is known by name and cannot be installed.
     Other(&'static str),
 }
 

@@ -4,7 +4,7 @@ use job::{Source, SourceUse, truncate};
 
 const LONGEST: usize = 200;
 
-/// Every source so far.
+/// Every source seen so far, and where they contradict each other.
 #[derive(Debug, Default)]
 pub(super) struct Sources {
     seen: Vec<Source>,

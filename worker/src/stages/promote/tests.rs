@@ -33,7 +33,7 @@ fn snapshot(prebuild: &PrebuildRecord, last_used: Option<DateTime<Utc>>) -> Snap
 }
 
 #[test]
-fn the_newest_are_kept_and_the_last_complete_one_whatever_its_age() {
+fn the_newest_and_the_last_complete_prebuild_are_kept() {
     let complete = prebuild(Completeness::Complete);
     let mut state = TargetState::new("o/n@main".parse().unwrap(), Utc::now());
     state = promote(state, complete.clone(), 2, Utc::now());
@@ -78,8 +78,8 @@ fn only_older_unused_ones_of_exactly_this_target_are_collected() {
         foreign,
     ];
     let collected: Vec<&str> =
-        superfluous(&all, &name(), &state, hour, now).iter().map(|s| s.name.as_str()).collect();
+        select_superfluous(&all, &name(), &state, hour, now).iter().map(|s| s.name.as_str()).collect();
     assert_eq!(collected, [old.name.to_string()]);
     let nothing_promoted = TargetState::new("o/n@main".parse().unwrap(), now);
-    assert!(superfluous(&all, &name(), &nothing_promoted, hour, now).is_empty());
+    assert!(select_superfluous(&all, &name(), &nothing_promoted, hour, now).is_empty());
 }
