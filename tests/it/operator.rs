@@ -176,7 +176,7 @@ impl Worker {
     }
 
     async fn tell(&self, event: LedgerEvent) {
-        let entry = LedgerEntry { at: Utc::now(), by: "worker-1".to_owned(), trace_id: None, event };
+        let entry = LedgerEntry::new(Utc::now(), "worker-1", event);
         let told =
             async || self.broker.publisher().publish_ledger(&entry).await.map_err(|error| error.to_string());
         eventually(SOON, "the ledger takes an entry", told).await;

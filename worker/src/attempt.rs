@@ -33,14 +33,14 @@ pub(crate) struct Attempt {
     pub(crate) started_at: DateTime<Utc>,
     max_attempts: u32,
     ledger: LedgerWriter,
-    findings: Mutex<Findings>,
+    facts: Mutex<AttemptFacts>,
     /// Spans that are recorded only once this attempt does more than resolve; none once it does.
     held_back: Mutex<Option<Vec<(Carrier, Interval)>>>,
 }
 
 /// What an attempt found out on its way; read when it is settled, whatever its outcome.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Findings {
+pub(crate) struct AttemptFacts {
     pub(crate) commit: Option<Commit>,
     pub(crate) fingerprint: Option<job::Fingerprint>,
     pub(crate) lease_seen: Option<LeaseSeen>,
@@ -75,7 +75,7 @@ impl Attempt {
             started_at: Utc::now(),
             max_attempts,
             ledger,
-            findings: Mutex::default(),
+            facts: Mutex::default(),
             held_back: Mutex::new(Some(Vec::new())),
         }
     }
@@ -86,20 +86,20 @@ impl Attempt {
     }
 
     /// What is known by now.
-    pub(crate) fn findings(&self) -> Findings {
-        self.with_findings(|found| found.clone())
+    pub(crate) fn facts(&self) -> AttemptFacts {
+        self.with_facts(|facts| facts.clone())
     }
 
     pub(crate) fn note_commit(&self, commit: &Commit) {
-        self.with_findings(|found| found.commit = Some(commit.clone()));
+        self.with_facts(|facts| facts.commit = Some(commit.clone()));
     }
 
     pub(crate) fn note_fingerprint(&self, fingerprint: &job::Fingerprint) {
-        self.with_findings(|found| found.fingerprint = Some(fingerprint.clone()));
+        self.with_facts(|facts| facts.fingerprint = Some(fingerprint.clone()));
     }
 
     pub(crate) fn note_lease_seen(&self, seen: LeaseSeen) {
-        self.with_findings(|found| found.lease_seen = Some(seen));
+        self.with_facts(|facts| facts.lease_seen = Some(seen));
     }
 
     /// Records a span as soon as this attempt does more than resolve: ten thousand unchanged targets are ten thousand spans,
@@ -206,7 +206,7 @@ impl Attempt {
     }
 
     fn report(&self, report: StageReport) {
-        self.with_findings(|found| found.stages.push(report.clone()));
+        self.with_facts(|facts| facts.stages.push(report.clone()));
         // Resolve alone is not worth an entry: an unchanged target has nothing to say, every half hour.
         if report.stage != Stage::Resolve {
             self.ledger.write(LedgerEvent::StageEnded {
@@ -218,8 +218,8 @@ impl Attempt {
         }
     }
 
-    fn with_findings<T>(&self, with: impl FnOnce(&mut Findings) -> T) -> T {
-        with(&mut self.findings.lock().unwrap_or_else(PoisonError::into_inner))
+    fn with_facts<T>(&self, with: impl FnOnce(&mut AttemptFacts) -> T) -> T {
+        with(&mut self.facts.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

@@ -16,7 +16,7 @@ use tracing::Span;
 
 use self::ended_attempt::{DeadLetterUse, EndedAttempt};
 pub(crate) use self::report::Reporter;
-use crate::attempt::{Attempt, Findings};
+use crate::attempt::{Attempt, AttemptFacts};
 use crate::target_register::TargetRegister;
 
 /// Ends deliveries, and remembers and reports how they ended.
@@ -37,7 +37,7 @@ impl Settler {
         took: Duration,
     ) {
         let now = Utc::now();
-        let facts = DeliveryFacts {
+        let delivered = DeliveryFacts {
             attempt: attempt.number,
             job: attempt.job.id,
             reason: attempt.job.reason,
@@ -47,8 +47,8 @@ impl Settler {
         let ended = EndedAttempt {
             attempt,
             outcome,
-            decision: decide(outcome, &facts, &self.policy),
-            findings: Findings { failure: outcome.failure().cloned(), ..attempt.findings() },
+            decision: decide(outcome, &delivered, &self.policy),
+            facts: AttemptFacts { failure: outcome.failure().cloned(), ..attempt.facts() },
             took,
             at: now,
             trace_id: telemetry::current_trace_id(),

@@ -8,8 +8,9 @@ use crate::{
     Tick,
 };
 
-/// One thing that happened.
+/// One thing that happened. Made by [`LedgerEntry::new`] alone.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct LedgerEntry {
     /// When it happened, by the clock of who says so.
     pub at: DateTime<Utc>,

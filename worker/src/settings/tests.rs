@@ -36,7 +36,7 @@ fn the_shipped_file_is_what_the_worker_reads() {
 }
 
 #[test]
-fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
+fn the_environment_wins_over_the_file_and_both_over_defaults() {
     let (_folder, path) = file(
         "slots = 8\n[lease]\nbeat = \"10s\"\nstale = \"60s\"\n[classes.large]\nbase_snapshot = \"big\"\n",
     );

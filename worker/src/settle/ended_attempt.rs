@@ -9,7 +9,7 @@ use job::{
     LastAttempt, NextAttempt, OpenDeadLetter, Outcome, OutcomeWord, StandingFailure, Tail, TargetState,
 };
 
-use crate::attempt::{Attempt, Findings, milliseconds};
+use crate::attempt::{Attempt, AttemptFacts, milliseconds};
 
 /// What is done with a job that ends in a dead letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub(super) struct EndedAttempt<'a> {
     pub(super) outcome: &'a Outcome,
     pub(super) decision: Decision,
     /// What the attempt found out, and the outcome's failure.
-    pub(super) findings: Findings,
+    pub(super) facts: AttemptFacts,
     /// From the delivery to the end of its last stage.
     pub(super) took: Duration,
     pub(super) at: DateTime<Utc>,
@@ -80,15 +80,15 @@ impl EndedAttempt<'_> {
     }
 
     fn keep_standing(&self, state: &mut TargetState, failure: &Failure) {
-        let Some(fingerprint) = self.findings.fingerprint.clone() else { return };
+        let Some(fingerprint) = self.facts.fingerprint.clone() else { return };
         let same = state.failing.take().filter(|standing| {
             standing.failure.id == failure.id
-                && standing.commit == self.findings.commit
+                && standing.commit == self.facts.commit
                 && standing.fingerprint == fingerprint
         });
         state.failing = Some(StandingFailure {
             failure: without_log(failure),
-            commit: self.findings.commit.clone(),
+            commit: self.facts.commit.clone(),
             fingerprint,
             since: same.as_ref().map_or(self.at, |standing| standing.since),
             count: same.map_or(0, |standing| standing.count) + 1,
@@ -101,8 +101,8 @@ impl EndedAttempt<'_> {
             attempt: self.attempt.id,
             number: self.attempt.number,
             outcome: self.outcome.word(),
-            failure: self.findings.failure.as_ref().map(without_log),
-            commit: self.findings.commit.clone(),
+            failure: self.facts.failure.as_ref().map(without_log),
+            commit: self.facts.commit.clone(),
             at: self.at,
             milliseconds: milliseconds(self.took),
             trace_id: self.trace_id.clone(),
@@ -112,7 +112,7 @@ impl EndedAttempt<'_> {
     /// The envelope of the next try. The job's own trace stays, so that attempts are siblings in it.
     pub(super) fn next_envelope(&self, next: NextAttempt) -> Envelope {
         let sent = &self.attempt.envelope;
-        let failure = self.findings.failure.as_ref();
+        let failure = self.facts.failure.as_ref();
         let summary = AttemptSummary {
             number: self.attempt.number,
             attempt: self.attempt.id,
@@ -130,7 +130,7 @@ impl EndedAttempt<'_> {
             attempt: number,
             enqueued: self.at,
             last_error: failure.map(ToString::to_string).or(sent.last_error.clone()),
-            lease_seen: self.findings.lease_seen.clone(),
+            lease_seen: self.facts.lease_seen.clone(),
             previous_attempt_trace: self.traceparent.clone(),
             ..sent.clone().remember(summary)
         }

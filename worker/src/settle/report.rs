@@ -21,9 +21,9 @@ pub(crate) struct Reporter {
 impl Reporter {
     /// Counts, writes the ledger entry, logs the one line.
     pub(super) fn report(&self, ended: &EndedAttempt<'_>, settled: Settled) {
-        let EndedAttempt { attempt, outcome, decision, findings, took, .. } = ended;
+        let EndedAttempt { attempt, outcome, decision, facts, took, .. } = ended;
         self.metrics.count_attempt(outcome, decision, *took);
-        for report in &findings.stages {
+        for report in &facts.stages {
             self.metrics.record_stage(report.stage, report.milliseconds, &report.result);
         }
         let scheduled = matches!(attempt.job.reason, Reason::Scheduled { .. });
@@ -41,7 +41,7 @@ impl Reporter {
 }
 
 fn attempt_end(ended: &EndedAttempt<'_>, max_attempts: u32) -> AttemptEnd {
-    let EndedAttempt { attempt, outcome, decision, findings, took, .. } = ended;
+    let EndedAttempt { attempt, outcome, decision, facts, took, .. } = ended;
     let (retry_milliseconds, next) = match decision {
         Decision::RetryAfter { delay, next } => (Some(milliseconds(*delay)), Some(*next)),
         Decision::Ack | Decision::DeadLetter(_) | Decision::HandBack | Decision::Drop => (None, None),
@@ -56,10 +56,10 @@ fn attempt_end(ended: &EndedAttempt<'_>, max_attempts: u32) -> AttemptEnd {
         decision: word(decision).to_owned(),
         retry_milliseconds,
         next,
-        failure: findings.failure.clone(),
-        commit: findings.commit.clone(),
+        failure: facts.failure.clone(),
+        commit: facts.commit.clone(),
         prebuild: outcome.prebuild().map(|prebuild| prebuild.name.clone()),
-        stages: findings.stages.clone(),
+        stages: facts.stages.clone(),
         milliseconds: milliseconds(*took),
     }
 }
@@ -76,14 +76,14 @@ fn word(decision: &Decision) -> &'static str {
 
 /// The one summary line of an attempt.
 fn log(ended: &EndedAttempt<'_>, settled: Settled) {
-    let EndedAttempt { outcome, decision, findings, took, .. } = ended;
-    let commit = findings.commit.as_ref().map_or("", job::Commit::short);
-    let failure = findings.failure.as_ref().map_or("", |failure| failure.id.id());
-    let message = findings.failure.as_ref().map_or("", |failure| failure.message.as_str());
+    let EndedAttempt { outcome, decision, facts, took, .. } = ended;
+    let commit = facts.commit.as_ref().map_or("", job::Commit::short);
+    let failure = facts.failure.as_ref().map_or("", |failure| failure.id.id());
+    let message = facts.failure.as_ref().map_or("", |failure| failure.message.as_str());
     let span = Span::current();
     span.record("outcome", outcome.word().as_str());
     span.record("cicd.pipeline.result", pipeline_result(outcome));
-    if let Some(commit) = &findings.commit {
+    if let Some(commit) = &facts.commit {
         span.record("vcs.ref.head.revision", commit.as_str());
     }
     match outcome {

@@ -162,7 +162,7 @@ impl BuildFacts {
             recipe: self.recipe,
             tools: self.tools.tools,
             lockfiles: self.installed.lockfiles,
-            stages: attempt.findings().stages,
+            stages: attempt.facts().stages,
             started_at: attempt.started_at,
             finished_at: Utc::now(),
         }

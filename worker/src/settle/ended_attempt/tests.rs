@@ -7,7 +7,7 @@ use crate::ledger_writer;
 
 struct Case {
     outcome: Outcome,
-    findings: Findings,
+    facts: AttemptFacts,
 }
 
 impl Case {
@@ -17,18 +17,18 @@ impl Case {
     }
 
     fn of(outcome: Outcome) -> Self {
-        let findings = Findings {
+        let facts = AttemptFacts {
             commit: Some("a".repeat(40).parse::<Commit>().unwrap()),
             fingerprint: Fingerprint::from_hex(&"9".repeat(64)),
             failure: outcome.failure().cloned(),
-            ..Findings::default()
+            ..AttemptFacts::default()
         };
-        Self { outcome, findings }
+        Self { outcome, facts }
     }
 
     fn after(&self, state: Option<TargetState>) -> (DeadLetterUse, Option<TargetState>) {
         let attempt = third_attempt();
-        let facts = DeliveryFacts {
+        let delivered = DeliveryFacts {
             attempt: attempt.number,
             job: attempt.job.id,
             reason: attempt.job.reason,
@@ -38,8 +38,8 @@ impl Case {
         let ended = EndedAttempt {
             attempt: &attempt,
             outcome: &self.outcome,
-            decision: decide(&self.outcome, &facts, &RetryPolicy::example()),
-            findings: self.findings.clone(),
+            decision: decide(&self.outcome, &delivered, &RetryPolicy::example()),
+            facts: self.facts.clone(),
             took: Duration::from_secs(1),
             at: Utc::now(),
             trace_id: None,
