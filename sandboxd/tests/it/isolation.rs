@@ -70,9 +70,13 @@ async fn exposed_paths_are_seen_and_read_only() {
 
 #[test]
 fn what_cannot_be_exposed_is_told() {
+    let here = tempfile::tempdir().unwrap();
+    let missing = here.path().join("missing").display().to_string();
+    let not_found = format!("{missing} can't be found");
+    for text in [missing.clone(), format!("{missing}:/app")] {
+        assert_eq!(Exposed::parse(&text).unwrap_err().to_string(), not_found, "{text}");
+    }
     for (text, says) in [
-        ("/nowhere", "/nowhere can't be found"),
-        ("/nowhere:/app", "/nowhere can't be found"),
         (
             "/tmp:app",
             "a sandbox can't see something at `app`: name an absolute path below /, without `.` or `..`",

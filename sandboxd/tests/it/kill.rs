@@ -44,6 +44,14 @@ fn running(argument: &str) -> bool {
     lines.into_iter().any(|line| String::from_utf8_lossy(&line).contains(argument))
 }
 
+fn wait_until(what: &str, holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !holds() {
+        assert!(Instant::now() < deadline, "not within 20 s: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 #[tokio::test]
 async fn a_killed_server_leaves_no_process_and_the_next_start_cleans() {
     let data = tempfile::tempdir().unwrap();
@@ -53,13 +61,12 @@ async fn a_killed_server_leaves_no_process_and_the_next_start_cleans() {
     program.client.execute(&id, "echo kept > /workspace/file").await;
     program.client.snapshot(&id, "kept").await;
     program.client.execute(&id, &format!("setsid sleep {marker} >/dev/null 2>&1 </dev/null &")).await;
-    assert!(running(&marker));
+    // The command's answer does not wait for what it put into the background, which may be between two programs.
+    wait_until("the sandbox's process runs", || running(&marker));
     program.process.kill().unwrap();
     program.process.wait().unwrap();
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while running(&marker) || running(&data.path().display().to_string()) {
-        assert!(Instant::now() < deadline, "a sandbox's process outlived its server");
-    }
+    let sandboxes = data.path().display().to_string();
+    wait_until("no process of a sandbox outlives its server", || !running(&marker) && !running(&sandboxes));
 
     let next = Program::start(data.path());
     assert_eq!(next.client.get("/api/sandbox/one").await.0, 404);

@@ -244,6 +244,8 @@ fn mistakes_in_the_settings_are_said_at_the_start() {
     assert!(matches!(error, TelemetryError::CertificateAuthoritiesOverHttp));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let _inside = runtime.enter();
-    let error = otlp(OtlpProtocol::Grpc, Some("/nowhere/ca.pem"));
-    assert_eq!(error.to_string(), "cannot read the certificate authorities in /nowhere/ca.pem");
+    let here = tempfile::tempdir().expect("a folder");
+    let missing = here.path().join("ca.pem").display().to_string();
+    let error = otlp(OtlpProtocol::Grpc, Some(&missing));
+    assert_eq!(error.to_string(), format!("cannot read the certificate authorities in {missing}"));
 }

@@ -249,7 +249,7 @@ test('where there is no prebuild that is said, and nothing is made', async (t) =
   const { code, report, stderr } = await script(empty);
   assert.deepEqual([code, report.reason, report.ready, fs.readdirSync(empty)], [3, 'not-a-prebuild', false, []]);
   assert.match(stderr, /not a prebuild/);
-  for (const text of ['{', '{}', '{"target":"a/b@-x","path":"/","commit":"x"}', '{"target":"a/b@main","path":"/nowhere","commit":"' + 'a'.repeat(40) + '"}']) {
+  for (const text of ['{', '{}', '{"target":"a/b@-x","path":"/","commit":"x"}', '{"target":"a/b@main","path":"' + path.join(empty, 'missing') + '","commit":"' + 'a'.repeat(40) + '"}']) {
     fs.mkdirSync(path.join(empty, '.harvest'), { recursive: true });
     fs.writeFileSync(path.join(empty, '.harvest/manifest.json'), text);
     assert.equal((await script(empty)).code, 3, text);

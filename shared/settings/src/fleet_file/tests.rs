@@ -116,7 +116,8 @@ keep = 0
     )
     .unwrap_err();
     insta::assert_snapshot!(problems.to_string());
-    assert!(FleetFile::load("/nowhere/fleet.toml").is_err());
+    let here = tempfile::tempdir().unwrap();
+    assert!(FleetFile::load(here.path().join("missing.toml")).is_err());
 }
 
 #[test]
