@@ -8,6 +8,7 @@ mod long;
 mod quote;
 mod redact;
 mod watching;
+mod witness;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +24,7 @@ pub use long::{CommandEnd, Exit, LongCommand};
 pub use quote::quote;
 pub use redact::Redactor;
 pub use watching::{CommandSection, Watching};
+pub use witness::SandboxWitness;
 
 /// How often a step whose answer was lost is sent again; every step must bear being run twice.
 const TRIES: u32 = 4;
@@ -34,6 +36,7 @@ pub const SHORT: Duration = Duration::from_secs(55);
 #[derive(Debug, Clone)]
 pub struct Sandbox {
     toolbox: Toolbox,
+    witness: SandboxWitness,
     redactor: Arc<Redactor>,
     watching: Watching,
     attempt: AttemptId,
@@ -42,8 +45,21 @@ pub struct Sandbox {
 impl Sandbox {
     /// A view of the sandbox behind `toolbox`. Long commands are named after `attempt`: the same command of the same attempt
     /// is never started twice, but found again.
-    pub fn new(toolbox: Toolbox, redactor: Arc<Redactor>, watching: Watching, attempt: AttemptId) -> Self {
-        Self { toolbox, redactor, watching, attempt }
+    pub fn new(
+        toolbox: Toolbox,
+        witness: SandboxWitness,
+        redactor: Arc<Redactor>,
+        watching: Watching,
+        attempt: AttemptId,
+    ) -> Self {
+        Self { toolbox, witness, redactor, watching, attempt }
+    }
+
+    /// What an attempt fails with when the sandbox's own answers amount to `claim`: from install on only what Daytona's API
+    /// says as well. Whoever makes a failure of what a sandbox answered, or did not, hands it through here.
+    pub(crate) async fn believe(&self, claim: Failure) -> Failure {
+        let message = self.redactor.scrub(&claim.message);
+        self.witness.examine(Failure { message, ..claim }).await
     }
 
     /// Knows the secrets that its output is scrubbed of.
@@ -84,7 +100,7 @@ impl Sandbox {
                 Err(error) => error,
             };
             if !may_pass(&error) || tries >= TRIES {
-                return Err(from_execute(&error, stage));
+                return Err(self.believe(from_execute(&error, stage)).await);
             }
             tries += 1;
             tokio::time::sleep(wait).await;
@@ -95,12 +111,18 @@ impl Sandbox {
     /// Writes a file, folders included.
     pub async fn upload(&self, stage: Stage, path: &str, content: Vec<u8>) -> Result<(), Failure> {
         let file = Upload { path: path.to_owned(), content };
-        self.toolbox.upload(&[file]).await.map_err(|error| from_toolbox(&error, stage))
+        match self.toolbox.upload(&[file]).await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.believe(from_toolbox(&error, stage)).await),
+        }
     }
 
     /// Reads a file of at most `limit` bytes; none when there is none.
     pub async fn download(&self, stage: Stage, path: &str, limit: usize) -> Result<Option<Vec<u8>>, Failure> {
-        self.toolbox.download(path, limit).await.map_err(|error| from_toolbox(&error, stage))
+        match self.toolbox.download(path, limit).await {
+            Ok(content) => Ok(content),
+            Err(error) => Err(self.believe(from_toolbox(&error, stage)).await),
+        }
     }
 }
 

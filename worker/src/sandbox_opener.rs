@@ -10,7 +10,7 @@ use crate::early_end::EarlyEnd;
 use crate::failures::from_call;
 use crate::job_secrets::JobSecrets;
 use crate::lease::Lease;
-use crate::sandbox::{Sandbox, Watching};
+use crate::sandbox::{Sandbox, SandboxWitness, Watching};
 
 /// Opens sandboxes, so that nothing they say has a known secret in it.
 #[derive(Debug, Clone)]
@@ -30,6 +30,7 @@ impl SandboxOpener {
     ) -> Result<Sandbox, EarlyEnd> {
         let toolbox = self.client.toolbox(lease.sandbox()).await.map_err(|error| from_call(&error, stage))?;
         let redactor = Arc::new(self.secrets.redactor(&attempt.job.settings));
-        Ok(Sandbox::new(toolbox, redactor, self.watching.clone(), attempt.id))
+        let witness = SandboxWitness::of(&self.client, lease.sandbox());
+        Ok(Sandbox::new(toolbox, witness, redactor, self.watching.clone(), attempt.id))
     }
 }

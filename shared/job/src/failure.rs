@@ -157,9 +157,11 @@ failure_kinds! {
     /// A stage took longer than it may.
     StageDeadline = "resources.deadline", Build, Resources;
     /// A known secret was found in what would have been captured.
-    ScrubSecretFound = "scrub.secret_found", Scrub, Ours;
-    /// Cleaning up before the capture failed.
-    ScrubFailed = "scrub.failed", Scrub, Ours;
+    ScrubSecretFound = "scrub.secret_found", Scrub, Repository;
+    /// Install or build changed what was put there before them: a tool, git's own configuration.
+    ScrubTampered = "scrub.tampered", Scrub, Repository;
+    /// What install or build left could not be cleaned up or read before the capture.
+    ScrubFailed = "scrub.failed", Scrub, Repository;
     /// Daytona made no snapshot and said nothing.
     CaptureSilent = "capture.silent_failure", Capture, Upstream;
     /// Daytona said that the snapshot failed.
@@ -172,8 +174,12 @@ failure_kinds! {
     VerifyCommandFailed = "verify.command_failed", Verify, Repository;
     /// No sandbox could be started from the new snapshot.
     VerifyStart = "verify.start_failed", Verify, Upstream;
-    /// The sandbox disappeared or stopped answering in mid-build.
+    /// Daytona says that the sandbox is gone, or runs no more.
     SandboxLost = "sandbox.lost", Build, Upstream;
+    /// The sandbox was lost again at the same commit and fingerprint, while others of the fleet live.
+    SandboxLostAgain = "sandbox.lost_again", Build, Repository;
+    /// Daytona says that the sandbox runs, and it cannot be worked with: what was installed or built stands in the way.
+    SandboxUnusable = "sandbox.unusable", Build, Resources;
     /// The lease of another attempt was never given up.
     LeaseNeverFree = "lease.never_free", Provision, Ours;
     /// The job was delivered again and again and no worker survived it.

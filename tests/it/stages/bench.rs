@@ -12,7 +12,7 @@ use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use worker::sandbox::{CommandSection, Environment, Redactor, Sandbox, Watching};
+use worker::sandbox::{CommandSection, Environment, Redactor, Sandbox, SandboxWitness, Watching};
 
 const KEY: &str = "a-key-for-tests";
 pub(super) const NAME: &str = "owner/name";
@@ -22,6 +22,7 @@ pub(super) const PATH: &str = "/workspace/name";
 pub(super) struct Bench {
     pub(super) git: GitServer,
     pub(super) toolbox: Toolbox,
+    witness: SandboxWitness,
     pub(super) attempt: AttemptId,
     shutdown: CancellationToken,
     serving: tokio::task::JoinHandle<Result<(), sandboxd::Error>>,
@@ -45,7 +46,8 @@ impl Bench {
         let deadline = Instant::now() + Duration::from_mins(1);
         let sandbox = client.wait_until_started(&sandbox.id, deadline, pace::STATE).await.unwrap();
         let toolbox = client.toolbox(&sandbox).await.unwrap();
-        Self { git, toolbox, attempt: AttemptId::new(), shutdown, serving, _data: data }
+        let witness = SandboxWitness::of(&client, &sandbox);
+        Self { git, toolbox, witness, attempt: AttemptId::new(), shutdown, serving, _data: data }
     }
 
     /// The sandbox, knowing no secret.
@@ -58,7 +60,8 @@ impl Bench {
         let secrets: Vec<SecretString> = secrets.iter().map(|secret| SecretString::from(*secret)).collect();
         let section = CommandSection { poll: Duration::from_millis(300) };
         let watching = Watching { first: Duration::from_millis(50), ..Watching::new(&section, 64 << 20) };
-        Sandbox::new(self.toolbox.clone(), Arc::new(Redactor::of(&secrets)), watching, self.attempt)
+        let redactor = Arc::new(Redactor::of(&secrets));
+        Sandbox::new(self.toolbox.clone(), self.witness.clone(), redactor, watching, self.attempt)
     }
 
     /// What a script prints in the sandbox; it must succeed.

@@ -12,17 +12,22 @@ pub(crate) fn from_call(error: &Error, stage: Stage) -> EarlyEnd {
     end(error.kind(), &error_chain::line(error), requested_wait(error), stage)
 }
 
+/// The failure behind a read that was refused or not answered; only what makes something can meet a full organization.
+pub(crate) fn from_read(error: &Error, stage: Stage) -> Failure {
+    failure(error.kind(), &error_chain::line(error), requested_wait(error), stage)
+}
+
 /// No room for a snapshot is an outcome of its own, everything else a failure.
 pub(super) fn end(kind: ErrorKind, text: &str, retry_after: Option<Duration>, stage: Stage) -> EarlyEnd {
     if kind == ErrorKind::SnapshotQuota {
         return Outcome::OverQuota.into();
     }
+    failure(kind, text, retry_after, stage).into()
+}
+
+pub(super) fn failure(kind: ErrorKind, text: &str, retry_after: Option<Duration>, stage: Stage) -> Failure {
     let (id, scope) = meaning(kind);
-    Failure::new(id, format!("{text}{}", advice(id)))
-        .at(stage)
-        .with_scope(scope)
-        .retry_after(retry_after)
-        .into()
+    Failure::new(id, format!("{text}{}", advice(id))).at(stage).with_scope(scope).retry_after(retry_after)
 }
 
 /// How long Daytona asks to wait before the call is sent again.

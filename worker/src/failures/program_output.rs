@@ -2,6 +2,8 @@
 //!
 //! Specific meanings come first and transport last, and only lines that a program ends with count: what it said while it tried
 //! again does not. A text that nobody has classified is never taken for somebody else's fault.
+//! Install and build run the repository's code, which prints what it likes: their texts never say that anything shared is
+//! unwell, and never buy more than counted tries.
 
 pub(super) mod table;
 
@@ -90,8 +92,7 @@ pub(crate) fn from_install(tail: &Tail) -> Failure {
         Meaning::NoSpace => (FailureKind::NoSpace, disk_full(line)),
         Meaning::OutOfMemory => (FailureKind::OutOfMemory, out_of_memory(line)),
     };
-    let failure = Failure::new(id, text).at(Stage::Install);
-    if id == FailureKind::InstallRegistryUnavailable { failure.with_scope(Scope::Registry) } else { failure }
+    Failure::new(id, text).at(Stage::Install)
 }
 
 /// The failure behind a package manager's output while it fetches a toolchain.

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use ::daytona::ErrorKind;
-use job::{Failure, FailureKind, Scope, Stage, Tail};
+use ::daytona::{ErrorKind, SandboxState};
+use job::{Blame, Failure, FailureKind, Scope, Stage, Tail};
 use remote::{Garbled, HeadError, Outage, ShownUrl, Unusable};
 
 use super::program_output::table::{Meaning, TABLE};
@@ -33,12 +33,15 @@ fn id_and_scope(failure: &Failure) -> String {
     format!("{}{scope}", failure.id)
 }
 
-/// By kind of error: the API, the toolbox, and what the API's message adds.
-fn daytona_and_toolbox() -> String {
-    let kinds = every!(ErrorKind:
+fn error_kinds() -> [ErrorKind; 24] {
+    every!(ErrorKind:
         NotFound NameTaken StateChanging Conflict WrongState StartFailed RateLimited Capacity SandboxQuota SandboxTooLarge
         SnapshotQuota Suspended Unauthorized Forbidden InvalidRequest SnapshotNotFound SnapshotNotActive SnapshotNotInRegion
-        Unsupported CommandTimedOut Unavailable Timeout Undecodable TooLarge);
+        Unsupported CommandTimedOut Unavailable Timeout Undecodable TooLarge)
+}
+
+/// By kind of error: the API, the toolbox, and what the API's message adds.
+fn daytona_and_toolbox() -> String {
     let row = |kind| {
         let (api, advice) = match daytona::end(kind, "", None, Stage::Capture) {
             EarlyEnd::Outcome(outcome) => match outcome.failure() {
@@ -50,7 +53,7 @@ fn daytona_and_toolbox() -> String {
         let toolbox = id_and_scope(&toolbox::failure(kind, "", None, Stage::Capture));
         line([format!("{kind:?}"), api, toolbox, advice])
     };
-    kinds.map(row).join("\n")
+    error_kinds().map(row).join("\n")
 }
 
 /// One row of a table, its columns below each other.
@@ -116,13 +119,56 @@ fn program_output() -> String {
     format!("{}\n{rows}", line(columns.map(str::to_owned)))
 }
 
+/// By kind of error of the toolbox and what the API says of the sandbox: what is believed from install on.
+fn claims() -> String {
+    let state = |state| ApiAnswer::State(state, None);
+    let failed = |kind| ApiAnswer::Failed(daytona::failure(kind, "", None, Stage::Build));
+    let answers = [
+        state(SandboxState::Started),
+        state(SandboxState::Stopped),
+        state(SandboxState::Error),
+        ApiAnswer::Gone,
+        failed(ErrorKind::Unavailable),
+        failed(ErrorKind::Unauthorized),
+    ];
+    let head =
+        ["", "before install", "started", "stopped", "error", "gone", "API unavailable", "API: wrong key"];
+    let row = |kind| {
+        let claim = |stage| toolbox::failure(kind, "", None, stage);
+        let (before, claimed) = (claim(Stage::Toolchain), claim(Stage::Build));
+        assert!(!is_claim(&before), "{before:?}: nothing of the repository's has run yet");
+        let mut cells = vec![format!("{kind:?}"), id_and_scope(&before)];
+        cells.extend(answers.clone().map(|answer| {
+            let believed = if is_claim(&claimed) { believe(&claimed, answer) } else { claimed.clone() };
+            assert_eq!(believed.stage, Stage::Build);
+            id_and_scope(&believed)
+        }));
+        let cells: Vec<String> = cells.iter().map(|cell| format!("{cell:<32}")).collect();
+        cells.concat().trim_end().to_owned()
+    };
+    let head: String = head.map(|cell| format!("{cell:<32}")).concat();
+    format!("{}\n{}", head.trim_end(), error_kinds().map(row).join("\n"))
+}
+
+#[test]
+fn nothing_a_sandbox_says_after_install_is_free_or_shared() {
+    for failure in TABLE.iter().flat_map(|row| {
+        let tail = Tail::of(&row.parts.join(" "));
+        [from_install(&tail), from_build(&tail)]
+    }) {
+        assert_eq!(failure.scope, Scope::Target, "{failure:?}");
+        assert_ne!(failure.blame(), Blame::Capacity, "{failure:?}");
+    }
+}
+
 #[test]
 fn what_every_error_of_every_source_means() {
     let page = format!(
-        "Daytona, by kind of error: its API, the toolbox of a sandbox\n{}\n\nA git host, by error\n{}\n\nPrograms, by what their last line means\n{}",
+        "Daytona, by kind of error: its API, the toolbox of a sandbox\n{}\n\nA git host, by error\n{}\n\nPrograms, by what their last line means\n{}\n\nA sandbox's own word from install on, by kind of error: what is believed, by what Daytona's API says\n{}",
         daytona_and_toolbox(),
         git_host(),
-        program_output()
+        program_output(),
+        claims()
     );
     insta::assert_snapshot!(page);
 }

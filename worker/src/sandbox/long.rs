@@ -131,13 +131,17 @@ impl Sandbox {
             let status = match self.poll(command, folder).instrument(unexported).await {
                 Ok(status) => status,
                 Err(error) if error.passing && last_answer.elapsed() < self.watching.lost_after => continue,
-                Err(error) => return Err(error.failure.with_output(None, last_tail)),
+                Err(error) => return Err(self.believe(error.claim).await.with_output(None, last_tail)),
             };
             match status.state {
                 State::Ended { code } => return Ok(command_end(code, status, command.deadline)),
                 // The supervisor needs a moment to say that it is there.
                 State::Starting if last_answer.elapsed() < self.watching.lost_after => continue,
-                State::Starting | State::Vanished => return Err(vanished_failure(status, command.stage)),
+                State::Starting | State::Vanished => {
+                    let tail = status.tail.clone();
+                    let claim = vanished_failure(status, command.stage);
+                    return Err(self.believe(claim).await.with_output(None, tail));
+                }
                 State::Running => {}
             }
             last_answer = Instant::now();
@@ -160,11 +164,11 @@ impl Sandbox {
             Environment::new().with("HARVEST_FOLDER", folder).with("HARVEST_CWD", command.cwd.clone());
         let executed =
             self.toolbox.execute(&super::step(POLL, &environment, MOMENTS)).await.map_err(|error| {
-                PollError { passing: may_pass(&error), failure: from_execute(&error, command.stage) }
+                PollError { passing: may_pass(&error), claim: from_execute(&error, command.stage) }
             })?;
         run_status::parse(&executed.result, &self.redactor).ok_or_else(|| PollError {
             passing: false,
-            failure: Failure::new(FailureKind::Internal, "a look at a command could not be read")
+            claim: Failure::new(FailureKind::Internal, "a look at a command could not be read")
                 .at(command.stage),
         })
     }
@@ -182,7 +186,8 @@ impl Sandbox {
 
 struct PollError {
     passing: bool,
-    failure: Failure,
+    /// What it amounts to, if the sandbox can be believed.
+    claim: Failure,
 }
 
 fn command_end(code: i32, status: RunStatus, deadline: Duration) -> CommandEnd {
