@@ -1,5 +1,6 @@
 //! The broker crate against real nodes: what it promises when all is well, and what it keeps when it is not.
 
+use std::ops::Deref;
 use std::time::Duration;
 
 use ::broker::{
@@ -7,7 +8,7 @@ use ::broker::{
 };
 use chrono::Utc;
 use fleet_tests::eventually;
-use fleet_tests::rabbit::{RabbitNode, shared_node};
+use fleet_tests::rabbit::{RabbitNode, VirtualHost, virtual_host};
 use job::{Envelope, FleetName, Job, JobId, Reason};
 use lapin::options::BasicPublishOptions;
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
@@ -29,17 +30,31 @@ fn fleet() -> FleetName {
     format!("b{}", &unique[..8]).parse().unwrap()
 }
 
-fn settings(node: &RabbitNode, fleet: &FleetName) -> BrokerSettings {
-    BrokerSettings::new(node.amqp_url("/").into(), fleet.clone(), DELAYS.to_vec(), crate::sections::broker())
+fn settings(amqp_url: &str, fleet: &FleetName) -> BrokerSettings {
+    BrokerSettings::new(amqp_url.into(), fleet.clone(), DELAYS.to_vec(), crate::sections::broker())
 }
 
-/// A broker handle of a new fleet on the shared node.
-async fn connect() -> Broker {
-    connect_to(shared_node().await, &fleet()).await
+/// A broker handle of a new fleet in a virtual host that is there as long as this.
+struct Private {
+    broker: Broker,
+    host: VirtualHost,
 }
 
-async fn connect_to(node: &RabbitNode, fleet: &FleetName) -> Broker {
-    Broker::connect(settings(node, fleet)).await.unwrap()
+impl Deref for Private {
+    type Target = Broker;
+
+    fn deref(&self) -> &Broker {
+        &self.broker
+    }
+}
+
+async fn connect() -> Private {
+    let host = virtual_host().await;
+    Private { broker: connect_to(&host.amqp_url(), &fleet()).await, host }
+}
+
+async fn connect_to(amqp_url: &str, fleet: &FleetName) -> Broker {
+    Broker::connect(settings(amqp_url, fleet)).await.unwrap()
 }
 
 fn job_of(fleet: &FleetName) -> Job {
@@ -92,9 +107,8 @@ struct Stranger {
 }
 
 impl Stranger {
-    async fn at(node: &RabbitNode) -> Self {
-        let connection =
-            Connection::connect(&node.amqp_url("/"), ConnectionProperties::default()).await.unwrap();
+    async fn at(amqp_url: &str) -> Self {
+        let connection = Connection::connect(amqp_url, ConnectionProperties::default()).await.unwrap();
         let channel = connection.create_channel().await.unwrap();
         channel.confirm_select(lapin::options::ConfirmSelectOptions::default()).await.unwrap();
         Self { _connection: connection, channel }

@@ -17,8 +17,8 @@ use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 
 const SOON: Duration = Duration::from_secs(20);
 
-async fn channel(node: &RabbitNode) -> (Connection, Channel) {
-    let connection = Connection::connect(&node.amqp_url("/"), ConnectionProperties::default()).await.unwrap();
+async fn channel(amqp_url: &str) -> (Connection, Channel) {
+    let connection = Connection::connect(amqp_url, ConnectionProperties::default()).await.unwrap();
     let channel = connection.create_channel().await.unwrap();
     channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
     (connection, channel)
@@ -54,19 +54,19 @@ async fn take(channel: &Channel, queue: &str) -> Vec<u8> {
 async fn a_node_keeps_confirmed_messages_over_stop_and_kill() {
     let mut node = RabbitNode::start().await.unwrap();
     let url = node.amqp_url("/");
-    let (_connection, before) = channel(&node).await;
+    let (_connection, before) = channel(&node.amqp_url("/")).await;
     declare(&before, "kept").await;
     publish(&before, "kept", b"over a stop").await;
     node.restart().await.unwrap();
 
-    let (_connection, between) = channel(&node).await;
+    let (_connection, between) = channel(&node.amqp_url("/")).await;
     assert_eq!(take(&between, "kept").await, b"over a stop");
     publish(&between, "kept", b"over a kill").await;
     node.kill9().unwrap();
     assert_eq!(node.pid(), None);
     node.restart().await.unwrap();
 
-    let (_connection, after) = channel(&node).await;
+    let (_connection, after) = channel(&node.amqp_url("/")).await;
     assert_eq!(take(&after, "kept").await, b"over a kill");
     assert_eq!(node.amqp_url("/"), url);
 }
@@ -86,7 +86,7 @@ async fn a_dropped_node_leaves_neither_process_nor_file() {
 #[tokio::test]
 async fn an_alarm_blocks_publishers_until_it_is_cleared() {
     let node = RabbitNode::start().await.unwrap();
-    let (connection, channel) = channel(&node).await;
+    let (connection, channel) = channel(&node.amqp_url("/")).await;
     declare(&channel, "blocked").await;
     for alarm in [Alarm::Memory, Alarm::Disk] {
         node.raise_alarm(alarm).await.unwrap();
@@ -107,7 +107,7 @@ async fn an_alarm_blocks_publishers_until_it_is_cleared() {
 async fn all_tests_of_a_process_get_the_same_node() {
     let (one, other) = tokio::join!(shared_node(), shared_node());
     assert!(std::ptr::eq(one, other));
-    let _connected = channel(one).await;
+    let _connected = channel(&one.access().amqp_url("/")).await;
 }
 
 /// A process that ends as tests end, with a shared node.

@@ -13,7 +13,7 @@ use clap::Parser;
 use fleet_tests::eventually;
 use fleet_tests::fixtures::Sample;
 use fleet_tests::git_server::GitServer;
-use fleet_tests::rabbit::{RabbitNode, shared_node};
+use fleet_tests::rabbit::{RabbitNode, VirtualHost, virtual_host};
 use job::{
     AttemptEnd, AttemptId, BuildMode, Commit, Completeness, DeadLetterReason, DeadLetterRecord, Failure,
     FailureKind, Fingerprint, FleetName, Job, LedgerEntry, LedgerEvent, NextAttempt, OpenDeadLetter,
@@ -83,11 +83,16 @@ struct Scene {
     folder: TempDir,
     amqp_url: String,
     variables: Vec<(String, String)>,
+    /// Where the broker is not the test's own.
+    _host: Option<VirtualHost>,
 }
 
 impl Scene {
-    fn on(node: &RabbitNode) -> Self {
-        Self::at(node.amqp_url("/"))
+    /// In a virtual host of the shared broker.
+    async fn start() -> Self {
+        let host = virtual_host().await;
+        let scene = Self::at(host.amqp_url());
+        Self { _host: Some(host), ..scene }
     }
 
     fn at(amqp_url: String) -> Self {
@@ -98,6 +103,7 @@ impl Scene {
             folder,
             amqp_url,
             variables: Vec::new(),
+            _host: None,
         };
         scene.repositories("https://git.invalid/{owner}/{name}.git", &["acme/good", "acme/bad"]);
         scene
@@ -252,7 +258,7 @@ fn target(text: &str) -> Target {
 
 #[tokio::test]
 async fn submit_waits_for_every_attempt_and_fails_with_what_failed() {
-    let scene = Scene::on(shared_node().await);
+    let scene = Scene::start().await;
     let worker = Worker::of(&scene).await;
     let work = async {
         for _ in 0..3 {
@@ -287,7 +293,7 @@ async fn submit_waits_for_every_attempt_and_fails_with_what_failed() {
 
 #[tokio::test]
 async fn one_target_by_name_and_unknown_ones_by_what_is_near() {
-    let scene = Scene::on(shared_node().await);
+    let scene = Scene::start().await;
     let worker = Worker::of(&scene).await;
     let work = async {
         let (delivery, job) = worker.take().await;
@@ -307,7 +313,7 @@ async fn one_target_by_name_and_unknown_ones_by_what_is_near() {
 
 #[tokio::test]
 async fn an_interrupt_or_a_timeout_leaves_the_jobs_running_and_says_so() {
-    let scene = Scene::on(shared_node().await);
+    let scene = Scene::start().await;
     let (said, shutdown) = (Said::default(), Shutdown::new());
     let interrupt = async {
         said.until("submitted as job").await;
@@ -331,7 +337,7 @@ async fn an_interrupt_or_a_timeout_leaves_the_jobs_running_and_says_so() {
 #[tokio::test]
 async fn a_broker_that_comes_back_is_waited_for_and_no_end_is_missed() {
     let mut node = RabbitNode::start().await.unwrap();
-    let scene = Scene::on(&node);
+    let scene = Scene::at(node.amqp_url("/"));
     let worker = Worker::of(&scene).await;
     let said = Said::default();
     let outage = async {
@@ -350,7 +356,7 @@ async fn a_broker_that_comes_back_is_waited_for_and_no_end_is_missed() {
 
 #[tokio::test]
 async fn dead_letters_are_listed_told_and_sent_again() {
-    let scene = Scene::on(shared_node().await);
+    let scene = Scene::start().await;
     let worker = Worker::of(&scene).await;
     scene.ask("submit acme/bad", Exit::Done).await;
     let (delivery, job) = worker.take().await;
@@ -389,7 +395,7 @@ async fn dead_letters_are_listed_told_and_sent_again() {
 
 #[tokio::test]
 async fn what_is_no_job_is_shown_and_never_sent() {
-    let scene = Scene::on(shared_node().await);
+    let scene = Scene::start().await;
     let broker = scene.broker().await;
     let connection = Connection::connect(&scene.amqp_url, ConnectionProperties::default()).await.unwrap();
     let channel = connection.create_channel().await.unwrap();
@@ -494,7 +500,7 @@ fn record(scene: &Scene, of: &str, snapshot_id: &str) -> PrebuildRecord {
 #[tokio::test]
 async fn sessions_get_their_answer_with_and_without_the_broker() {
     let daytona = Daytona::start().await;
-    let mut scene = Scene::on(shared_node().await);
+    let mut scene = Scene::start().await;
     daytona.tell(&mut scene);
     let mut prebuild = record(&scene, "acme/good@main", "");
     prebuild.snapshot_id = daytona.snapshot(&prebuild.name.to_string()).await;
@@ -527,7 +533,7 @@ async fn sessions_get_their_answer_with_and_without_the_broker() {
 async fn explain_and_doctor_ask_everybody() {
     let (daytona, git) = (Daytona::start().await, GitServer::start().await.unwrap());
     let head = git.create_repo("acme/good", Sample::NpmService).await.unwrap();
-    let mut scene = Scene::on(shared_node().await);
+    let mut scene = Scene::start().await;
     daytona.tell(&mut scene);
     scene.repositories(&git.url_template(), &["acme/good"]);
 

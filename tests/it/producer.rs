@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fleet_tests::eventually;
-use fleet_tests::processes::{FleetProcess, Program};
-use fleet_tests::rabbit::{RabbitNode, shared_node};
+use fleet_tests::processes::FleetProcess;
+use fleet_tests::programs::Program;
+use fleet_tests::rabbit::{VirtualHost, virtual_host};
 use futures::StreamExt as _;
 use job::{FleetName, Job, JobId, Reason, Target, Tick};
 use lapin::options::{BasicAckOptions, BasicConsumeOptions};
@@ -17,10 +18,10 @@ use tempfile::TempDir;
 
 const SOON: Duration = Duration::from_secs(30);
 
-/// One fleet on the shared broker: a name nobody else has, and a fleet file.
+/// One fleet on a broker of its own: a name and a fleet file.
 struct Fleet {
     name: FleetName,
-    node: &'static RabbitNode,
+    host: VirtualHost,
     folder: TempDir,
     every: Duration,
 }
@@ -30,7 +31,7 @@ impl Fleet {
         let unique = uuid::Uuid::new_v4().simple().to_string();
         let name = format!("p{}", &unique[..8]).parse().unwrap();
         let folder = fleet_tests::guard::temporary_directory("fleet-file").unwrap();
-        Self { name, node: shared_node().await, folder, every }
+        Self { name, host: virtual_host().await, folder, every }
     }
 
     fn file(&self) -> PathBuf {
@@ -58,7 +59,7 @@ impl Fleet {
             arguments,
             [
                 ("HARVEST_FLEET", variable(self.name.as_str())),
-                ("AMQP_URL", variable(&self.node.amqp_url("/"))),
+                ("AMQP_URL", variable(&self.host.amqp_url())),
                 ("HARVEST_FLEET_FILE", self.file().into_os_string()),
                 ("HARVEST_HTTP_LISTEN", variable("127.0.0.1:0")),
                 ("HARVEST_SCHEDULE_RELOAD", variable("100ms")),
@@ -70,7 +71,7 @@ impl Fleet {
     }
 
     async fn jobs(&self) -> Published {
-        let url = self.node.amqp_url("/");
+        let url = self.host.amqp_url();
         let queue = format!("harvest.{}.work.refresh", self.name);
         // A connection for each look: one on which a consume was refused is not used again.
         let (connection, consumer) = eventually(SOON, "the work queue is there", async || {

@@ -10,43 +10,38 @@ use fleet_tests::eventually;
 use fleet_tests::fixtures::Sample;
 use fleet_tests::fleet::{Fleet, FleetPlan};
 use fleet_tests::git_server::GitServer;
-use fleet_tests::guard;
 use fleet_tests::processes::FleetProcess;
-use fleet_tests::rabbit::shared_node;
+use fleet_tests::programs;
+use fleet_tests::rabbit::{VirtualHost, virtual_host};
+use fleet_tests::{guard, image_tools};
 use tempfile::TempDir;
 
 const SMOKE: Duration = Duration::from_mins(5);
 const SOON: Duration = Duration::from_mins(1);
 
-/// Where `cargo test --workspace` puts it.
 fn program() -> PathBuf {
-    let this = std::env::current_exe().unwrap();
-    let path = this.parent().unwrap().parent().unwrap().join("examples/smoke-daytona");
-    assert!(
-        path.is_file(),
-        "{} is missing: run `cargo build --package fleet-tests --examples`",
-        path.display()
-    );
-    path
+    programs::example("smoke-daytona").unwrap()
 }
 
 /// An account at a Daytona, a git host, a RabbitMQ.
 struct Account {
     fleet: Fleet,
     git: GitServer,
-    amqp_url: String,
+    host: VirtualHost,
     client: Client,
     _directory: TempDir,
 }
 
 impl Account {
     async fn open() -> Self {
-        let amqp_url = shared_node().await.amqp_url("/");
+        let host = virtual_host().await;
         let directory = guard::temporary_directory("account").unwrap();
-        let fleet = Fleet::start(FleetPlan::new("account", &amqp_url, directory.path())).await.unwrap();
+        let mut plan = FleetPlan::new("account", &host.amqp_url(), directory.path());
+        plan.sandboxd_flags.extend(image_tools::flags().unwrap());
+        let fleet = Fleet::start(plan).await.unwrap();
         let settings = crate::sections::daytona(fleet.api_url(), fleet.api_key());
         let git = GitServer::start().await.unwrap();
-        Self { fleet, git, amqp_url, client: Client::new(settings).unwrap(), _directory: directory }
+        Self { fleet, git, host, client: Client::new(settings).unwrap(), _directory: directory }
     }
 
     fn smoke(&self, arguments: &[&str]) -> FleetProcess {
@@ -55,7 +50,7 @@ impl Account {
         let variables = [
             ("DAYTONA_API_URL", OsString::from(self.fleet.api_url())),
             ("DAYTONA_API_KEY", OsString::from(self.fleet.api_key())),
-            ("AMQP_URL", OsString::from(&self.amqp_url)),
+            ("AMQP_URL", OsString::from(self.host.amqp_url())),
         ];
         FleetProcess::spawn_binary(&program(), own.iter().chain(arguments), variables).unwrap()
     }
@@ -66,14 +61,13 @@ impl Account {
         let objects = format!("harvest.smoke-{name}.");
         let sandboxes = self.client.list_sandboxes(&std::collections::BTreeMap::new()).await.unwrap();
         let snapshots = self.client.list_snapshots("hv.").await.unwrap();
-        let queues = shared_node().await.control(&["list_queues", "name"]).await.unwrap();
-        let exchanges = shared_node().await.control(&["list_exchanges", "name"]).await.unwrap();
-        let declared = queues.lines().chain(exchanges.lines()).filter(|name| name.starts_with(&objects));
+        let declared = self.host.objects().await.unwrap();
+        let declared = declared.into_iter().filter(|name| name.starts_with(&objects));
         sandboxes
             .into_iter()
             .map(|sandbox| sandbox.name)
             .chain(snapshots.into_iter().map(|snapshot| snapshot.name))
-            .chain(declared.map(str::to_owned))
+            .chain(declared)
             .collect()
     }
 }

@@ -11,7 +11,8 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 
 use crate::git_server::GitServer;
-use crate::processes::{FleetProcess, Program};
+use crate::processes::FleetProcess;
+use crate::programs::Program;
 
 /// How long a program may take to say that it is ready.
 const READY: Duration = Duration::from_mins(1);
@@ -109,6 +110,11 @@ impl Fleet {
     /// The fleet's name.
     pub fn name(&self) -> &str {
         &self.plan.name
+    }
+
+    /// Where its RabbitMQ is.
+    pub fn amqp_url(&self) -> &str {
+        &self.plan.amqp_url
     }
 
     /// Where Daytona's API is.

@@ -12,7 +12,8 @@ use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, OnceLock, PoisonError, mpsc};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, getpid, kill_process, pidfd_open};
 
 use crate::eventually::{NeverHappened, within};
 
@@ -98,6 +99,18 @@ impl Drop for GuardedChild {
         // Best effort: it may have ended, and a destructor has nobody to tell.
         drop(self.kill());
     }
+}
+
+/// Has this process killed, and with it what it started, once `other` has ended, however that ends.
+pub fn end_with(other: Pid) -> io::Result<()> {
+    let other = pidfd_open(other, PidfdFlags::empty())?;
+    std::thread::spawn(move || {
+        let mut ended = [PollFd::new(&other, PollFlags::IN)];
+        while poll(&mut ended, None).is_err_and(|error| error == rustix::io::Errno::INTR) {}
+        // It cannot fail: this process is there, and may signal itself.
+        kill_process(getpid(), Signal::KILL).ok();
+    });
+    Ok(())
 }
 
 /// Has `directory` and all in it removed after this process has ended. Removing it earlier is fine.

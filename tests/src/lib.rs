@@ -8,9 +8,11 @@ pub mod fixtures;
 pub mod fleet;
 pub mod git_server;
 pub mod guard;
+pub mod image_tools;
 pub mod leaks;
 pub mod ports;
 pub mod processes;
+pub mod programs;
 pub mod rabbit;
 
 pub use eventually::eventually;

@@ -4,54 +4,23 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 
 use crate::eventually::within;
 use crate::guard::{self, GuardedChild};
+use crate::programs::Program;
 
 /// How much of each output a panicking test prints.
 const PRINTED_BYTES: usize = 16 * 1024;
 
 /// Variables of the product: what the developer has set must not steer a test.
 const OWN_PREFIXES: [&str; 3] = ["HARVEST_", "OTEL_", "DAYTONA_"];
-
-/// A program of the product.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Program {
-    Producer,
-    Worker,
-    Harvestctl,
-    Sandboxd,
-}
-
-impl Program {
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Producer => "producer",
-            Self::Worker => "worker",
-            Self::Harvestctl => "harvestctl",
-            Self::Sandboxd => "sandboxd",
-        }
-    }
-
-    /// The built binary, beside the one that asks.
-    pub fn path(self) -> anyhow::Result<PathBuf> {
-        let this = std::env::current_exe().context("where this program is")?;
-        let beside = this.parent().context("a program lies in a directory")?;
-        // Tests and examples lie one deeper than the programs.
-        let deeper = beside.ends_with("deps") || beside.ends_with("examples");
-        let directory = if deeper { beside.parent().unwrap_or(beside) } else { beside };
-        let path = directory.join(self.name());
-        ensure!(path.is_file(), "{} is missing: run `cargo build --workspace --bins`", path.display());
-        Ok(path)
-    }
-}
 
 /// One running program. Dropping it kills it; a panicking test prints its output first.
 #[derive(Debug)]

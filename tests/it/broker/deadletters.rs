@@ -36,7 +36,7 @@ fn ids(letters: &[Arc<DeadLetter>]) -> Vec<DeadLetterId> {
 #[tokio::test]
 async fn a_dead_letter_keeps_its_bytes_and_the_end_of_its_log() {
     let broker = connect().await;
-    let stranger = Stranger::at(shared_node().await).await;
+    let stranger = Stranger::at(&broker.host.amqp_url()).await;
     let garbage: Vec<u8> = (0..=255).cycle().take(1000).collect();
     let huge = vec![0xff; 300 * 1024];
     let mut log = String::new();

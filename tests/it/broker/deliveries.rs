@@ -8,7 +8,7 @@ use super::*;
 #[tokio::test]
 async fn a_job_that_no_queue_takes_is_an_error_not_a_silence() {
     let broker = connect().await;
-    let stranger = Stranger::at(shared_node().await).await;
+    let stranger = Stranger::at(&broker.host.amqp_url()).await;
     let queue = broker.topology().work_queue(WorkQueue::Refresh);
     stranger.channel.queue_delete(queue.into(), lapin::options::QueueDeleteOptions::default()).await.unwrap();
     let job = job_of(&fleet_of(&broker));

@@ -26,7 +26,7 @@ async fn drain(broker: &Broker, expected: &BTreeSet<String>) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nothing_confirmed_is_lost_when_the_node_is_killed_in_mid_publish() {
     let mut node = RabbitNode::start().await.unwrap();
-    let broker = connect_to(&node, &fleet()).await;
+    let broker = connect_to(&node.amqp_url("/"), &fleet()).await;
     let fleet = fleet_of(&broker);
     let jobs: Vec<Job> = (0..2000).map(|_| job_of(&fleet)).collect();
     let expected: BTreeSet<String> = jobs.iter().map(|job| job.id.to_string()).collect();
@@ -60,7 +60,7 @@ async fn nothing_confirmed_is_lost_when_the_node_is_killed_in_mid_publish() {
 #[tokio::test]
 async fn an_idle_slot_and_a_publisher_outlive_a_restart_of_the_node() {
     let mut node = RabbitNode::start().await.unwrap();
-    let broker = connect_to(&node, &fleet()).await;
+    let broker = connect_to(&node.amqp_url("/"), &fleet()).await;
     let mut slot = broker.slot();
     let kept = submit(&broker, WorkQueue::Refresh).await.to_string();
     let delivery = take(&mut slot).await;
@@ -83,14 +83,13 @@ async fn an_idle_slot_and_a_publisher_outlive_a_restart_of_the_node() {
 
 #[tokio::test]
 async fn every_end_of_a_lost_delivery_is_lost_and_publishes_nothing() {
-    let node = RabbitNode::start().await.unwrap();
-    let broker = connect_to(&node, &fleet()).await;
+    let broker = connect().await;
     let mut slot = broker.slot();
     submit(&broker, WorkQueue::Refresh).await;
     for end in 0..4 {
         let delivery = take(&mut slot).await;
         assert_eq!(delivery.message().redelivered, end > 0);
-        node.control(&["close_all_connections", "test"]).await.unwrap();
+        broker.host.close_connections().await.unwrap();
         tokio::time::timeout(SOON, delivery.lost().cancelled()).await.expect("the delivery is told");
         let envelope = delivery.message().envelope.clone();
         let settled = match end {
@@ -112,7 +111,7 @@ async fn every_end_of_a_lost_delivery_is_lost_and_publishes_nothing() {
 async fn a_blocked_broker_is_said_and_what_follows_a_delivery_waits() {
     let node = RabbitNode::start().await.unwrap();
     let fleet = fleet();
-    let mut settings = settings(&node, &fleet);
+    let mut settings = settings(&node.amqp_url("/"), &fleet);
     settings.section.publish_timeout = Duration::from_secs(1);
     let broker = Broker::connect(settings).await.unwrap();
     let mut slot = broker.slot();
@@ -144,15 +143,16 @@ async fn a_blocked_broker_is_said_and_what_follows_a_delivery_waits() {
 
 #[tokio::test]
 async fn the_producers_lock_changes_hands_when_its_connection_dies() {
-    let node = RabbitNode::start().await.unwrap();
+    let host = virtual_host().await;
     let fleet = fleet();
-    let (one, other) = (connect_to(&node, &fleet).await, connect_to(&node, &fleet).await);
+    let one = connect_to(&host.amqp_url(), &fleet).await;
+    let other = connect_to(&host.amqp_url(), &fleet).await;
     let lock = one.try_lock(LockName::Producer).await.unwrap();
     let refused = other.try_lock(LockName::Producer).await;
     assert!(matches!(refused, Err(LockError::Held(_))), "{refused:?}");
     published(&lock.publisher(), &job_of(&fleet), WorkQueue::Refresh).await.unwrap();
 
-    node.control(&["close_all_connections", "test"]).await.unwrap();
+    host.close_connections().await.unwrap();
     tokio::time::timeout(SOON, lock.lost().cancelled()).await.expect("the holder is told");
     let next = eventually(SOON, "the lock is free", async || {
         other.try_lock(LockName::Producer).await.map_err(|error| error.to_string())

@@ -22,7 +22,7 @@ fn time(register: &Register, number: u32) -> Option<String> {
 #[tokio::test]
 async fn the_register_answers_with_the_newest_entry_and_survives_a_restart() {
     let mut node = RabbitNode::start().await.unwrap();
-    let broker = connect_to(&node, &fleet()).await;
+    let broker = connect_to(&node.amqp_url("/"), &fleet()).await;
     let register = Register::follow(&broker);
     register.sync(SOON).await.unwrap();
     assert_eq!(time(&register, 1), None);
@@ -52,14 +52,13 @@ async fn the_register_answers_with_the_newest_entry_and_survives_a_restart() {
 
 #[tokio::test]
 async fn a_register_whose_stream_was_lost_is_empty_and_goes_on() {
-    let node = RabbitNode::start().await.unwrap();
-    let broker = connect_to(&node, &fleet()).await;
+    let broker = connect().await;
     let register = Register::follow(&broker);
     for number in 0..5 {
         put(&register, number, "2026-11-23T00:00:00Z").await;
     }
     register.sync(SOON).await.unwrap();
-    let stranger = Stranger::at(&node).await;
+    let stranger = Stranger::at(&broker.host.amqp_url()).await;
     let stream = broker.topology().register_stream();
     stranger
         .channel
@@ -67,7 +66,7 @@ async fn a_register_whose_stream_was_lost_is_empty_and_goes_on() {
         .await
         .unwrap();
     // Every connection declares the topology, so the stream is there again, and empty.
-    node.control(&["close_all_connections", "test"]).await.unwrap();
+    broker.host.close_connections().await.unwrap();
     eventually(SOON, "the stream is there again", async || {
         register.sync(Duration::from_secs(15)).await.map_err(|error| error.to_string())
     })
@@ -92,14 +91,14 @@ fn number(entry: &LedgerEntry) -> u64 {
 #[tokio::test]
 async fn the_ledger_is_read_to_now_or_followed_and_skips_what_it_cannot_read() {
     let mut node = RabbitNode::start().await.unwrap();
-    let broker = connect_to(&node, &fleet()).await;
+    let broker = connect_to(&node.amqp_url("/"), &fleet()).await;
     let publisher = broker.publisher();
     let mut empty = Ledger::until_now(&broker, ReadFrom::First).await.unwrap();
     assert_eq!(tokio::time::timeout(SOON, empty.next()).await.unwrap(), None);
     for number in 0..300 {
         publisher.publish_ledger(&entry(number)).await.unwrap();
     }
-    let stranger = Stranger::at(&node).await;
+    let stranger = Stranger::at(&node.amqp_url("/")).await;
     let (stream, options) = (broker.topology().ledger_stream(), BasicPublishOptions::default());
     let confirm =
         stranger.channel.basic_publish("".into(), stream.into(), options, b"?", BasicProperties::default());

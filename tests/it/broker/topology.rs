@@ -8,13 +8,13 @@ use super::*;
 
 #[tokio::test]
 async fn a_queue_with_other_arguments_is_named_with_what_to_do() {
-    let node = shared_node().await;
+    let host = virtual_host().await;
     let fleet = fleet();
-    let stranger = Stranger::at(node).await;
+    let stranger = Stranger::at(&host.amqp_url()).await;
     let name = Topology::new(&fleet, &DELAYS).dead_queue();
     let options = QueueDeclareOptions::durable();
     stranger.channel.queue_declare(name.as_str().into(), options, FieldTable::default()).await.unwrap();
-    let error = Broker::connect(settings(node, &fleet)).await.unwrap_err();
+    let error = Broker::connect(settings(&host.amqp_url(), &fleet)).await.unwrap_err();
     let text = error_chain::line(&error);
     assert!(matches!(error, ConnectError::Topology(_)), "{text}");
     assert!(text.contains(&name) && text.contains("delete") && text.contains("inequivalent arg"), "{text}");
@@ -22,9 +22,8 @@ async fn a_queue_with_other_arguments_is_named_with_what_to_do() {
 
 #[tokio::test]
 async fn a_wrong_password_is_refused_at_once_and_never_shown() {
-    let node = shared_node().await;
-    let mut settings = settings(node, &fleet());
-    settings.url = format!("amqp://guest:hunter2@{}/%2f", node.address()).into();
+    let url = virtual_host().await.amqp_url().replace("guest:guest", "guest:hunter2");
+    let settings = settings(&url, &fleet());
     let error = Broker::connect(settings).await.unwrap_err();
     let text = format!("{error:?} {}", error_chain::line(&error));
     assert!(matches!(error, ConnectError::Refused { .. }), "{text}");
@@ -36,8 +35,7 @@ async fn nobody_listening_is_said_within_the_bound() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    let mut settings = settings(shared_node().await, &fleet());
-    settings.url = format!("amqp://guest:hunter2@{address}/%2f").into();
+    let mut settings = settings(&format!("amqp://guest:hunter2@{address}/%2f"), &fleet());
     settings.section.connect_timeout = Duration::from_secs(1);
     let result = tokio::time::timeout(SOON, Broker::connect(settings)).await.unwrap();
     let error = result.unwrap_err();
@@ -49,10 +47,10 @@ async fn nobody_listening_is_said_within_the_bound() {
 
 #[tokio::test]
 async fn every_declaration_can_be_made_twice_and_a_closed_handle_is_quiet() {
-    let node = shared_node().await;
+    let host = virtual_host().await;
     let fleet = fleet();
-    let one = connect_to(node, &fleet).await;
-    let other = connect_to(node, &fleet).await;
+    let one = connect_to(&host.amqp_url(), &fleet).await;
+    let other = connect_to(&host.amqp_url(), &fleet).await;
     submit(&one, WorkQueue::Refresh).await;
     ack(take(&mut other.slot()).await).await;
     one.close().await;

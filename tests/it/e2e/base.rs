@@ -2,7 +2,6 @@
 
 use daytona::{CaptureLimits, CreateOutcome, Execute, NewSandbox, SnapshotId, pace};
 use fleet_tests::eventually;
-use fleet_tests::rabbit::shared_node;
 use job::{FingerprintInputs, Job, LedgerEvent, OutcomeWord, PrebuildRecord, Target};
 use lapin::options::BasicGetOptions;
 use lapin::{Connection, ConnectionProperties};
@@ -94,8 +93,8 @@ impl Scene {
 
     /// The first message of a work queue.
     async fn published(&self, queue: &str) -> Job {
-        let url = shared_node().await.amqp_url("/");
-        let connection = Connection::connect(&url, ConnectionProperties::default()).await.unwrap();
+        let url = self.fleet.amqp_url();
+        let connection = Connection::connect(url, ConnectionProperties::default()).await.unwrap();
         let channel = connection.create_channel().await.unwrap();
         let queue = format!("harvest.{}.work.{queue}", self.fleet.name());
         let got = channel.basic_get(queue.as_str().into(), BasicGetOptions { no_ack: true }).await.unwrap();

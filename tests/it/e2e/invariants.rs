@@ -68,11 +68,10 @@ async fn two_workers_in_one_process_share_the_work_and_leave_alone() {
     for name in ["acme/one", "acme/two"] {
         targets.push(scene.repository(name, Sample::NpmService).await.0);
     }
-    let amqp_url = fleet_tests::rabbit::shared_node().await.amqp_url("/");
     let config = scene.fleet.directory().join("worker.toml");
     let environment = Environment::from_pairs([
         ("HARVEST_FLEET", scene.fleet.name()),
-        ("AMQP_URL", &amqp_url),
+        ("AMQP_URL", scene.fleet.amqp_url()),
         ("DAYTONA_API_URL", scene.fleet.api_url()),
         ("DAYTONA_API_KEY", scene.fleet.api_key()),
     ]);

@@ -1,7 +1,6 @@
 //! What strangers write: bytes that are no job, and names made to be run.
 
 use broker::WorkQueue;
-use fleet_tests::rabbit::shared_node;
 use job::{DeadLetterReason, FailureKind, Job, OutcomeWord, Target};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::{AMQPValue, FieldTable};
@@ -23,8 +22,8 @@ struct Stranger {
 
 impl Stranger {
     async fn of(scene: &Scene) -> Self {
-        let url = shared_node().await.amqp_url("/");
-        let connection = Connection::connect(&url, ConnectionProperties::default()).await.unwrap();
+        let url = scene.fleet.amqp_url();
+        let connection = Connection::connect(url, ConnectionProperties::default()).await.unwrap();
         let channel = connection.create_channel().await.unwrap();
         channel.confirm_select(ConfirmSelectOptions::default()).await.unwrap();
         Self { _connection: connection, channel, exchange: scene.broker.topology().jobs_exchange() }

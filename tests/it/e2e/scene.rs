@@ -10,8 +10,8 @@ use fleet_tests::eventually;
 use fleet_tests::fixtures::Sample;
 use fleet_tests::fleet::{Fleet, FleetPlan};
 use fleet_tests::git_server::GitServer;
-use fleet_tests::guard;
-use fleet_tests::rabbit::shared_node;
+use fleet_tests::rabbit::{VirtualHost, virtual_host};
+use fleet_tests::{guard, image_tools};
 use job::{
     AttemptEnd, CheckoutSettings, CloneSettings, Commands, Envelope, FleetName, JOB_VERSION, Job, JobId,
     LedgerEntry, LedgerEvent, PrebuildRecord, Reason, Settings, Target, TargetState, Timeouts,
@@ -34,6 +34,8 @@ pub(crate) struct Scene {
     pub(crate) daytona: Client,
     told: Arc<Mutex<Vec<LedgerEntry>>>,
     _reading: AbortOnDropHandle<()>,
+    // After all that uses it.
+    _host: Option<VirtualHost>,
     // Last: removed once nobody writes to it.
     _directory: TempDir,
 }
@@ -43,10 +45,11 @@ impl Scene {
         Self::with(|_| {}).await
     }
 
-    /// On the test process's shared broker, with a plan changed to the test's needs.
+    /// In a virtual host of the shared broker, with a plan changed to the test's needs.
     pub(crate) async fn with(change: impl FnOnce(&mut FleetPlan)) -> Self {
-        let url = shared_node().await.amqp_url("/");
-        Self::at(&url, change).await
+        let host = virtual_host().await;
+        let scene = Self::at(&host.amqp_url(), change).await;
+        Self { _host: Some(host), ..scene }
     }
 
     /// On a broker of the test's own.
@@ -55,6 +58,7 @@ impl Scene {
         let name = format!("t{}", &uuid::Uuid::new_v4().simple().to_string()[..8]);
         let mut plan = FleetPlan::new(&name, amqp_url, directory.path());
         plan.sandboxd_flags.push("--faults".into());
+        plan.sandboxd_flags.extend(image_tools::flags().unwrap());
         change(&mut plan);
         let delays =
             plan.retry_delays.iter().map(|delay| humantime::parse_duration(delay).unwrap()).collect();
@@ -83,6 +87,7 @@ impl Scene {
             daytona,
             told,
             _reading: AbortOnDropHandle::new(reading),
+            _host: None,
             _directory: directory,
         }
     }

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use daytona::{Client, CreateOutcome, NewSandbox, Toolbox, pace};
 use fleet_tests::git_server::GitServer;
-use fleet_tests::guard;
+use fleet_tests::{guard, image_tools};
 use job::{AttemptId, Commit, Settings, Target};
+use sandboxd::Exposed;
 use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
@@ -31,10 +32,20 @@ pub(super) struct Bench {
 
 impl Bench {
     pub(super) async fn start() -> Self {
+        Self::with(&image_tools::exposed().unwrap()).await
+    }
+
+    /// On this machine's own tools, so that a build has to fetch what it needs.
+    pub(super) async fn without_image_tools() -> Self {
+        Self::with(&[]).await
+    }
+
+    async fn with(exposed: &[String]) -> Self {
         let git = GitServer::start().await.unwrap();
         let data = guard::temporary_directory("stages").unwrap();
         let mut settings = sandboxd::Settings::new(data.path().join("data"));
         settings.api_keys = vec![sandboxd::ApiKey::full(KEY)];
+        settings.expose_read_only = exposed.iter().map(|text| Exposed::parse(text).unwrap()).collect();
         let base = settings.base_snapshot.clone();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/api", listener.local_addr().unwrap());

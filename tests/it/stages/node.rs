@@ -35,7 +35,10 @@ struct Prepared {
 
 /// Checked out, detected, and with its toolchain.
 async fn prepared(sample: Sample) -> Prepared {
-    let bench = Bench::start().await;
+    prepared_on(Bench::start().await, sample).await
+}
+
+async fn prepared_on(bench: Bench, sample: Sample) -> Prepared {
     let wanted = bench.git.create_repo(NAME, sample).await.unwrap();
     let (sandbox, settings) = (bench.sandbox(), bench.settings());
     checkout::run(&sandbox, &target("main"), &settings, &commit(&wanted), None).await.unwrap();
@@ -81,7 +84,7 @@ async fn a_pnpm_workspace_gets_its_own_pnpm() {
 
 #[tokio::test]
 async fn an_npm_service_builds() {
-    let project = prepared(Sample::NpmService).await;
+    let project = prepared_on(Bench::without_image_tools().await, Sample::NpmService).await;
     project.install().await.unwrap();
     assert_eq!(project.build().await.unwrap(), Built::Complete);
     assert!(project.bench.prints("ls /workspace/name/dist").await.contains("server.js"));

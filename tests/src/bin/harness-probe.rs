@@ -25,5 +25,5 @@ fn main() -> anyhow::Result<()> {
 /// Starts the node and prints where it is.
 async fn start() -> anyhow::Result<()> {
     let node = shared_node().await;
-    Ok(writeln!(std::io::stdout(), "{}", node.directory().display())?)
+    Ok(writeln!(std::io::stdout(), "{}", node.access().directory().display())?)
 }

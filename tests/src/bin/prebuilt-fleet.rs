@@ -13,9 +13,9 @@ use clap::Parser;
 use fleet_tests::fixtures::Sample;
 use fleet_tests::fleet::{Fleet, FleetPlan};
 use fleet_tests::git_server::{DEFAULT_BRANCH, GitServer};
-use fleet_tests::guard;
 use fleet_tests::processes::FleetProcess;
 use fleet_tests::rabbit::RabbitNode;
+use fleet_tests::{guard, image_tools};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::signal::unix::{SignalKind, signal};
@@ -89,6 +89,7 @@ async fn start(arguments: &Arguments) -> anyhow::Result<Running> {
     let git = GitServer::start().await?;
     git.create_repo(REPOSITORY, Sample::NpmService).await?;
     let mut plan = FleetPlan::new("prebuilt", &node.amqp_url("/"), directory.path());
+    plan.sandboxd_flags.extend(image_tools::flags()?);
     for shown in &arguments.expose_read_only {
         plan.sandboxd_flags.extend(["--expose-read-only".into(), absolute(shown)?.into()]);
     }

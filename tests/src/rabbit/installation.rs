@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, bail};
+use serde::{Deserialize, Serialize};
 
 use crate::guard;
 
@@ -12,7 +13,7 @@ const LIBRARIES: &str = "/usr/lib/rabbitmq/lib";
 const VARIABLE: &str = "HARVEST_RABBITMQ_HOME";
 
 /// One installed RabbitMQ server.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Installation {
     /// The file system it lives in: `/` or a chroot.
     root: PathBuf,

@@ -1,15 +1,15 @@
 //! One RabbitMQ node and its port mapper, each a direct child of this process. The port mapper is started here, before
 //! the node can start one of its own, which would detach itself and outlive everybody.
 
-use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use rustix::process::{Pid, Signal};
 
+use super::access::{NodeAccess, PATH};
 use super::installation::Installation;
 use super::ports::Ports;
 use crate::eventually::within;
@@ -18,12 +18,9 @@ use crate::guard::{self, GuardedChild, Home};
 /// A cold disk has been seen to take 13 s; a loaded machine takes several times that.
 const START_DEADLINE: Duration = Duration::from_secs(90);
 const STOP_DEADLINE: Duration = Duration::from_mins(1);
-const CONTROL_DEADLINE: Duration = Duration::from_mins(1);
-const LOOK: Duration = Duration::from_secs(2);
+const PORT_MAPPER_DEADLINE: Duration = Duration::from_secs(2);
 /// Starts with fresh ports, should somebody have taken one in between.
 const START_TRIES: usize = 3;
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-const USER: &str = "guest";
 
 /// Which of the broker's alarms to raise or clear: each blocks every connection that publishes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,13 +34,12 @@ pub enum Alarm {
 /// A private RabbitMQ node. Dropping it kills it and removes its data.
 #[derive(Debug)]
 pub struct RabbitNode {
-    installation: Installation,
-    ports: Ports,
+    access: NodeAccess,
     settings: Vec<String>,
     node: Option<GuardedChild>,
     port_mapper: GuardedChild,
     // Last, so that it is removed after the processes that write to it are dead.
-    directory: Home,
+    _home: Home,
 }
 
 impl RabbitNode {
@@ -76,39 +72,25 @@ impl RabbitNode {
         Self::start_at(installation, settings, Home::Temporary(directory)).await
     }
 
-    async fn start_at(
-        installation: Installation,
-        settings: &[&str],
-        directory: Home,
-    ) -> anyhow::Result<Self> {
+    async fn start_at(installation: Installation, settings: &[&str], home: Home) -> anyhow::Result<Self> {
         let ports = Ports::free()?;
         let port_mapper = start_port_mapper(&installation, ports).await?;
         let settings = settings.iter().map(|&line| line.to_owned()).collect();
-        let mut node = Self { installation, ports, settings, node: None, port_mapper, directory };
+        let access = NodeAccess { installation, ports, directory: home.path().to_owned() };
+        let mut node = Self { access, settings, node: None, port_mapper, _home: home };
         node.write_configuration()?;
         node.boot().await?;
         Ok(node)
     }
 
+    /// How the node is reached, by any process.
+    pub fn access(&self) -> &NodeAccess {
+        &self.access
+    }
+
     /// The AMQP address of `vhost` on this node (`/` is the one that exists from the start).
     pub fn amqp_url(&self, vhost: &str) -> String {
-        let vhost: String = url::form_urlencoded::byte_serialize(vhost.as_bytes()).collect();
-        format!("amqp://{USER}:{USER}@{}/{vhost}", self.address())
-    }
-
-    /// Where the node listens for AMQP.
-    pub fn address(&self) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.ports.amqp).into()
-    }
-
-    /// The address of the management API; nothing listens there unless its plugin was enabled.
-    pub fn management_url(&self) -> String {
-        format!("http://{USER}:{USER}@127.0.0.1:{}", self.ports.management)
-    }
-
-    /// The server's version, e.g. `3.10.8`.
-    pub fn version(&self) -> &str {
-        self.installation.version()
+        self.access.amqp_url(vhost)
     }
 
     /// The pid of the running node.
@@ -123,14 +105,14 @@ impl RabbitNode {
 
     /// Where the node keeps its data and logs.
     pub fn directory(&self) -> &Path {
-        self.directory.path()
+        self.access.directory()
     }
 
     /// Stops the node as a service manager would, and waits for its end. Stopping a stopped node does nothing.
     pub async fn stop(&mut self) -> anyhow::Result<()> {
         if let Some(node) = &mut self.node {
             node.signal(Signal::TERM)?;
-            let status = node.ended(STOP_DEADLINE).await.with_context(|| log_tail(self.directory.path()))?;
+            let status = node.ended(STOP_DEADLINE).await.with_context(|| self.access.log_tail())?;
             tracing::debug!(%status, "node stopped");
         }
         self.node = None;
@@ -181,28 +163,7 @@ impl RabbitNode {
 
     /// Runs `rabbitmqctl` against this node and answers its standard output. Takes about two seconds.
     pub async fn control(&self, arguments: &[&str]) -> anyhow::Result<String> {
-        let mut command = self.installation.script("rabbitmqctl");
-        self.set_environment(&mut command);
-        command.args(["--quiet", "--node", &Self::name()]).args(arguments);
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut control = GuardedChild::spawn(command)?;
-        let status = control.ended(CONTROL_DEADLINE).await?;
-        let (mut output, mut errors) = (String::new(), String::new());
-        if let (Some(mut stdout), Some(mut stderr)) =
-            (control.child_mut().stdout.take(), control.child_mut().stderr.take())
-        {
-            stdout.read_to_string(&mut output)?;
-            stderr.read_to_string(&mut errors)?;
-        }
-        if !status.success() {
-            bail!("rabbitmqctl {arguments:?}: {status}\n{output}{errors}");
-        }
-        Ok(output)
-    }
-
-    /// The end of the node's logs, for messages about failures.
-    pub fn log_tail(&self) -> String {
-        log_tail(self.directory.path())
+        self.access.control(arguments).await
     }
 
     fn signal(&mut self, signal: Signal) -> anyhow::Result<()> {
@@ -210,13 +171,8 @@ impl RabbitNode {
         Ok(node.signal(signal)?)
     }
 
-    fn name() -> String {
-        // The same each time, since data is kept by name; a port mapper of its own keeps nodes apart.
-        "fleet@localhost".to_owned()
-    }
-
     fn write_configuration(&self) -> anyhow::Result<()> {
-        let Ports { amqp, management, .. } = self.ports;
+        let Ports { amqp, management, .. } = self.access.ports;
         let mut configuration = format!(
             "listeners.tcp.1 = 127.0.0.1:{amqp}\n\
              management.tcp.ip = 127.0.0.1\n\
@@ -228,7 +184,7 @@ impl RabbitNode {
             configuration.push_str(line);
             configuration.push('\n');
         }
-        let wants_management = self.settings.iter().any(|line| line.starts_with("management."));
+        let wants_management = self.settings.iter().any(|line| line.starts_with("management"));
         let plugins = if wants_management { "[rabbitmq_management].\n" } else { "[].\n" };
         std::fs::write(self.directory().join("rabbitmq.conf"), configuration)?;
         std::fs::write(self.directory().join("enabled_plugins"), plugins)?;
@@ -236,59 +192,24 @@ impl RabbitNode {
         Ok(())
     }
 
-    fn set_environment(&self, command: &mut Command) {
-        let inside = self.installation.inside(self.directory());
-        let paths = [
-            ("HOME", ""),
-            ("RABBITMQ_MNESIA_BASE", "mnesia"),
-            ("RABBITMQ_LOG_BASE", "log"),
-            ("RABBITMQ_LOGS", "log/rabbit.log"),
-            ("RABBITMQ_CONFIG_FILE", "rabbitmq"),
-            ("RABBITMQ_ADVANCED_CONFIG_FILE", "advanced"),
-            ("RABBITMQ_ENABLED_PLUGINS_FILE", "enabled_plugins"),
-            ("RABBITMQ_PID_FILE", "pid"),
-            ("RABBITMQ_GENERATED_CONFIG_DIR", "gen"),
-            ("RABBITMQ_FEATURE_FLAGS_FILE", "feature_flags"),
-            ("ERL_CRASH_DUMP", "log/erl_crash.dump"),
-        ];
-        let Ports { amqp, distribution, epmd, .. } = self.ports;
-        command
-            .current_dir(self.directory())
-            .env_clear()
-            .envs(paths.map(|(name, path)| (name, inside.join(path))))
-            .env("PATH", PATH)
-            .env("LANG", "C.UTF-8")
-            .env("RABBITMQ_NODENAME", Self::name())
-            .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
-            .env("RABBITMQ_NODE_PORT", amqp.to_string())
-            .env("RABBITMQ_DIST_PORT", distribution.to_string())
-            .env("ERL_EPMD_PORT", epmd.to_string())
-            .env("ERL_EPMD_ADDRESS", "127.0.0.1")
-            // Or /etc/rabbitmq of the machine is read.
-            .env("RABBITMQ_CONF_ENV_FILE", "/dev/null")
-            .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "-kernel inet_dist_use_interface {127,0,0,1}")
-            // Makes the start script replace itself by the node, so that the guarded pid is the node's.
-            .env("RUNNING_UNDER_SYSTEMD", "true");
-    }
-
     async fn boot(&mut self) -> anyhow::Result<()> {
-        let mut command = self.installation.script("rabbitmq-server");
-        self.set_environment(&mut command);
+        let mut command = self.access.installation.script("rabbitmq-server");
+        self.access.set_environment(&mut command);
         let output = std::fs::File::create(self.directory().join("log/output"))?;
         command.stdout(output.try_clone()?).stderr(output);
-        let address = self.address();
+        let access = self.access.clone();
         let node = self.node.insert(GuardedChild::spawn(command)?);
         let ready =
             within(START_DEADLINE, "the RabbitMQ node speaks AMQP", async || match node.exit_status() {
                 // Not ready and never will be, which is an answer, too.
                 Ok(Some(status)) => Ok(Err(status)),
-                Ok(None) => greets(address).map(Ok),
+                Ok(None) => access.greet().map(Ok),
                 Err(error) => Err(error),
             });
-        let ready: Result<(), ExitStatus> = ready.await.with_context(|| log_tail(self.directory.path()))?;
+        let ready: Result<(), ExitStatus> = ready.await.with_context(|| self.access.log_tail())?;
         if let Err(status) = ready {
             self.node = None;
-            bail!("the RabbitMQ node ended while starting: {status}\n{}", self.log_tail());
+            bail!("the RabbitMQ node ended while starting: {status}\n{}", self.access.log_tail());
         }
         Ok(())
     }
@@ -299,7 +220,7 @@ async fn start_port_mapper(installation: &Installation, ports: Ports) -> anyhow:
     command.env("PATH", PATH).args(["-address", "127.0.0.1", "-port", &ports.epmd.to_string()]);
     command.stdout(Stdio::null()).stderr(Stdio::null()).current_dir("/");
     let mut port_mapper = GuardedChild::spawn(command).context("epmd, the Erlang port mapper")?;
-    within(LOOK, "epmd listens", async || match port_mapper.exit_status()? {
+    within(PORT_MAPPER_DEADLINE, "epmd listens", async || match port_mapper.exit_status()? {
         Some(status) => Err(std::io::Error::other(format!("it ended: {status}"))),
         None => TcpStream::connect((Ipv4Addr::LOCALHOST, ports.epmd)).map(drop),
     })
@@ -307,30 +228,7 @@ async fn start_port_mapper(installation: &Installation, ports: Ports) -> anyhow:
     Ok(port_mapper)
 }
 
-/// Sends AMQP's protocol header and wants a method frame on channel 0 back, which only a started broker sends.
-fn greets(address: SocketAddr) -> std::io::Result<()> {
-    let mut stream = TcpStream::connect_timeout(&address, LOOK)?;
-    stream.set_read_timeout(Some(LOOK))?;
-    stream.write_all(b"AMQP\x00\x00\x09\x01")?;
-    let mut frame_start = [0; 3];
-    stream.read_exact(&mut frame_start)?;
-    match frame_start {
-        [1, 0, 0] => Ok(()),
-        other => Err(std::io::Error::other(format!("not a method frame: {other:?}"))),
-    }
-}
-
 fn is_port_taken(error: &anyhow::Error) -> bool {
     let message = format!("{error:#}");
     message.contains("eaddrinuse") || message.contains("epmd listens")
-}
-
-fn log_tail(directory: &Path) -> String {
-    const BYTES: usize = 4096;
-    let tail = |name: &str| {
-        let text = std::fs::read(directory.join("log").join(name)).unwrap_or_default();
-        let start = text.len().saturating_sub(BYTES);
-        format!("--- {name}\n{}\n", String::from_utf8_lossy(&text[start..]))
-    };
-    ["output", "rabbit.log"].map(tail).concat()
 }

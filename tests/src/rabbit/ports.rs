@@ -1,9 +1,11 @@
 //! The ports of one node.
 
+use serde::{Deserialize, Serialize};
+
 use crate::ports;
 
-/// Four different ones.
-#[derive(Debug, Clone, Copy)]
+/// Four different ports of loopback.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(super) struct Ports {
     pub(super) amqp: u16,
     pub(super) distribution: u16,
