@@ -17,10 +17,7 @@ demo: setup ## Start a whole fleet, prebuild sample repositories, show what happ
 
 .PHONY: test
 test: setup ## Every test, against real, private parts
-	$(PROGRAMS)
-	node --test snapshot/tests/unit/*.test.mjs
-	cargo test --workspace --locked
-	cd snapshot/example && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && npm test
+	scripts/test
 
 .PHONY: setup
 setup: ## Install what building and testing need (Debian, Ubuntu; root or sudo)

@@ -10,7 +10,7 @@ use fleet_tests::fixtures::Sample;
 use fleet_tests::git_server::{Fault, GitServer};
 use fleet_tests::leaks::{self, LeftProcess};
 use fleet_tests::processes::FleetProcess;
-use fleet_tests::rabbit::{Alarm, RabbitNode, shared_node};
+use fleet_tests::rabbit::{Alarm, RabbitNode, SHARED_NODE_VARIABLE, shared_node};
 use lapin::options::{BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
@@ -119,13 +119,21 @@ struct Probe {
 
 impl Probe {
     fn start(ending: &str) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_harness-probe"))
-            .arg(ending)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut probe = Command::new(env!("CARGO_BIN_EXE_harness-probe"));
+        // With a node of its own, whoever runs this test.
+        Self::heard_from(probe.arg(ending).env_remove(SHARED_NODE_VARIABLE))
+    }
+
+    /// The same as a test process of a run: the node is the run's, and a process is between the two.
+    fn start_in_a_run(ending: &str) -> Self {
+        let mut run = Command::new(env!("CARGO_BIN_EXE_with-shared-node"));
+        let between = "\"$0\" \"$1\"; exit $?";
+        Self::heard_from(run.args(["sh", "-c", between, env!("CARGO_BIN_EXE_harness-probe"), ending]))
+    }
+
+    fn heard_from(command: &mut Command) -> Self {
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut directory = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut directory).unwrap();
         let directory = PathBuf::from(directory.trim());
@@ -176,6 +184,26 @@ async fn a_killed_test_process_leaves_nothing_behind() {
     let mut probe = Probe::start("wait");
     probe.child.kill().unwrap();
     probe.child.wait().unwrap();
+    probe.left_nothing().await;
+}
+
+#[tokio::test]
+async fn a_killed_run_leaves_neither_its_node_nor_a_test_process() {
+    let mut probe = Probe::start_in_a_run("wait");
+    assert!(
+        probe.family.iter().any(|process| process.command.contains("harness-probe")),
+        "{:?}",
+        probe.family
+    );
+    probe.child.kill().unwrap();
+    probe.child.wait().unwrap();
+    probe.left_nothing().await;
+}
+
+#[tokio::test]
+async fn a_run_ends_as_its_command_does_and_takes_its_node_along() {
+    let mut probe = Probe::start_in_a_run("panic");
+    assert_eq!(probe.end(), Some(101));
     probe.left_nothing().await;
 }
 
