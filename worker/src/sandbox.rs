@@ -13,7 +13,7 @@ mod witness;
 use std::sync::Arc;
 use std::time::Duration;
 
-use daytona::{Execute, Executed, Toolbox, Upload};
+use daytona::{Execute, Executed, Toolbox, Upload, pace};
 use job::{AttemptId, Failure, Stage};
 
 use crate::failures::{from_execute, from_toolbox, may_pass};
@@ -92,7 +92,7 @@ impl Sandbox {
 
     /// Sends a step until it is known what became of it.
     async fn execute_until_known(&self, execute: &Execute, stage: Stage) -> Result<Executed, Failure> {
-        let mut wait = Duration::from_millis(250);
+        let mut pauses = pace::REPEAT.pauses();
         let mut tries = 1;
         loop {
             let error = match self.toolbox.execute(execute).await {
@@ -103,8 +103,7 @@ impl Sandbox {
                 return Err(self.believe(from_execute(&error, stage)).await);
             }
             tries += 1;
-            tokio::time::sleep(wait).await;
-            wait *= 3;
+            tokio::time::sleep(pauses.next_pause()).await;
         }
     }
 
