@@ -1,260 +1,30 @@
 //! harvestctl against a real broker, a real sandbox server and a real git server: what operators type, what they read,
 //! and the exit code that a cron line sees. The "worker" is written here, over the broker crate.
 
-use std::collections::BTreeMap;
-use std::io::Write;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+mod daytona;
+mod scene;
+mod worker;
 
-use ::operator::{Arguments, Exit, Reader, Terminal};
-use broker::{Broker, BrokerSettings, Delivery, Register, Settled, WorkQueue};
+use std::collections::BTreeMap;
+
+use ::operator::Exit;
+use broker::Settled;
 use chrono::Utc;
-use clap::Parser;
-use fleet_tests::eventually;
 use fleet_tests::fixtures::Sample;
 use fleet_tests::git_server::GitServer;
-use fleet_tests::rabbit::{RabbitNode, VirtualHost, virtual_host};
+use fleet_tests::rabbit::RabbitNode;
 use job::{
-    AttemptEnd, AttemptId, BuildMode, Commit, Completeness, DeadLetterReason, DeadLetterRecord, Failure,
-    FailureKind, Fingerprint, FleetName, Job, LedgerEntry, LedgerEvent, NextAttempt, OpenDeadLetter,
-    OutcomeWord, PrebuildName, PrebuildRecord, Reason, RegisterEntry, SandboxName, Tail, Target, TargetState,
+    AttemptId, BuildMode, Commit, Completeness, Fingerprint, OutcomeWord, PrebuildName, PrebuildRecord,
+    Reason, SandboxName, TargetState,
 };
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{BasicProperties, Connection, ConnectionProperties};
 use lifecycle::Shutdown;
 use serde_json::Value;
-use settings::Environment;
 
-use crate::sections;
-use tempfile::TempDir;
-use tokio_util::sync::CancellationToken;
-
-const SOON: Duration = Duration::from_mins(1);
-const RETRY: Duration = Duration::from_millis(200);
-
-#[derive(Clone, Default)]
-struct Captured(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Captured {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Captured {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
-/// What a command said, while it runs and afterwards.
-#[derive(Clone, Default)]
-struct Said {
-    out: Captured,
-    err: Captured,
-}
-
-impl Said {
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.out.text()).unwrap_or_else(|error| panic!("{error}: {self}"))
-    }
-
-    async fn until(&self, needle: &str) {
-        eventually(SOON, needle, async || {
-            if format!("{self}").contains(needle) { Ok(()) } else { Err(format!("{self}")) }
-        })
-        .await;
-    }
-}
-
-impl std::fmt::Display for Said {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "stdout:\n{}\nstderr:\n{}", self.out.text(), self.err.text())
-    }
-}
-
-/// A fleet of its own on a broker.
-struct Scene {
-    fleet: FleetName,
-    folder: TempDir,
-    amqp_url: String,
-    variables: Vec<(String, String)>,
-    /// Where the broker is not the test's own.
-    _host: Option<VirtualHost>,
-}
-
-impl Scene {
-    /// In a virtual host of the shared broker.
-    async fn start() -> Self {
-        let host = virtual_host().await;
-        let scene = Self::at(host.amqp_url());
-        Self { _host: Some(host), ..scene }
-    }
-
-    fn at(amqp_url: String) -> Self {
-        let unique = uuid::Uuid::new_v4().simple().to_string();
-        let folder = fleet_tests::guard::temporary_directory("operator").unwrap();
-        let scene = Self {
-            fleet: format!("o{}", &unique[..8]).parse().unwrap(),
-            folder,
-            amqp_url,
-            variables: Vec::new(),
-            _host: None,
-        };
-        scene.repositories("https://git.invalid/{owner}/{name}.git", &["acme/good", "acme/bad"]);
-        scene
-    }
-
-    fn repositories(&self, clone_url: &str, names: &[&str]) {
-        let mut text = format!("[defaults]\nclone_url = \"{clone_url}\"\n");
-        for name in names {
-            text.extend(["[[repository]]\nname = \"", name, "\"\n"]);
-        }
-        std::fs::write(self.folder.path().join("fleet.toml"), text).unwrap();
-    }
-
-    fn set(&mut self, name: &str, value: impl Into<String>) {
-        self.variables.push((name.to_owned(), value.into()));
-    }
-
-    fn environment(&self) -> Environment {
-        let fixed = [
-            ("HARVEST_FLEET", self.fleet.to_string()),
-            ("AMQP_URL", self.amqp_url.clone()),
-            ("HARVEST_FLEET_FILE", self.folder.path().join("fleet.toml").display().to_string()),
-            ("HARVEST_RETRY_DELAYS", "200ms,600ms".to_owned()),
-            ("HARVEST_BROKER_CONNECT_TIMEOUT", "20s".to_owned()),
-            ("USER", "tester".to_owned()),
-        ];
-        let fixed = fixed.map(|(name, value)| (name.to_owned(), value));
-        Environment::from_pairs(fixed.into_iter().chain(self.variables.iter().cloned()))
-    }
-
-    async fn run(&self, line: &str, said: &Said, shutdown: &Shutdown) -> Exit {
-        let arguments = Arguments::try_parse_from(format!("harvestctl {line}").split(' ')).unwrap();
-        let environment = self.environment();
-        let settings = operator::OperatorSettings::load(&environment, None);
-        let mut terminal = Terminal::new(said.out.clone(), said.err.clone(), None, Reader::Person);
-        let run = ::operator::run(arguments, settings, &environment, &mut terminal, shutdown);
-        tokio::time::timeout(SOON * 2, run).await.unwrap_or_else(|_| panic!("`{line}` did not end: {said}"))
-    }
-
-    async fn ask(&self, line: &str, expected: Exit) -> Said {
-        let said = Said::default();
-        let exit = self.run(line, &said, &Shutdown::new()).await;
-        assert_eq!(exit, expected, "`{line}`: {said}");
-        said
-    }
-
-    async fn broker(&self) -> Broker {
-        let delays = vec![RETRY, Duration::from_millis(600)];
-        let settings = BrokerSettings::new(
-            self.amqp_url.as_str().into(),
-            self.fleet.clone(),
-            delays,
-            sections::broker(),
-        );
-        Broker::connect(settings).await.unwrap()
-    }
-}
-
-/// A worker that does what it is told.
-struct Worker {
-    fleet: FleetName,
-    broker: Broker,
-}
-
-impl Worker {
-    async fn of(scene: &Scene) -> Self {
-        Self { fleet: scene.fleet.clone(), broker: scene.broker().await }
-    }
-
-    async fn take(&self) -> (Delivery, Job) {
-        let mut slot = self.broker.slot_on(&[WorkQueue::OnDemand]);
-        let taken = tokio::time::timeout(SOON, slot.take(&CancellationToken::new())).await;
-        let delivery = taken.expect("a delivery in time").expect("the broker handle is open");
-        let job = delivery.job(&self.fleet).unwrap();
-        (delivery, job)
-    }
-
-    async fn tell(&self, event: LedgerEvent) {
-        let entry = LedgerEntry::new(Utc::now(), "worker-1", event);
-        let told =
-            async || self.broker.publisher().publish_ledger(&entry).await.map_err(|error| error.to_string());
-        eventually(SOON, "the ledger takes an entry", told).await;
-    }
-
-    async fn ended(&self, job: &Job, number: u32, outcome: OutcomeWord, decision: &str) {
-        let retried = decision == "retry";
-        self.tell(LedgerEvent::AttemptEnded(Box::new(AttemptEnd {
-            job: job.id,
-            target: job.target.clone(),
-            attempt: AttemptId::new(),
-            number,
-            max_attempts: 3,
-            outcome,
-            decision: decision.to_owned(),
-            retry_milliseconds: retried.then_some(200),
-            next: retried.then_some(NextAttempt::Counted),
-            failure: (outcome == OutcomeWord::Failed).then(failure),
-            commit: None,
-            prebuild: None,
-            stages: Vec::new(),
-            milliseconds: 1_200,
-        })))
-        .await;
-    }
-
-    async fn build(&self, job: &Job, delivery: Delivery) {
-        self.ended(job, 1, OutcomeWord::Built, "ack").await;
-        assert_eq!(delivery.ack().await, Settled::Done);
-    }
-
-    async fn dead_letter(&self, job: &Job, delivery: Delivery) {
-        let record = DeadLetterRecord {
-            reason: DeadLetterReason::Failed,
-            at: Utc::now(),
-            worker: "worker-1".to_owned(),
-            job: Some(job.id),
-            target: Some(job.target.clone()),
-            failure: Some(failure()),
-            decode_error: None,
-            queue: "ondemand".to_owned(),
-            trace_id: None,
-        };
-        let mut state = TargetState::new(job.target.clone(), Utc::now());
-        let now = Utc::now();
-        let open = OpenDeadLetter { job: job.id, count: 1, first: now, last: now };
-        state.open_dead_letters.insert(failure().id, open);
-        assert_eq!(delivery.dead_letter(record).await, Settled::Done);
-        self.put(state).await;
-        self.ended(job, 1, OutcomeWord::Failed, "dead_letter").await;
-    }
-
-    async fn put(&self, state: TargetState) {
-        let entry = RegisterEntry::Target(Box::new(state));
-        self.broker.publisher().publish_register(&entry).await.unwrap();
-    }
-
-    async fn known(&self, target: &Target) -> Option<TargetState> {
-        let register = Register::follow(&self.broker);
-        register.sync(SOON).await.unwrap();
-        register.get(target).map(|state| TargetState::clone(&state))
-    }
-}
-
-fn failure() -> Failure {
-    let tail = Tail::of("npm error missing: left-pad@1.3.0\n");
-    Failure::new(FailureKind::InstallRegistryUnavailable, "registry answered 503").with_output(Some(1), tail)
-}
-
-fn target(text: &str) -> Target {
-    text.parse().unwrap()
-}
+use daytona::Daytona;
+use scene::{RETRY, Said, Scene, target};
+use worker::{Worker, failure};
 
 #[tokio::test]
 async fn submit_waits_for_every_attempt_and_fails_with_what_failed() {
@@ -417,64 +187,6 @@ async fn what_is_no_job_is_shown_and_never_sent() {
     let list = scene.ask("dead-letters list --json", Exit::Done).await.json();
     assert_eq!(list["dead_letters"].as_array().unwrap().len(), 1, "{list}");
     broker.close().await;
-}
-
-/// A Daytona with nothing in it but its base.
-struct Daytona {
-    url: String,
-    client: daytona::Client,
-    shutdown: CancellationToken,
-    serving: tokio::task::JoinHandle<Result<(), sandboxd::Error>>,
-    _folder: TempDir,
-}
-
-const KEY: &str = "dtn_operator";
-
-impl Daytona {
-    async fn start() -> Self {
-        let folder = fleet_tests::guard::temporary_directory("operator-daytona").unwrap();
-        let mut settings = sandboxd::Settings::new(folder.path().join("data"));
-        settings.api_keys = vec![sandboxd::ApiKey::full(KEY)];
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/api", listener.local_addr().unwrap());
-        let shutdown = CancellationToken::new();
-        let serving = tokio::spawn(sandboxd::serve(settings, listener, shutdown.clone()));
-        let client = daytona::Client::new(sections::daytona(&url, KEY)).unwrap();
-        eventually(SOON, "sandboxd answers", async || {
-            client.whoami().await.map_err(|error| error.to_string())
-        })
-        .await;
-        Self { url, client, shutdown, serving, _folder: folder }
-    }
-
-    /// A snapshot with this name; answers its id.
-    async fn snapshot(&self, name: &str) -> String {
-        let sandbox =
-            match self.client.create_sandbox(&daytona::NewSandbox::new("seed", "harvest-snapshot")).await {
-                Ok(daytona::CreateOutcome::Created(sandbox)) => sandbox,
-                other => panic!("{other:?}"),
-            };
-        let deadline = tokio::time::Instant::now() + SOON;
-        self.client.wait_until_started(&sandbox.id, deadline, daytona::pace::STATE).await.unwrap();
-        self.client.create_snapshot_from_sandbox(&sandbox.id, name).await.unwrap();
-        eventually(SOON, "the snapshot is active", async || match self.client.get_snapshot(name).await {
-            Ok(Some(snapshot)) if snapshot.state == daytona::SnapshotState::Active => {
-                Ok(snapshot.id.to_string())
-            }
-            other => Err(format!("{other:?}")),
-        })
-        .await
-    }
-
-    fn tell(&self, scene: &mut Scene) {
-        scene.set("DAYTONA_API_URL", &self.url);
-        scene.set("DAYTONA_API_KEY", KEY);
-    }
-
-    async fn end(self) {
-        self.shutdown.cancel();
-        self.serving.await.unwrap().unwrap();
-    }
 }
 
 fn record(scene: &Scene, of: &str, snapshot_id: &str) -> PrebuildRecord {

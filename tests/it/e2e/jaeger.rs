@@ -17,10 +17,9 @@ use serde_json::Value;
 use telemetry::testing::{CollectedSpan, Outcome, SpanKind, SpanRef};
 use tempfile::TempDir;
 
+use super::job_trace::{STAGES, Trace, attempts_are_siblings, every_stage_and_wait_is_a_span, names, says};
 use super::scene::{SOON, Scene};
-use super::traces::{
-    STAGES, Trace, attempts_are_siblings, ended, every_stage_and_wait_is_a_span, names, says, tracing_scene,
-};
+use super::traces::{ended, tracing_scene};
 
 /// The links that people's Jaeger makes of attributes.
 const LINKS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/jaeger-ui.json");
