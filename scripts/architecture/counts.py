@@ -1,5 +1,5 @@
-"""What is counted in the files of a crate beside circles: who takes the whole of `Parts`, doc comments that say nothing, and
-names that a reader has to solve.
+"""What is counted in the files of a crate beside circles: who takes the whole of `Parts`, doc comments that say nothing, names
+that a reader has to solve, and tests whose names nobody reads to their end.
 """
 
 import re
@@ -17,6 +17,9 @@ DOC_COMMENT = re.compile(r"(?:^[ \t]*///(?!/).*\n)+", re.MULTILINE)
 WORD = re.compile(r"\S*\w\S*")
 FEWEST_WORDS = 4
 NAME = re.compile(r"\b(?:fn|struct|enum|trait|type|mod|const)\s+(\w+)")
+# Whichever attribute makes it one, and whatever other attributes follow.
+TEST = re.compile(r"#\[(?:\w+::)*test\b[^\]]*\]\s*(?:#\[[^\]]*\]\s*)*(?:async\s+)?fn\s+(\w+)")
+LONGEST_TEST_NAME = 60
 # Of `SomeWord`, `some_word`, `SOME_WORD`.
 PART = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
@@ -55,6 +58,14 @@ def literary_names(text: str, words: set[str], names: set[str]) -> list[str]:
         f"{line_of(code, found.start())}: {found[1]}"
         for found in NAME.finditer(code)
         if found[1].lower() in names or words & {part.lower() for part in PART.findall(found[1])}
+    ]
+
+
+def long_test_names(text: str) -> list[str]:
+    """Tests whose names are longer than a line of a list shows."""
+    code = source.code_of(text)
+    return [
+        f"{line_of(code, test.start(1))}: {test[1]}" for test in TEST.finditer(code) if len(test[1]) > LONGEST_TEST_NAME
     ]
 
 

@@ -1,4 +1,4 @@
-"""Takers of the whole of `Parts`, doc comments that say nothing, names that have to be solved."""
+"""Takers of the whole of `Parts`, doc comments that say nothing, names that have to be solved, long names of tests."""
 
 import unittest
 
@@ -55,3 +55,18 @@ class Names(unittest.TestCase):
         }.items():
             with self.subTest(text):
                 self.assertEqual(counts.literary_names(text, {"story", "told", "tell"}, {"look"}), found)
+
+
+class TestNames(unittest.TestCase):
+    def test_long_ones_are_found_whatever_makes_them_tests(self) -> None:
+        most, over = "x" * 60, "x" * 61
+        for text, found in {
+            f"#[test]\nfn {over}() {{}}": [f"2: {over}"],
+            f'#[tokio::test(flavor = "multi_thread")]\n#[expect(unused)]\nasync fn {over}() {{}}': [f"3: {over}"],
+            f"#[cfg(test)]\nmod tests {{\n    #[test]\n    fn {over}() {{}}\n}}": [f"4: {over}"],
+            f"#[test]\nfn {most}() {{}}": [],
+            f"fn {over}() {{}}": [],
+            f"// #[test]\n// fn {over}() {{}}": [],
+        }.items():
+            with self.subTest(text):
+                self.assertEqual(counts.long_test_names(text), found)

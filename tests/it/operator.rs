@@ -82,7 +82,7 @@ async fn one_target_by_name_and_unknown_ones_by_what_is_near() {
 }
 
 #[tokio::test]
-async fn an_interrupt_or_a_timeout_leaves_the_jobs_running_and_says_so() {
+async fn an_interrupt_or_a_timeout_leaves_the_jobs_running_and_says() {
     let scene = Scene::start().await;
     let (said, shutdown) = (Said::default(), Shutdown::new());
     let interrupt = async {

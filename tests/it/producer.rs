@@ -145,7 +145,7 @@ fn shipped_fleet_file() -> PathBuf {
 }
 
 #[tokio::test]
-async fn a_dry_run_of_the_shipped_file_shows_three_jobs_without_any_broker() {
+async fn a_dry_run_of_the_shipped_file_shows_three_jobs_and_no_broker() {
     let file = shipped_fleet_file();
     let mut producer = FleetProcess::spawn(
         Program::Producer,
@@ -184,7 +184,7 @@ async fn wrong_settings_are_told_all_at_once_and_nothing_starts() {
 }
 
 #[tokio::test]
-async fn one_of_two_is_active_and_the_other_takes_over_without_doubling_a_tick() {
+async fn one_of_two_is_active_and_a_takeover_doubles_no_tick() {
     let fleet = Fleet::new(Duration::from_secs(2)).await;
     fleet.repositories(&["o/a", "o/b", "o/c"]);
     let mut first = fleet.start(&[]);
@@ -235,7 +235,7 @@ async fn missed_ticks_are_fired_once_on_return() {
 }
 
 #[tokio::test]
-async fn a_changed_fleet_file_counts_at_once_and_a_bad_one_leaves_the_last_good_in_force() {
+async fn a_changed_fleet_file_counts_at_once_and_a_bad_one_never() {
     let fleet = Fleet::new(Duration::from_secs(1)).await;
     fleet.repositories(&["o/a"]);
     let mut producer = fleet.start(&[]);

@@ -73,8 +73,7 @@ impl Account {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_smoke_test_passes_from_submit_to_a_sandbox_of_the_result_and_fails_where_it_should_and_leaves_nothing()
- {
+async fn a_smoke_test_passes_or_fails_as_it_should_and_leaves_nothing() {
     let account = Account::open().await;
     let head = account.git.create_repo("acme/small", Sample::NpmService).await.unwrap();
 
@@ -111,7 +110,7 @@ async fn a_smoke_test_passes_from_submit_to_a_sandbox_of_the_result_and_fails_wh
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_smoke_test_of_what_cannot_be_installed_fails_and_leaves_nothing() {
+async fn a_smoke_test_that_cannot_install_fails_and_leaves_nothing() {
     let account = Account::open().await;
     account.git.create_repo("acme/small", Sample::BrokenLockfile).await.unwrap();
     let mut smoke = account.smoke(&[]);

@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_build_is_never_given_what_opens_the_fleet_or_is_the_sessions() {
+    fn a_build_never_gets_what_opens_the_fleet_or_is_the_sessions() {
         let secrets = secrets();
         assert_eq!(secrets.get("GITHUB_TOKEN").unwrap().expose_secret(), "ghp_0123456789");
         assert_eq!(secrets.get("NPM_TOKEN").unwrap_err(), SecretRefusal::NotSet);

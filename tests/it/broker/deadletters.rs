@@ -65,7 +65,7 @@ async fn a_dead_letter_keeps_its_bytes_and_the_end_of_its_log() {
 }
 
 #[tokio::test]
-async fn one_operator_at_a_time_replays_and_nothing_else_leaves_the_queue() {
+async fn one_operator_at_a_time_replays_and_all_else_stays_queued() {
     let broker = connect().await;
     let mut slot = broker.slot();
     for number in 0..5 {
@@ -119,7 +119,7 @@ async fn one_operator_at_a_time_replays_and_nothing_else_leaves_the_queue() {
 }
 
 #[tokio::test]
-async fn what_the_broker_gave_up_on_lies_among_the_dead_letters_with_its_reason() {
+async fn what_the_broker_gave_up_on_is_a_dead_letter_with_its_reason() {
     let broker = connect().await;
     let id = submit(&broker, WorkQueue::OnDemand).await.to_string();
     let mut slot = broker.slot();

@@ -119,7 +119,7 @@ async fn many_slots_share_the_work_and_none_gets_what_another_has() {
 }
 
 #[tokio::test]
-async fn a_delivery_dropped_without_an_end_comes_again_and_its_neighbour_stays() {
+async fn a_delivery_dropped_without_an_end_comes_again_alone() {
     let broker = connect().await;
     for _ in 0..2 {
         submit(&broker, WorkQueue::Refresh).await;

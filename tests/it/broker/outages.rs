@@ -24,7 +24,7 @@ async fn drain(broker: &Broker, expected: &BTreeSet<String>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn nothing_confirmed_is_lost_when_the_node_is_killed_in_mid_publish() {
+async fn nothing_confirmed_is_lost_when_the_node_dies_in_mid_publish() {
     let mut node = RabbitNode::start().await.unwrap();
     let broker = connect_to(&node.amqp_url("/"), &fleet()).await;
     let fleet = fleet_of(&broker);

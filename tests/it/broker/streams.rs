@@ -20,7 +20,7 @@ fn time(register: &Register, number: u32) -> Option<String> {
 }
 
 #[tokio::test]
-async fn the_register_answers_with_the_newest_entry_and_survives_a_restart() {
+async fn the_register_has_the_newest_entry_and_survives_a_restart() {
     let mut node = RabbitNode::start().await.unwrap();
     let broker = connect_to(&node.amqp_url("/"), &fleet()).await;
     let register = Register::follow(&broker);
@@ -89,7 +89,7 @@ fn number(entry: &LedgerEntry) -> u64 {
 }
 
 #[tokio::test]
-async fn the_ledger_is_read_to_now_or_followed_and_skips_what_it_cannot_read() {
+async fn a_ledger_is_read_or_followed_past_what_cannot_be_read() {
     let mut node = RabbitNode::start().await.unwrap();
     let broker = connect_to(&node.amqp_url("/"), &fleet()).await;
     let publisher = broker.publisher();

@@ -46,7 +46,7 @@ async fn nobody_listening_is_said_within_the_bound() {
 }
 
 #[tokio::test]
-async fn every_declaration_can_be_made_twice_and_a_closed_handle_is_quiet() {
+async fn declarations_can_be_repeated_and_a_closed_handle_is_quiet() {
     let host = virtual_host().await;
     let fleet = fleet();
     let one = connect_to(&host.amqp_url(), &fleet).await;

@@ -103,7 +103,7 @@ impl Scene {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_base_rebuilds_every_target_once_and_taking_it_back_builds_nothing() {
+async fn a_new_base_rebuilds_all_once_and_taking_it_back_builds_none() {
     let scene = scene().await;
     let (one, two) = (scene.small("acme/one").await.0, scene.small("acme/two").await.0);
     let listed = [("acme/one", ""), ("acme/two", "")];
@@ -203,7 +203,7 @@ async fn a_base_that_is_taken_away_while_jobs_wait_fails_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn jobs_name_their_base_and_go_without_one_while_daytona_is_away() {
+async fn jobs_name_their_base_and_go_without_while_daytona_is_away() {
     let scene = scene().await;
     scene.small("acme/one").await;
     scene.fleet.follow(&scene.git, &[("acme/one", "")]).unwrap();

@@ -30,7 +30,7 @@ impl Scene {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_killed_in_mid_build_is_replaced_once_its_lease_is_stale() {
+async fn a_worker_killed_in_mid_build_is_replaced_at_a_stale_lease() {
     let scene = Scene::start().await;
     let (target, commit) = scene.small("acme/killed").await;
     let mut first = scene.fleet.worker().await.unwrap();
@@ -49,7 +49,7 @@ async fn a_worker_killed_in_mid_build_is_replaced_once_its_lease_is_stale() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_killed_worker_captured_is_verified_and_promoted_and_not_built_again() {
+async fn what_a_killed_worker_captured_is_promoted_not_built_again() {
     let scene = Scene::start().await;
     let (target, commit) = scene.small("acme/captured").await;
     scene.delay_verification(Duration::from_mins(10)).await;

@@ -30,7 +30,7 @@ async fn a_failure_never_takes_the_last_good_prebuild_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unchanged_target_costs_one_ref_look_up_and_one_snapshot_look_up() {
+async fn an_unchanged_target_costs_two_look_ups() {
     let scene = Scene::start().await;
     let (target, _) = scene.repository("acme/service", Sample::NpmService).await;
     let _worker = scene.fleet.worker().await.unwrap();

@@ -277,7 +277,7 @@ fn links(span: &CollectedSpan) -> BTreeMap<String, String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn real_jaeger_tells_a_retried_job_as_one_whole_trace_and_finds_it_as_documented() {
+async fn real_jaeger_has_a_retried_job_as_one_trace_as_documented() {
     let Some(binary) = std::env::var_os("HARVEST_JAEGER").map(PathBuf::from) else {
         println!(
             "real Jaeger is not here (HARVEST_JAEGER is not set; scripts/jaeger-test builds it): the in-process collector \

@@ -94,7 +94,7 @@ async fn a_job_delivered_twice_is_built_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_scheduled_job_does_not_wait_for_anothers_build_and_one_asked_for_does() {
+async fn only_a_job_asked_for_waits_for_anothers_build() {
     let scene = Scene::with(telling_at_once).await;
     let (target, _) = scene.small("acme/taken").await;
     let _workers = scene.two_workers().await;
@@ -137,7 +137,7 @@ async fn a_living_holder_outlasts_the_patience_for_dead_ones() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn somebody_elses_sandbox_of_the_targets_name_is_left_alone_and_said() {
+async fn somebody_elses_sandbox_of_the_same_name_is_left_alone() {
     let scene = Scene::start().await;
     let (target, _) = scene.small("acme/squatted").await;
     let foreign = scene.somebodys(scene.sandbox_name(&target).as_str(), &[]).await;

@@ -45,7 +45,7 @@ fn with(job: &Job, field: &str, value: Value) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bytes_that_are_no_job_are_dead_lettered_as_they_are_and_the_worker_goes_on() {
+async fn bytes_that_are_no_job_are_dead_lettered_as_they_are() {
     let scene = Scene::start().await;
     let (target, _) = scene.small("acme/good").await;
     let job = scene.job_building(&target, "true");

@@ -6,7 +6,7 @@ use job::{Completeness, FailureKind, OutcomeWord};
 use super::scene::Scene;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_repository_is_built_once_then_unchanged_then_built_again_for_a_new_commit() {
+async fn a_repository_is_built_once_and_again_for_a_new_commit() {
     let scene = Scene::with(|plan| plan.worker_lines = "[prebuilds]\nin_use = \"0s\"\n".into()).await;
     let (target, commit) = scene.repository("acme/service", Sample::NpmService).await;
     let _worker = scene.fleet.worker().await.unwrap();
@@ -93,7 +93,7 @@ async fn a_failing_build_script_is_promoted_and_flagged_partial() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_broken_for_good_is_dead_lettered_at_its_first_attempt_and_not_tried_again() {
+async fn what_is_broken_for_good_is_dead_lettered_and_not_retried() {
     let scene = Scene::start().await;
     let (target, _) = scene.repository("acme/broken", Sample::BrokenLockfile).await;
     let _worker = scene.fleet.worker().await.unwrap();

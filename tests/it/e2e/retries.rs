@@ -16,7 +16,7 @@ fn failure_of(end: &AttemptEnd) -> Option<FailureKind> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_git_host_that_stays_down_is_asked_three_times_ever_later_then_the_job_is_dead_lettered() {
+async fn a_git_host_that_stays_down_is_asked_three_times_ever_later() {
     let scene = Scene::start().await;
     let (target, _) = scene.small("acme/away").await;
     scene.git.set_fault("acme/away", Fault::Unavailable { times: u32::MAX }).unwrap();
@@ -55,7 +55,7 @@ async fn a_git_host_that_stays_down_is_asked_three_times_ever_later_then_the_job
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_git_host_that_comes_back_in_time_costs_an_attempt_and_no_more() {
+async fn a_git_host_that_comes_back_in_time_costs_one_attempt() {
     let scene = Scene::with(|plan| plan.retry_delays = vec!["3s", "4s"]).await;
     let (target, _) = scene.small("acme/blip").await;
     scene.git.set_fault("acme/blip", Fault::Unavailable { times: u32::MAX }).unwrap();
@@ -105,7 +105,7 @@ async fn attempts_under(scene: &Scene, name: &str, fault: &serde_json::Value) ->
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rate_limit_of_daytona_costs_no_attempt_and_its_wait_is_rounded_up_to_a_delay_queue() {
+async fn a_rate_limit_of_daytona_is_waited_for_and_costs_no_attempt() {
     let scene = Scene::start().await;
     let _worker = scene.fleet.worker().await.unwrap();
     let limit = json!({ "kind": "rate_limit", "throttler": "sandbox-create", "retry_after_seconds": 1 });
@@ -144,7 +144,7 @@ async fn no_free_machine_at_daytona_costs_no_attempt() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_daytona_key_never_empties_the_queue_into_the_dead_letters() {
+async fn a_refused_daytona_key_makes_no_dead_letters_of_the_queue() {
     let scene = Scene::start().await;
     let _worker = scene.fleet.worker().await.unwrap();
     let body = json!({ "statusCode": 401, "error": "Unauthorized", "message": "Invalid credentials" });
@@ -184,7 +184,7 @@ async fn a_build_that_takes_too_long_has_one_more_try() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_room_for_a_snapshot_the_last_good_prebuild_stays_and_the_register_says_so() {
+async fn without_room_for_a_snapshot_the_last_good_prebuild_stays() {
     let scene = Scene::with(|plan| {
         plan.sandboxd_flags.extend(["--quota-snapshots".into(), "1".into()]);
         plan.worker_lines = "[sandboxes]\nreserve_snapshots = 0\n".into();
@@ -249,7 +249,7 @@ async fn a_sandbox_whose_create_was_never_answered_is_adopted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sandbox_that_does_not_start_is_removed_and_the_job_tried_again() {
+async fn a_sandbox_that_does_not_start_is_removed_and_a_retry_follows() {
     let scene = Scene::start().await;
     let _worker = scene.fleet.worker().await.unwrap();
     let error = json!({ "kind": "start_error", "reason": "Timeout while starting" });
@@ -286,7 +286,7 @@ async fn a_snapshot_that_two_attempts_cannot_start_is_built_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replayed_dead_letter_is_tried_again_and_closed_once_the_repository_is_mended() {
+async fn a_replayed_dead_letter_is_closed_once_the_repository_is_well() {
     let scene = Scene::start().await;
     let (target, _) = scene.small("acme/mended").await;
     let _worker = scene.fleet.worker().await.unwrap();

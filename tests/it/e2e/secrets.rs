@@ -193,7 +193,7 @@ fn nothing_in(secrets: &[PlantedSecret], what: &str, text: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_secret_is_in_anything_that_a_built_a_retried_and_a_refused_job_leave() {
+async fn no_secret_is_in_anything_that_jobs_leave() {
     let planted = Planted::new();
     let (node, url) = private_node(&planted).await;
     let collector = Collector::start().await;

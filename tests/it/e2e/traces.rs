@@ -70,7 +70,7 @@ fn lines_say(worker: &FleetProcess, job: JobId, trace: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_is_one_trace_from_the_operator_to_the_promoted_prebuild_and_none_of_it_is_lost_at_shutdown() {
+async fn a_job_is_one_trace_and_none_of_it_is_lost_at_shutdown() {
     let collector = Collector::start().await;
     let scene = tracing_scene(&collector.endpoint(), "grpc").await;
     let (_, commit) = scene.repository("acme/traced", Sample::NpmService).await;
@@ -137,7 +137,7 @@ async fn a_job_is_one_trace_from_the_operator_to_the_promoted_prebuild_and_none_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn attempts_of_one_job_are_siblings_in_its_trace_and_a_dead_letter_names_it() {
+async fn attempts_are_siblings_in_a_trace_that_the_dead_letter_names() {
     let collector = Collector::start().await;
     let scene = tracing_scene(&collector.http_endpoint(), "http/protobuf").await;
     scene.repository("acme/flaky", Sample::NpmService).await;

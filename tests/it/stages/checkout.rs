@@ -9,7 +9,7 @@ use worker::{EarlyEnd, ResolveAgain};
 use super::bench::{Bench, NAME, PATH, commit, target};
 
 #[tokio::test]
-async fn a_commit_lies_on_its_branch_with_its_upstream_and_a_clean_remote() {
+async fn a_commit_lies_on_its_branch_with_upstream_and_clean_remote() {
     let bench = Bench::start().await;
     let first = bench.git.create_repo(NAME, Sample::NpmService).await.unwrap();
     bench.git.require_token(NAME, "the-git-token-1").unwrap();
@@ -70,7 +70,7 @@ async fn hostile_branch_names_are_only_names() {
 }
 
 #[tokio::test]
-async fn a_commit_that_was_pushed_away_is_gone_and_a_refused_token_is_told() {
+async fn a_commit_pushed_away_is_gone_and_a_refused_token_is_told() {
     let bench = Bench::start().await;
     bench.git.create_repo(NAME, Sample::NoLockfile).await.unwrap();
     let old = bench.git.commit(NAME, "main", &[("a", "1")]).await.unwrap();

@@ -92,7 +92,7 @@ async fn an_npm_service_builds() {
 }
 
 #[tokio::test]
-async fn a_lockfile_out_of_step_is_worked_around_once_and_left_as_committed() {
+async fn a_lockfile_out_of_step_is_worked_around_and_left_as_it_was() {
     let project = prepared(Sample::OutOfSyncLockfile).await;
     let installed = project.install().await.unwrap();
     assert_eq!(installed.flags, [DEGRADED_LOCKFILE]);

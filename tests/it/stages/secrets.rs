@@ -51,7 +51,7 @@ async fn a_secret_reaches_its_command_but_no_output_argument_or_file() {
 }
 
 #[tokio::test]
-async fn a_planted_secret_is_found_in_every_form_and_named_by_its_file_only() {
+async fn a_planted_secret_is_found_in_every_form_and_its_file_named() {
     let bench = Bench::start().await;
     let sandbox = bench.sandbox_knowing(&[SECRET]);
     scrub::run(&sandbox).await.unwrap();

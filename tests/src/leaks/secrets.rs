@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn looks_into_files_names_and_link_targets_and_keeps_the_secret_to_itself() {
+    fn files_names_and_link_targets_are_searched_no_secret_is_shown() {
         let directory = tempfile::tempdir().unwrap();
         let nested = directory.path().join("a/b");
         std::fs::create_dir_all(&nested).unwrap();
