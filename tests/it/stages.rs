@@ -6,3 +6,4 @@ mod node;
 mod secrets;
 
 mod checkout;
+mod checkout_token;

@@ -3,6 +3,7 @@
 
 mod backend;
 mod git;
+mod lfs;
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -47,6 +48,19 @@ struct Repository {
     token: Option<String>,
     fault: Fault,
     requests: Vec<String>,
+    /// Where every request is sent on to.
+    moved_to: Option<String>,
+    /// Git LFS objects, by their SHA-256.
+    objects: HashMap<String, Vec<u8>>,
+}
+
+/// What a request showed of itself, wherever it went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShownPassword {
+    /// The path as it was sent, nothing decoded.
+    pub path: String,
+    /// The password of its Basic auth.
+    pub password: String,
 }
 
 /// The repositories by `owner/name`, shared with the request handler.
@@ -54,6 +68,7 @@ struct Repository {
 struct Hosted {
     bare: PathBuf,
     repositories: Arc<Mutex<HashMap<String, Repository>>>,
+    passwords: Arc<Mutex<Vec<ShownPassword>>>,
 }
 
 impl Hosted {
@@ -79,7 +94,11 @@ impl GitServer {
     }
 
     async fn start_at(directory: Home, port: u16) -> anyhow::Result<Self> {
-        let hosted = Hosted { bare: directory.path().join("bare"), repositories: Arc::default() };
+        let hosted = Hosted {
+            bare: directory.path().join("bare"),
+            repositories: Arc::default(),
+            passwords: Arc::default(),
+        };
         std::fs::create_dir_all(&hosted.bare)?;
         let listener = match TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await {
             Ok(listener) => listener,
@@ -123,6 +142,11 @@ impl GitServer {
             .with_context(|| format!("committing to {name}"))
     }
 
+    /// Commits submodules (path and commit) on top of `branch`; their URLs are in a `.gitmodules` of an earlier commit.
+    pub async fn link(&self, name: &str, branch: &str, links: &[(&str, &str)]) -> anyhow::Result<String> {
+        git::link(&self.work_path(name), branch, links).await.with_context(|| format!("linking in {name}"))
+    }
+
     /// Replaces the last commit of `branch`, so that the commit it had is on no branch and gone from the server.
     pub async fn force_push(
         &self,
@@ -148,6 +172,28 @@ impl GitServer {
     /// From now on the repository misbehaves so; [`Fault::None`] heals it.
     pub fn set_fault(&self, name: &str, fault: Fault) -> anyhow::Result<()> {
         self.change(name, |repository| repository.fault = fault)
+    }
+
+    /// From now on every request for the repository is sent on to `base`, its path beneath that.
+    pub fn move_to(&self, name: &str, base: &str) -> anyhow::Result<()> {
+        self.change(name, |repository| repository.moved_to = Some(base.to_owned()))
+    }
+
+    /// The repository answers by itself again.
+    pub fn stay(&self, name: &str) -> anyhow::Result<()> {
+        self.change(name, |repository| repository.moved_to = None)
+    }
+
+    /// Keeps a Git LFS object for the repository; answers the pointer file that stands for it in a commit.
+    pub fn keep_lfs_object(&self, name: &str, content: &[u8]) -> anyhow::Result<String> {
+        let id = lfs::object_id(content);
+        self.change(name, |repository| drop(repository.objects.insert(id.clone(), content.to_vec())))?;
+        Ok(lfs::pointer(&id, content.len()))
+    }
+
+    /// Every password that any request showed so far, refused ones and those for no repository too.
+    pub fn shown_passwords(&self) -> Vec<ShownPassword> {
+        self.hosted.passwords.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Every request for the repository so far, faulty and refused ones too: `GET /info/refs?service=git-upload-pack`.

@@ -84,6 +84,8 @@ failure_kinds! {
     CloneRepositoryMissing = "clone.repository_missing", Resolve, Configuration;
     /// The git host refused the credential.
     CloneAuth = "clone.auth", Resolve, Configuration;
+    /// The git host sends on to another URL, where the token is not sent.
+    CloneMoved = "clone.moved", Resolve, Configuration;
     /// The branch does not exist.
     CloneBranchMissing = "clone.branch_missing", Resolve, Repository;
     /// The git host did not answer, or with a server error.

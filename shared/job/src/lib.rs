@@ -21,6 +21,7 @@ mod policy;
 mod prebuild;
 mod recipe;
 mod register;
+mod repository_url;
 mod settings;
 mod stage;
 mod target;
@@ -46,6 +47,7 @@ pub use recipe::{
 pub use register::{
     FleetState, LastAttempt, OpenDeadLetter, RegisterEntry, RegisterKey, StandingFailure, TargetState,
 };
+pub use repository_url::{RepositoryUrl, UnclearUrl, UrlScheme};
 pub use settings::{
     CheckoutSettings, CloneSettings, CommandSetting, Commands, Settings, Timeouts, ToolchainSettings,
 };

@@ -141,6 +141,9 @@ pub struct CheckoutSettings {
     /// Whether submodules are checked out, recursively.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub submodules: bool,
+    /// URLs of other repositories whose submodules and LFS objects are fetched with the git token too.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<String>,
 }
 
 /// The longest each stage may take before its command is ended.

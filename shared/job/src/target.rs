@@ -18,6 +18,11 @@ pub const DEFAULT_HOST: &str = "github.com";
 /// Hosts that treat `Owner/Name` and `owner/name` as one repository.
 const CASE_INSENSITIVE_HOSTS: [&str; 3] = ["github.com", "gitlab.com", "bitbucket.org"];
 
+/// Whether a host takes `Owner/Name` and `owner/name` for one repository.
+pub(crate) fn ignores_case(host: &str) -> bool {
+    CASE_INSENSITIVE_HOSTS.contains(&host)
+}
+
 const READABLE_MAX: usize = 20;
 const MAX_PATH: usize = 200;
 const MAX_BRANCH: usize = 244;
@@ -103,7 +108,7 @@ impl Target {
 
     /// What makes two targets the same one: host, path (without case where the host ignores it) and branch.
     pub fn key(&self) -> String {
-        if CASE_INSENSITIVE_HOSTS.contains(&self.host.as_str()) {
+        if ignores_case(&self.host) {
             format!("{}/{}@{}", self.host, self.path.to_ascii_lowercase(), self.branch)
         } else {
             format!("{}/{}@{}", self.host, self.path, self.branch)

@@ -86,6 +86,14 @@ pub enum HeadError {
         /// The most that is read.
         limit: usize,
     },
+    /// The host redirects to another URL, where a credential does not go.
+    #[error("{url} has moved to {to}, and the credential is not sent there")]
+    Moved {
+        /// The repository that was asked for.
+        url: ShownUrl,
+        /// Where the host sends whoever asks for it.
+        to: ShownUrl,
+    },
     /// Redirected to where a git client should not go, or too often.
     #[error("{url}: redirected too often, to plain HTTP, or to what is no HTTP URL")]
     Redirected {
@@ -181,6 +189,7 @@ impl HeadError {
             | Self::Refused { url, .. }
             | Self::Undecodable { url, .. }
             | Self::TooLarge { url, .. }
+            | Self::Moved { url, .. }
             | Self::Redirected { url }
             | Self::UnusableUrl { url, .. }
             | Self::GitMissing { url, .. }

@@ -1,7 +1,7 @@
 //! Git's smart HTTP: the advertisement, then `ls-refs` where the server speaks protocol 2.
 //!
-//! Redirects are followed here and not by the HTTP client, because the credential must stay with its host and
-//! the second request must go to where the first one ended.
+//! Redirects are followed here and not by the HTTP client, because the second request must go to where the first one
+//! ended, and because a credential follows none: it was given for one URL, and the host that answers does not choose another.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use tracing::Instrument;
 use url::Url;
 
 use crate::advert::{Capabilities, Greeting, RefLine, greeting, ref_line, refusal};
-use crate::credential::{Credential, may_follow};
+use crate::credential::Credential;
 use crate::error::{Garbled, HeadError, Outage, truncate};
 use crate::lines::{Broken, Line, Lines};
 use crate::url_shown::ShownUrl;
@@ -109,18 +109,19 @@ impl HeadRequest<'_> {
 
     fn follow(&mut self, from: &Url, response: &Response) -> Result<(), HeadError> {
         let refused = || HeadError::Redirected { url: self.shown.clone() };
-        let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
-        let to = location.and_then(|location| from.join(location).ok()).ok_or_else(refused)?;
+        let mut to = location(from, response).ok_or_else(refused)?;
+        let repository_path = to.path().strip_suffix("/info/refs").map(str::to_owned);
+        if let Some(path) = &repository_path {
+            to.set_path(path);
+        }
+        if self.credential.is_some() {
+            return Err(HeadError::Moved { url: self.shown.clone(), to: ShownUrl::of(&to) });
+        }
         let allowed = matches!((from.scheme(), to.scheme()), (_, "https") | ("http", "http"));
-        let path = to.path().strip_suffix("/info/refs").ok_or_else(refused)?.to_owned();
-        if !allowed {
+        if !allowed || repository_path.is_none() {
             return Err(refused());
         }
-        if !may_follow(from, &to) {
-            self.credential = None;
-        }
         let mut repository = to;
-        repository.set_path(&path);
         repository.set_query(None);
         repository.set_fragment(None);
         // A user in a redirect is the host's invention, not the caller's credential.
@@ -151,6 +152,13 @@ impl HeadRequest<'_> {
             .header(ACCEPT, "application/x-git-upload-pack-result")
             .body(body);
         let response = self.send(request, "POST", "/{repository}/git-upload-pack", &url, 0).await?;
+        if let (true, Some(_), Some(mut to)) =
+            (response.status().is_redirection(), self.credential, location(&url, &response))
+        {
+            let path = to.path().trim_end_matches("/git-upload-pack").to_owned();
+            to.set_path(&path);
+            return Err(HeadError::Moved { url: self.shown.clone(), to: ShownUrl::of(&to) });
+        }
         let response = self.accept(response, "application/x-git-upload-pack-result")?;
         let mut lines = Lines::new(response, ANSWER_LIMIT);
         self.search(&mut lines, wanted).await
@@ -238,6 +246,12 @@ impl HeadRequest<'_> {
     fn refused(&self, words: &[u8]) -> HeadError {
         HeadError::Refused { url: self.shown.clone(), message: truncate(words) }
     }
+}
+
+/// Where a redirect leads; none when it does not say.
+fn location(from: &Url, response: &Response) -> Option<Url> {
+    let location = response.headers().get(LOCATION)?.to_str().ok()?;
+    from.join(location).ok()
 }
 
 fn below(repository: &Url, path: &str) -> Url {

@@ -1,8 +1,8 @@
 //! Asks a git remote which commit a branch points at, and nothing else.
 //!
 //! An unchanged target costs one such question per tick, so it must be cheap for both sides: protocol v2 with
-//! a prefix for exactly that ref. Every answer is bounded, a credential goes only to the host it was given
-//! for, and no error or span carries it.
+//! a prefix for exactly that ref. Every answer is bounded, a credential goes only to the URL it was given
+//! for and along no redirect, and no error or span carries it.
 
 #![warn(missing_docs)]
 

@@ -101,22 +101,14 @@ async fn a_credential_opens_the_door_and_stays_unseen() {
 }
 
 #[tokio::test]
-async fn a_redirect_takes_the_credential_only_to_the_same_host() {
+async fn a_redirect_is_followed_without_a_credential_only() {
     let repository = Repository::new(&[]);
     let target = Host::start(repository.root(), Manners::default()).await;
     let elsewhere = Manners { moved_to: Some(format!("http://{}", target.address)), ..Manners::default() };
     let from = Host::start(repository.root(), elsewhere).await;
-    let credential = Credential { user: None, token: "s3cret".into() };
-    let head = ask_as(&from.url("/moved/repo.git"), "main", Some(&credential)).await.unwrap();
+    let head = ask(&from.url("/moved/repo.git"), "main").await.unwrap();
     assert_eq!(head.commit.as_str(), repository.commit);
     assert_eq!(target.paths(), ["GET /repo.git/info/refs", "POST /repo.git/git-upload-pack"]);
-    assert!(from.seen.lock().unwrap()[0].1.contains_key("authorization"));
-    assert!(target.seen.lock().unwrap().iter().all(|(_, headers)| !headers.contains_key("authorization")));
-
-    let within =
-        Host::start(repository.root(), Manners { moved_to: Some(String::new()), ..Manners::default() }).await;
-    ask_as(&within.url("/moved/repo.git"), "main", Some(&credential)).await.unwrap();
-    assert!(within.seen.lock().unwrap().iter().all(|(_, headers)| headers.contains_key("authorization")));
 
     for to in ["/moved", "file:///etc", "ftp://git.example"] {
         let host =
@@ -126,6 +118,30 @@ async fn a_redirect_takes_the_credential_only_to_the_same_host() {
         assert!(matches!(lost, HeadError::Redirected { .. }), "{to}: {lost}");
         assert!(host.paths().len() <= 6, "{:?}", host.paths());
     }
+}
+
+#[tokio::test]
+async fn a_credential_follows_no_redirect_and_the_place_is_named() {
+    let repository = Repository::new(&[]);
+    let target = Host::start(repository.root(), Manners::default()).await;
+    let credential = Credential { user: None, token: "s3cret".into() };
+    // To another host, within the host, with a user and a query, and to where git could not go at all.
+    for (base, named) in [
+        (format!("http://{}", target.address), format!("http://{}/repo.git", target.address)),
+        (String::new(), "/repo.git".to_owned()),
+        (format!("http://u:pw@{}", target.address), format!("http://{}/repo.git", target.address)),
+        ("ftp://git.example".to_owned(), "ftp://git.example/repo.git".to_owned()),
+    ] {
+        let host =
+            Host::start(repository.root(), Manners { moved_to: Some(base.clone()), ..Manners::default() });
+        let host = host.await;
+        let lost = ask_as(&host.url("/moved/repo.git"), "main", Some(&credential)).await.unwrap_err();
+        let HeadError::Moved { to, .. } = &lost else { panic!("{base}: {lost:?}") };
+        assert!(to.to_string().ends_with(&named), "{base}: {to}");
+        assert!(!format!("{lost} {lost:?}").contains("s3cret") && !lost.to_string().contains("pw"), "{lost}");
+        assert_eq!(host.paths(), ["GET /moved/repo.git/info/refs"], "{base}");
+    }
+    assert!(target.paths().is_empty(), "{:?}", target.paths());
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 //! can be served: sample repositories are kilobytes.
 
 use std::process::Stdio;
+use std::sync::PoisonError;
 
 use anyhow::Context as _;
 use axum::Router;
@@ -12,7 +13,7 @@ use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use tokio::io::AsyncWriteExt as _;
 
-use super::{Fault, Hosted, git};
+use super::{Fault, Hosted, ShownPassword, git, lfs};
 
 const BODY_LIMIT: usize = 64 * 1024 * 1024;
 const REALM: (header::HeaderName, &str) = (header::WWW_AUTHENTICATE, "Basic realm=\"sample repositories\"");
@@ -28,6 +29,9 @@ enum Admission {
     Unauthorized,
     Unavailable,
     Hanging,
+    MovedTo(String),
+    /// A request for Git LFS, of this repository.
+    Lfs(String),
 }
 
 async fn answer(State(hosted): State<Hosted>, request: Request) -> Response {
@@ -39,11 +43,42 @@ async fn answer(State(hosted): State<Hosted>, request: Request) -> Response {
         Admission::Unauthorized => (StatusCode::UNAUTHORIZED, [REALM]).into_response(),
         Admission::Unavailable => StatusCode::SERVICE_UNAVAILABLE.into_response(),
         Admission::Hanging => std::future::pending().await,
+        // As hosts do: 301 for what is only read, 307 so that a POST stays one.
+        Admission::MovedTo(location) => {
+            let status = match request.method().as_str() {
+                "GET" => StatusCode::MOVED_PERMANENTLY,
+                _ => StatusCode::TEMPORARY_REDIRECT,
+            };
+            (status, [(header::LOCATION, location)]).into_response()
+        }
+        Admission::Lfs(name) => lfs::answer(&hosted, &name, request).await.unwrap_or_else(|error| {
+            (StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}")).into_response()
+        }),
     }
 }
 
+/// The path as the most obliging host reads it: everything decoded, slashes merged, dots followed. Whoever compares URLs
+/// less thoroughly than this sends a token where it does not belong.
+fn obliging(path: &str) -> String {
+    let decoded = percent_encoding::percent_decode_str(path).decode_utf8_lossy().replace('\\', "/");
+    let mut segments: Vec<&str> = Vec::new();
+    for segment in decoded.split('/') {
+        match segment.split(';').next().unwrap_or_default() {
+            "" | "." => {}
+            ".." => drop(segments.pop()),
+            plain => segments.push(plain),
+        }
+    }
+    format!("/{}", segments.join("/"))
+}
+
 fn admit(hosted: &Hosted, request: &Request) -> Admission {
-    let path = request.uri().path();
+    let shown = password(request.headers());
+    if let Some(password) = shown.clone() {
+        let mut passwords = hosted.passwords.lock().unwrap_or_else(PoisonError::into_inner);
+        passwords.push(ShownPassword { path: request.uri().path().to_owned(), password });
+    }
+    let path = obliging(request.uri().path());
     let Some((name, rest)) = path.strip_prefix('/').and_then(|path| path.split_once(".git")) else {
         return Admission::Unknown;
     };
@@ -59,8 +94,12 @@ fn admit(hosted: &Hosted, request: &Request) -> Admission {
         }
         Fault::Unavailable { .. } | Fault::None => {}
     }
+    if let Some(base) = &repository.moved_to {
+        return Admission::MovedTo(format!("{base}/{name}.git{rest}{query}"));
+    }
     match &repository.token {
-        Some(token) if password(request.headers()).as_deref() != Some(token) => Admission::Unauthorized,
+        Some(token) if shown.as_deref() != Some(token) => Admission::Unauthorized,
+        Some(_) | None if rest.starts_with("/info/lfs/") => Admission::Lfs(name.to_owned()),
         Some(_) | None => Admission::Admitted,
     }
 }
@@ -83,7 +122,7 @@ async fn run_backend(hosted: &Hosted, request: Request) -> anyhow::Result<Respon
         .env("GIT_PROJECT_ROOT", &hosted.bare)
         .env("GIT_HTTP_EXPORT_ALL", "1")
         .env("REQUEST_METHOD", parts.method.as_str())
-        .env("PATH_INFO", parts.uri.path())
+        .env("PATH_INFO", obliging(parts.uri.path()))
         .env("QUERY_STRING", parts.uri.query().unwrap_or_default())
         .env("CONTENT_TYPE", header("content-type"))
         .env("CONTENT_LENGTH", body.len().to_string())

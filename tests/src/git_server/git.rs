@@ -83,6 +83,17 @@ async fn check_out(work: &Path, branch: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+pub(super) async fn link(work: &Path, branch: &str, links: &[(&str, &str)]) -> anyhow::Result<String> {
+    check_out(work, branch).await?;
+    for (path, commit) in links {
+        git(work, &["update-index", "--add", "--cacheinfo", &format!("160000,{commit},{path}")]).await?;
+    }
+    // Not all that is there: a submodule whose folder is missing would count as removed.
+    git(work, &["commit", "--quiet", "--allow-empty", "--message", "Link submodules"]).await?;
+    git(work, &["push", "--quiet", "--force", "origin", branch]).await?;
+    git(work, &["rev-parse", "HEAD"]).await
+}
+
 async fn record(work: &Path, branch: &str, how: &[&str]) -> anyhow::Result<String> {
     git(work, &["add", "--all"]).await?;
     git(work, &[&["commit", "--quiet", "--allow-empty"], how].concat()).await?;

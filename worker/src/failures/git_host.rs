@@ -42,6 +42,10 @@ pub(crate) fn from_head(error: &HeadError, host: &str, token_secret: &str) -> Fa
         | HeadError::Redirected { .. }
         | HeadError::GitMissing { .. }
         | HeadError::GitFailed { .. } => Failure::new(FailureKind::CloneFailed, text),
+        HeadError::Moved { to, .. } => Failure::new(
+            FailureKind::CloneMoved,
+            format!("{text}; if that is right, name {to} in fleet.toml (name or clone_url)"),
+        ),
         HeadError::UnusableUrl { .. } => Failure::new(
             FailureKind::CloneRepositoryMissing,
             format!("{text}; correct clone_url in fleet.toml"),

@@ -46,6 +46,12 @@ pub(crate) fn from_git(tail: &Tail, otherwise: FailureKind, host: &str, token_se
             Failure::new(FailureKind::CloneHostUnavailable, format!("{host} could not be reached: {line}"))
                 .with_scope(host_scope())
         }
+        Meaning::Moved => {
+            let text = format!(
+                "the git token is not sent along a redirect ({line}); if it is right, write the new URL: clone_url in fleet.toml, or .gitmodules"
+            );
+            Failure::new(FailureKind::CloneMoved, text)
+        }
         Meaning::NoSpace => Failure::new(FailureKind::NoSpace, disk_full(line)),
         Meaning::OutOfMemory => Failure::new(FailureKind::OutOfMemory, out_of_memory(line)),
         Meaning::LockfileOutOfSync
@@ -86,7 +92,7 @@ pub(crate) fn from_install(tail: &Tail) -> Failure {
         Meaning::ScriptFailed => {
             (FailureKind::InstallScriptFailed, format!("an install script failed: {line}"))
         }
-        Meaning::RateLimited | Meaning::Unavailable => {
+        Meaning::RateLimited | Meaning::Unavailable | Meaning::Moved => {
             (FailureKind::InstallRegistryUnavailable, format!("a registry could not be reached: {line}"))
         }
         Meaning::NoSpace => (FailureKind::NoSpace, disk_full(line)),
@@ -118,6 +124,7 @@ pub(crate) fn from_toolchain(tail: &Tail, asked_for: &str) -> Failure {
         Meaning::PackageMissing
         | Meaning::Auth
         | Meaning::RateLimited
+        | Meaning::Moved
         | Meaning::Unavailable
         | Meaning::LockfileOutOfSync
         | Meaning::Incompatible
@@ -147,7 +154,7 @@ pub(crate) fn from_build(tail: &Tail) -> Failure {
             (FailureKind::OutOfMemory, out_of_memory(line))
         }
         Some(MatchedLine { meaning: Meaning::NoSpace, line }) => (FailureKind::NoSpace, disk_full(line)),
-        Some(MatchedLine { meaning: Meaning::Unavailable | Meaning::RateLimited, line }) => {
+        Some(MatchedLine { meaning: Meaning::Unavailable | Meaning::RateLimited | Meaning::Moved, line }) => {
             (FailureKind::BuildNetwork, format!("the build needed the network: {line}"))
         }
         Some(_) | None => (FailureKind::BuildFailed, format!("the build failed: {}", last_line(tail))),

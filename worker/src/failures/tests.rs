@@ -79,6 +79,10 @@ fn git_host() -> String {
         HeadError::Refused { url: url(), message: "no".to_owned() },
         HeadError::Undecodable { url: url(), what: Garbled::NotGit },
         HeadError::TooLarge { url: url(), limit: 7 },
+        HeadError::Moved {
+            url: url(),
+            to: ShownUrl::of(&"https://git.example/new/name.git".parse().unwrap()),
+        },
         HeadError::Redirected { url: url() },
         HeadError::UnusableUrl { url: url(), why: Unusable::Scheme },
         HeadError::GitMissing { url: url(), source: std::io::ErrorKind::NotFound.into() },
@@ -96,7 +100,7 @@ fn git_host() -> String {
 fn program_output() -> String {
     let meanings = every!(Meaning:
         OutOfMemory NoSpace LockfileOutOfSync VersionMissing Checksum Incompatible InvalidManifest RateLimited Auth
-        PackageMissing ScriptFailed Unavailable);
+        PackageMissing ScriptFailed Moved Unavailable);
     let columns = ["", "checkout", "submodules, LFS", "toolchain", "install", "build"];
     let row = |meaning| {
         let mut all = TABLE.iter().filter(|row| row.meaning == meaning).map(|row| {

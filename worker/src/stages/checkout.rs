@@ -1,16 +1,18 @@
 //! The wanted commit on its branch under `/workspace/<name>`, with a clean remote.
 //!
-//! The token reaches git through the environment of this one command, as a header for this one host. Everything a repository
+//! The token reaches git through the environment of this one command: as a header for the repository's own URL, and from a
+//! credential helper that answers for exactly the URLs which fleet.toml names. It follows no redirect. Everything a repository
 //! or a settings file can name travels in variables; the script is a constant. Safe to run again with other settings.
 
 use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use job::{CheckoutSettings, Commit, Failure, FailureKind, Settings, Stage, Target};
+use job::{
+    CheckoutSettings, Commit, Failure, FailureKind, RepositoryUrl, Settings, Stage, Target, UrlScheme,
+};
 use remote::Credential;
 use secrecy::{ExposeSecret, SecretString};
-use url::Url;
 
 use crate::early_end::{EarlyEnd, ResolveAgain};
 use crate::failures::from_git;
@@ -46,8 +48,7 @@ pub async fn run(
 ) -> Result<CheckedOut, EarlyEnd> {
     let path = path_of(target);
     let deadline = settings.timeouts.checkout;
-    let environment =
-        with_credential(environment(target, settings, commit, &path), &settings.clone.url, credential);
+    let environment = with_credential(environment(target, settings, commit, &path), settings, credential);
     let command = LongCommand {
         stage: Stage::Checkout,
         label: "git",
@@ -66,9 +67,20 @@ pub async fn run(
             let otherwise =
                 if code == INCOMPLETE { FailureKind::CloneIncomplete } else { FailureKind::CloneFailed };
             let failure = from_git(&tail, otherwise, target.host(), &settings.clone.token_secret);
-            Err(failure.with_output(Some(code), tail).into())
+            Err(as_refused_to_others(failure, otherwise, settings).with_output(Some(code), tail).into())
         }
     }
+}
+
+/// A refusal met after the repository's own commit was there is about another repository, which gets no token unasked.
+fn as_refused_to_others(failure: Failure, otherwise: FailureKind, settings: &Settings) -> Failure {
+    if otherwise != FailureKind::CloneIncomplete || failure.id != FailureKind::CloneAuth {
+        return failure;
+    }
+    let token = &settings.clone.token_secret;
+    let advice = "the git token goes to submodules and LFS objects of another repository only where fleet.toml names its URL";
+    let text = format!("{}; {advice}: add it to checkout.also, if {token} may read it", failure.message);
+    Failure { message: job::truncate(&text, Failure::MAX_MESSAGE), ..failure }
 }
 
 /// A fetch that took too long has an id of its own.
@@ -81,7 +93,7 @@ fn as_clone_timeout(failure: Failure) -> Failure {
 }
 
 fn environment(target: &Target, settings: &Settings, commit: &Commit, path: &str) -> Environment {
-    let CheckoutSettings { filter, sparse, lfs, submodules } = &settings.checkout;
+    let CheckoutSettings { filter, sparse, lfs, submodules, also: _ } = &settings.checkout;
     let yes = |wanted: bool| if wanted { "yes" } else { "" };
     let mut folders = String::new();
     for folder in sparse {
@@ -104,14 +116,24 @@ fn environment(target: &Target, settings: &Settings, commit: &Commit, path: &str
     Environment::of(variables, BTreeMap::new())
 }
 
-/// Git reads settings from these variables; none of it is written anywhere.
-fn with_credential(environment: Environment, url: &str, credential: Option<&Credential>) -> Environment {
-    let origin = Url::parse(url).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
-    let (Some(origin), Some(Credential { user, token })) = (origin, credential) else { return environment };
+/// The token for the script, and for which URLs it is; none of it is written anywhere.
+///
+/// A URL that could be read in two ways gets none: what is right of it by one reading may be another repository by the other.
+fn with_credential(
+    environment: Environment,
+    settings: &Settings,
+    credential: Option<&Credential>,
+) -> Environment {
+    let own = settings.clone.url.parse::<RepositoryUrl>().ok();
+    let own = own.filter(|url| matches!(url.scheme(), UrlScheme::Https | UrlScheme::Http));
+    let (Some(own), Some(Credential { user, token })) = (own, credential) else { return environment };
+    let also = settings.checkout.also.iter().filter_map(|url| url.parse::<RepositoryUrl>().ok());
+    let named: Vec<String> = std::iter::once(own).chain(also).map(|url| url.to_string()).collect();
     let user = user.as_deref().unwrap_or(TOKEN_USER);
     let basic = STANDARD.encode(format!("{user}:{}", token.expose_secret()));
     environment
-        .with("GIT_CONFIG_COUNT", "1")
-        .with("GIT_CONFIG_KEY_0", format!("http.{}/.extraHeader", origin.origin().ascii_serialization()))
-        .with_secret("GIT_CONFIG_VALUE_0", SecretString::from(format!("Authorization: Basic {basic}")))
+        .with("HARVEST_TOKEN_USER", user)
+        .with("HARVEST_TOKEN_URLS", named.join("\n"))
+        .with_secret("HARVEST_TOKEN", token.clone())
+        .with_secret("HARVEST_TOKEN_HEADER", SecretString::from(format!("Authorization: Basic {basic}")))
 }

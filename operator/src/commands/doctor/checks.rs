@@ -234,6 +234,9 @@ fn choose_remedy(error: &HeadError, token: &str) -> String {
         HeadError::HostUnavailable { .. } => {
             "check the host and the network; it may pass by itself".to_owned()
         }
+        HeadError::Moved { to, .. } => {
+            format!("if that is right, name {to} in fleet.toml (`name` or `clone_url`)")
+        }
         HeadError::Refused { .. }
         | HeadError::Undecodable { .. }
         | HeadError::TooLarge { .. }

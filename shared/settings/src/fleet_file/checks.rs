@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use job::{CommandSetting, DEFAULT_HOST, InvalidTarget, Target};
+use job::{CommandSetting, DEFAULT_HOST, InvalidTarget, RepositoryUrl, Target, UrlScheme};
 use toml::de::DeValue;
 use url::Url;
 
@@ -140,6 +140,20 @@ pub(super) fn sparse(folders: Vec<String>) -> Result<Vec<String>, Refusal> {
         Ok(folders)
     } else {
         Err(Refusal::Rule("must be folders of the repository, such as [\"packages/app\"], without patterns"))
+    }
+}
+
+/// URLs of other repositories that the git token may be used for, each of one repository.
+pub(super) fn also(urls: Vec<String>) -> Result<Vec<String>, Refusal> {
+    let is_repository = |url: &String| {
+        url.parse::<RepositoryUrl>()
+            .is_ok_and(|url| url.scheme() != UrlScheme::File && url.path().contains('/'))
+    };
+    if urls.iter().all(is_repository) {
+        Ok(urls)
+    } else {
+        let rule = "must be URLs of repositories, such as [\"https://github.com/owner/library.git\"], each written plainly and in full";
+        Err(Refusal::Rule(rule))
     }
 }
 

@@ -40,6 +40,7 @@ pub(super) struct Checkout {
     pub(super) sparse: Option<Vec<String>>,
     pub(super) lfs: Option<bool>,
     pub(super) submodules: Option<bool>,
+    pub(super) also: Option<Vec<String>>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -92,6 +93,7 @@ impl Checkout {
             sparse: self.sparse.or(below.sparse),
             lfs: self.lfs.or(below.lfs),
             submodules: self.submodules.or(below.submodules),
+            also: self.also.or(below.also),
         }
     }
 
@@ -101,6 +103,7 @@ impl Checkout {
             sparse: self.sparse.unwrap_or_default(),
             lfs: self.lfs.unwrap_or_default(),
             submodules: self.submodules.unwrap_or_default(),
+            also: self.also.unwrap_or_default(),
         }
     }
 }

@@ -156,13 +156,13 @@ impl<'a> LayerReader<'a> {
 
     fn checkout(&mut self, value: &Spanned<DeValue<'_>>) -> Checkout {
         let mut checkout = Checkout::default();
-        self.keys("checkout", value, &["filter", "sparse", "lfs", "submodules"], |reader, key, value| {
-            match key {
-                "filter" => checkout.filter = reader.checked("checkout.filter", value, checks::filter),
-                "sparse" => checkout.sparse = reader.checked_value("checkout.sparse", value, checks::sparse),
-                "lfs" => checkout.lfs = reader.value("checkout.lfs", value),
-                _ => checkout.submodules = reader.value("checkout.submodules", value),
-            }
+        let known = ["filter", "sparse", "lfs", "submodules", "also"];
+        self.keys("checkout", value, &known, |reader, key, value| match key {
+            "filter" => checkout.filter = reader.checked("checkout.filter", value, checks::filter),
+            "sparse" => checkout.sparse = reader.checked_value("checkout.sparse", value, checks::sparse),
+            "lfs" => checkout.lfs = reader.value("checkout.lfs", value),
+            "submodules" => checkout.submodules = reader.value("checkout.submodules", value),
+            _ => checkout.also = reader.checked_value("checkout.also", value, checks::also),
         });
         checkout
     }

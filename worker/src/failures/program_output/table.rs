@@ -14,6 +14,7 @@ pub(in crate::failures) enum Meaning {
     Auth,
     PackageMissing,
     ScriptFailed,
+    Moved,
     Unavailable,
 }
 
@@ -69,6 +70,9 @@ table! {
         ["404 not found -"] ["err_pnpm_fetch_404"] ["is not in this registry"] ["err_pnpm_workspace_pkg_not_found"]
         ["repository", "not found"] ["requested url returned error: 404"] ["does not appear to be a git repository"]
         ["err_pnpm_no_versions"] ["err_pnpm_linked_pkg_dir_not_found"];
+    Moved:
+        ["fatal: moved: "] ["requested url returned error: 301"] ["requested url returned error: 302"]
+        ["requested url returned error: 303"] ["requested url returned error: 307"] ["requested url returned error: 308"];
     Unavailable:
         ["fatal: unable to access"] ["could not resolve host"] ["the remote end hung up unexpectedly"] ["early eof"] ["rpc failed"];
     ScriptFailed:

@@ -68,6 +68,8 @@ impl HarvestFile {
             },
             lfs: settings.lfs || self.checkout.lfs,
             submodules: settings.submodules || self.checkout.submodules,
+            // Where the token goes is said by fleet.toml alone.
+            also: settings.also.clone(),
         };
         (merged != *settings).then_some(merged)
     }
