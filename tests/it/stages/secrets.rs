@@ -31,8 +31,9 @@ fn shown(script: &str) -> LongCommand {
 async fn a_secret_reaches_its_command_but_no_output_argument_or_file() {
     let bench = Bench::start().await;
     let sandbox = bench.sandbox_knowing(&[SECRET]);
+    // `-s`: a process that has ended since it was listed is no find.
     let script = "echo \"$PLAIN ${#TOKEN} $TOKEN\"; printf %s \"user:$TOKEN\" | base64 -w0; echo; env | grep -c ^HARVEST_; \
-                  ps -eo args > /tmp/processes; grep -rF \"$TOKEN\" /tmp /workspace \"$HOME\" /proc/[0-9]*/cmdline; true";
+                  ps -eo args > /tmp/processes; grep -rsF \"$TOKEN\" /tmp /workspace \"$HOME\" /proc/[0-9]*/cmdline; true";
     let end = sandbox.run(&shown(script)).await.unwrap();
     assert_eq!(end.exit, Exit::Code(0), "{end:?}");
     let tail = end.tail.as_str();
