@@ -19,6 +19,7 @@ mod deliveries;
 mod outages;
 mod streams;
 mod topology;
+mod undeliverable;
 
 const SOON: Duration = Duration::from_secs(30);
 const DELAYS: [Duration; 3] =

@@ -94,7 +94,7 @@ impl Consumer {
                 FailureKind::WorkerCrashed,
                 format!(
                     "the job was delivered {} times and no worker lived to end it; look for killed workers at those times",
-                    deliveries + 1
+                    deliveries.saturating_add(1)
                 ),
             ));
         }
@@ -135,11 +135,13 @@ async fn refuse(worker: &str, delivery: Delivery, error: &JobDecodeError) {
         target: None,
         failure: None,
         decode_error: Some(error_chain::line(error)),
+        cut: None,
         queue: delivery.message().queue.as_str().to_owned(),
         trace_id: telemetry::trace_id_of(&delivery.message().envelope.trace),
     };
     tracing::warn!(
         queue = record.queue,
+        bytes = delivery.message().body.len(),
         error = error_chain::line(error),
         "message dead-lettered: it is no job"
     );

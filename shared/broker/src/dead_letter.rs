@@ -5,7 +5,7 @@ use std::fmt;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use chrono::{DateTime, Utc};
-use job::{DeadLetterRecord, Envelope};
+use job::{CutMessage, DeadLetterRecord, Envelope};
 use lapin::BasicProperties;
 use lapin::types::{AMQPValue, FieldTable};
 
@@ -30,9 +30,13 @@ impl DeadLetterId {
         &self.0
     }
 
-    fn of(message_id: Option<&str>, body: &[u8]) -> Self {
+    fn of(message_id: Option<&str>, cut: Option<&CutMessage>, body: &[u8]) -> Self {
         match message_id {
             Some(id) if !id.is_empty() => Self(id.to_owned()),
+            // Two of which the same beginning is left are two all the same.
+            _ if let Some(cut) = cut => {
+                Self(format!("bytes-{}", cut.sha256.chars().take(16).collect::<String>()))
+            }
             _ => {
                 // Fixed keys, so the same bytes have the same name in every process.
                 let mut hasher = DefaultHasher::new();
@@ -67,7 +71,7 @@ pub struct BrokerDeath {
 pub struct DeadLetter {
     /// What operators call it.
     pub id: DeadLetterId,
-    /// The bytes as they were first published.
+    /// The bytes as they were first published; of one that was cut, their beginning.
     pub body: Vec<u8>,
     /// The record, when a worker wrote one.
     pub record: Option<DeadLetterRecord>,
@@ -86,6 +90,11 @@ pub struct DeadLetter {
 }
 
 impl DeadLetter {
+    /// What it is a part of, if it is no more than that.
+    pub fn cut(&self) -> Option<&CutMessage> {
+        self.record.as_ref()?.cut.as_ref()
+    }
+
     pub(crate) fn read(routing_key: &str, properties: &BasicProperties, body: Vec<u8>) -> Self {
         let sent = sent_at(properties);
         let reader = HeaderReader::new(properties.headers().as_ref());
@@ -98,9 +107,10 @@ impl DeadLetter {
             .or(sent)
             .unwrap_or_else(Utc::now);
         let ReadEnvelope { envelope, unreadable } = reader.envelope(sent.unwrap_or(died_at));
+        let cut = record.as_ref().and_then(|record| record.cut.as_ref());
         let message_id = properties.message_id().as_ref().map(|id| id.as_str().to_owned());
         Self {
-            id: DeadLetterId::of(message_id.as_deref(), &body),
+            id: DeadLetterId::of(message_id.as_deref(), cut, &body),
             body,
             record,
             broker_death,

@@ -44,6 +44,9 @@ pub enum DeadLetterError {
     /// The caller decided against it.
     #[error("skipped")]
     Skipped,
+    /// Only the beginning of the message was kept, which must not be taken for the whole.
+    #[error("only a part of the message was kept, so there is nothing to send again")]
+    Cut,
     /// It could not be published; it is still among the dead letters.
     #[error("not published; the dead letter is still there")]
     Publish(#[from] PublishError),
@@ -150,6 +153,7 @@ impl DeadLetterQueue {
         let message = match replay {
             Replay::Skip => return Err(DeadLetterError::Skipped),
             Replay::Job(job) => Outgoing::job(&self.topology, &job, &envelope, queue)?,
+            Replay::AsRecorded if letter.cut().is_some() => return Err(DeadLetterError::Cut),
             Replay::AsRecorded => {
                 let headers = HeaderWriter::of(&envelope, queue, None);
                 letter.outgoing(self.topology.jobs_exchange(), queue.as_str(), headers)

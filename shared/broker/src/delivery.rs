@@ -15,8 +15,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::broker::Inner;
+use crate::error::PublishError;
+use crate::follow_up::FollowUp;
 use crate::message::Message;
-use crate::publish::Outgoing;
 use crate::slot_channel::SlotChannel;
 use crate::{Broker, WorkQueue};
 
@@ -122,22 +124,25 @@ impl Delivery {
 
     /// Comes back to its work queue after at least `delay` (the next longer delay queue), with this envelope.
     pub async fn retry_after(self, delay: Duration, envelope: Envelope) -> Settled {
-        let Some(retry) = self.broker.inner.topology.retry_of_at_least(delay) else {
+        let ways: Vec<_> =
+            self.broker.inner.topology.retries_for(delay).map(|retry| retry.name.clone()).collect();
+        let Some((first, detours)) = ways.split_first() else {
             // Without delay queues "later" can only mean "at the end of the queue".
             let key = self.message.home;
             return self.republish_to(key, envelope).await;
         };
         let headers = self.message.headers(&now(envelope));
-        let next = self.message.outgoing(retry.name.clone(), self.message.home.as_str(), headers);
-        self.publish_then_ack(next).await
+        let next = self.message.outgoing(first.clone(), self.message.home.as_str(), headers);
+        self.publish_then_ack(FollowUp::another_try(next, detours.to_vec())).await
     }
 
-    /// Goes to the dead-letter queue: the original bytes, the envelope of [`Self::envelope_mut`], and the record.
+    /// Goes to the dead-letter queue: the original bytes, the envelope of [`Self::envelope_mut`], and the record. Of bytes that
+    /// are more than can be published, the beginning, and the record says so.
     pub async fn dead_letter(self, record: DeadLetterRecord) -> Settled {
         let headers = self.message.headers(&self.message.envelope).with_record(&record);
         let next =
             self.message.outgoing(self.broker.inner.topology.dlx(), self.message.home.as_str(), headers);
-        self.publish_then_ack(next).await
+        self.publish_then_ack(FollowUp::dead_letter(next, record)).await
     }
 
     /// Goes to the resume queue, where the next free slot takes it first.
@@ -154,31 +159,39 @@ impl Delivery {
     async fn republish_to(self, queue: WorkQueue, envelope: Envelope) -> Settled {
         let headers = self.message.headers(&now(envelope));
         let next = self.message.outgoing(self.broker.inner.topology.jobs_exchange(), queue.as_str(), headers);
-        self.publish_then_ack(next).await
+        self.publish_then_ack(FollowUp::another_try(next, Vec::new())).await
     }
 
     /// Publishes what follows until it is confirmed, then acknowledges. An unknown confirm is published again: a second
-    /// copy is recognised, a missing one is not.
-    async fn publish_then_ack(mut self, next: Outgoing) -> Settled {
+    /// copy is recognised, a missing one is not. What nothing takes whole is dead-lettered in part.
+    async fn publish_then_ack(mut self, mut next: FollowUp) -> Settled {
         let deadline = Instant::now() + SETTLE_TIMEOUT;
         let mut pauses = REPUBLISH.pauses();
         loop {
             if self.is_lost() {
                 return self.abandon("its channel is gone");
             }
-            let error = match self.broker.inner.publisher.publish(&next).await {
+            let error = match self.broker.inner.publisher.publish(&next.message).await {
                 Ok(()) => return self.acknowledge().await,
                 Err(error) => error,
             };
             tracing::warn!(
-                job.id = self.message.message_id, destination = next.destination(), error = %error_chain::line(&error),
+                job.id = self.message.message_id, destination = next.message.destination(), error = %error_chain::line(&error),
                 "what follows a delivery is not published yet, trying on"
             );
+            if next.take_detour(&error) || (error.is_final() && self.cut(&mut next, &error)) {
+                continue;
+            }
             if Instant::now() >= deadline {
                 return self.abandon("what follows could not be published");
             }
             sleep(pauses.next_pause()).await;
         }
+    }
+
+    fn cut(&self, next: &mut FollowUp, why: &PublishError) -> bool {
+        let Inner { topology, settings, .. } = &*self.broker.inner;
+        next.cut(&self.message, topology.dlx(), &settings.fleet, why)
     }
 
     async fn acknowledge(&mut self) -> Settled {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use thiserror::Error;
 
 /// AMQP's reply code for a declaration that differs from what is there.
-const PRECONDITION_FAILED: u16 = 406;
+pub(crate) const PRECONDITION_FAILED: u16 = 406;
 
 /// What the AMQP client said; its words are for people, never matched on.
 #[derive(Debug, Clone, Error)]
@@ -123,9 +123,27 @@ pub enum PublishError {
         /// How many it may have.
         limit: usize,
     },
+    /// Larger than this broker takes. Not published.
+    #[error(
+        "the broker refuses a message of {bytes} bytes: raise `max_message_size` in rabbitmq.conf (16777216 suits every message of a fleet)"
+    )]
+    LargerThanTheBrokerTakes {
+        /// How many its body has.
+        bytes: usize,
+    },
 }
 
 impl PublishError {
+    /// Whether the broker takes this message neither now nor later, wherever it is published.
+    pub(crate) fn is_final(&self) -> bool {
+        matches!(self, Self::TooLarge { .. } | Self::LargerThanTheBrokerTakes { .. })
+    }
+
+    /// Whether the queue or exchange it was for said no, so that another may take it.
+    pub(crate) fn is_of_its_destination(&self) -> bool {
+        matches!(self, Self::Unroutable { .. } | Self::QueueFull { .. })
+    }
+
     /// Whether the message may be in the queue all the same.
     pub fn may_be_published(&self) -> bool {
         matches!(self, Self::Unknown(_))

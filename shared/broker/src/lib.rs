@@ -18,6 +18,7 @@ mod dead_letter_queue;
 mod delivery;
 mod depths;
 mod error;
+mod follow_up;
 mod headers;
 mod ledger;
 mod link;

@@ -47,7 +47,11 @@ impl Message {
         };
         // Ours has 20 characters; a stranger's must not take the room of the other headers.
         let tick = reader.text("x-tick").filter(|tick| tick.len() <= 64).map(str::to_owned);
-        let ReadEnvelope { envelope, unreadable } = reader.envelope(sent_at(&properties).unwrap_or(taken_at));
+        let ReadEnvelope { mut envelope, unreadable } =
+            reader.envelope(sent_at(&properties).unwrap_or(taken_at));
+        // A job from the future would never grow old enough to be given up.
+        envelope.first_enqueued = envelope.first_enqueued.min(taken_at);
+        envelope.enqueued = envelope.enqueued.min(taken_at);
         let text =
             |value: &Option<lapin::types::ShortString>| value.as_ref().map(|text| text.as_str().to_owned());
         let message = Self {
@@ -69,6 +73,17 @@ impl Message {
 
     /// The same bytes under the same id, with these headers.
     pub(crate) fn outgoing(&self, exchange: String, routing_key: &str, headers: HeaderWriter) -> Outgoing {
+        self.outgoing_with(self.body.clone(), exchange, routing_key, headers)
+    }
+
+    /// These bytes instead of its own, under the same id.
+    pub(crate) fn outgoing_with(
+        &self,
+        body: Vec<u8>,
+        exchange: String,
+        routing_key: &str,
+        headers: HeaderWriter,
+    ) -> Outgoing {
         let mut properties = properties(
             self.kind.as_deref().unwrap_or_default(),
             self.message_id.as_deref().unwrap_or_default(),
@@ -81,7 +96,7 @@ impl Message {
             exchange,
             routing_key: routing_key.to_owned(),
             properties,
-            body: self.body.clone(),
+            body,
             routing: Routing::Mandatory,
         }
     }

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 use crate::connection::LiveConnection;
-use crate::error::PublishError;
+use crate::error::{PRECONDITION_FAILED, PublishError, reply_code};
 use crate::headers::HeaderWriter;
 use crate::link::Link;
 use crate::pool::{ChannelPool, Checkout, ConfirmChannel, confirm_channels};
@@ -175,7 +175,7 @@ impl Publisher {
                 }
                 Err(PublishError::Unknown(None))
             }
-            Ok(Err(error)) => Err(PublishError::Unknown(Some(error.into()))),
+            Ok(Err(error)) => Err(refused_or_unknown(error, message.body.len())),
             Ok(Ok(confirmation)) => {
                 checkout.give_back();
                 judge(&confirmation, message)
@@ -210,6 +210,15 @@ pub(crate) async fn send(channel: &lapin::Channel, message: &Outgoing) -> lapin:
             message.properties.clone(),
         )
         .await
+}
+
+/// A publish whose channel was closed. Of what we publish, only the size can be against RabbitMQ's preconditions (406).
+fn refused_or_unknown(error: lapin::Error, bytes: usize) -> PublishError {
+    if reply_code(&error) == Some(PRECONDITION_FAILED) {
+        PublishError::LargerThanTheBrokerTakes { bytes }
+    } else {
+        PublishError::Unknown(Some(error.into()))
+    }
 }
 
 /// What a confirmation means. A message nobody took is confirmed too: it comes back inside the acknowledgement.

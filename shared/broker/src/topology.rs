@@ -180,9 +180,11 @@ impl Topology {
         &self.retries
     }
 
-    /// The shortest delay queue that is not shorter than `wanted`, else the longest.
-    pub fn retry_of_at_least(&self, wanted: Duration) -> Option<&RetryQueue> {
-        self.retries.iter().find(|retry| retry.delay >= wanted).or(self.retries.last())
+    /// The delay queues for a wait of `wanted`, best first: from the shortest that is not shorter on, then shorter ones.
+    pub fn retries_for(&self, wanted: Duration) -> impl Iterator<Item = &RetryQueue> {
+        let (shorter, enough) =
+            self.retries.split_at(self.retries.partition_point(|retry| retry.delay < wanted));
+        enough.iter().chain(shorter.iter().rev())
     }
 
     /// Where jobs are published.

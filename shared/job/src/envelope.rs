@@ -82,6 +82,17 @@ pub enum DeadLetterReason {
     Broker,
 }
 
+/// A message that was larger than what can be published, of which a dead letter holds the beginning.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CutMessage {
+    /// How many bytes it had.
+    pub bytes: u64,
+    /// The SHA-256 of all of them, in hexadecimal, to know it by where it came from.
+    pub sha256: String,
+    /// How many of them the dead letter holds.
+    pub kept: u64,
+}
+
 /// What is recorded of a dead letter: everything an operator asks first, within 16 KiB of headers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DeadLetterRecord {
@@ -103,6 +114,9 @@ pub struct DeadLetterRecord {
     /// What is wrong with the bytes, when they are no job.
     #[serde(default)]
     pub decode_error: Option<String>,
+    /// What is left of the message, when it could not be dead-lettered whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cut: Option<CutMessage>,
     /// The queue it came from.
     pub queue: String,
     /// The id of the trace that shows the attempt.

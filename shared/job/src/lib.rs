@@ -29,7 +29,7 @@ mod text;
 
 pub use attempt::{AttemptSummary, LeaseSeen};
 pub use decision::{Decision, DeliveryFacts, NextAttempt, decide};
-pub use envelope::{DeadLetterReason, DeadLetterRecord, Envelope, MAX_HISTORY};
+pub use envelope::{CutMessage, DeadLetterReason, DeadLetterRecord, Envelope, MAX_HISTORY};
 pub use failure::{Blame, Failure, FailureKind, Scope, UnknownFailureKind};
 pub use fingerprint::{DETECTION_VERSION, Fingerprint, FingerprintInputs};
 pub use id::{AttemptId, Commit, InvalidAttemptId, InvalidCommit, Tick};

@@ -17,6 +17,7 @@ pub(super) fn record(message: &str, log: &str) -> DeadLetterRecord {
         target: None,
         failure: Some(Failure::new(FailureKind::CaptureSilent, message).with_output(Some(1), Tail::of(log))),
         decode_error: None,
+        cut: None,
         queue: "work.refresh".into(),
         trace_id: Some("0af7651916cd43dd8448eb211c80319c".into()),
     }

@@ -113,6 +113,33 @@ async fn headers_that_cannot_be_read_do_not_stop_a_job() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_too_large_or_counts_too_far_costs_a_worker_nothing() {
+    let scene = Scene::start().await;
+    let (target, _) = scene.small("acme/numbers").await;
+    let stranger = Stranger::of(&scene).await;
+    let huge = vec![b'['; 17 << 20];
+    stranger.publish(WorkQueue::Refresh, &huge, BasicProperties::default()).await;
+    let mut headers = FieldTable::default();
+    for name in ["x-attempt", "x-handed-back", "x-delivery-count"] {
+        headers.insert(name.into(), AMQPValue::LongLongInt(i64::from(u32::MAX)));
+    }
+    headers.insert("x-first-enqueued".into(), AMQPValue::LongString("9999-01-01T00:00:00Z".into()));
+    let failing = scene.job_with(&target, |settings| settings.class = "no-such-class".to_owned());
+    let counting = BasicProperties::default().with_headers(headers);
+    stranger.publish(WorkQueue::Refresh, &failing.encode(), counting).await;
+    let _worker = scene.fleet.worker().await.unwrap();
+    let letters = scene.dead_letters(2).await;
+    let part = letters.iter().find_map(|letter| letter.cut()).expect("the largest is kept in part");
+    assert_eq!((part.bytes, part.kept), (huge.len() as u64, 1024));
+
+    let good = scene.job_building(&target, "true");
+    scene.publish(&good).await;
+    let end = scene.last_end(&good).await;
+    assert_eq!((end.outcome, end.number), (OutcomeWord::Built, 1), "{end:?}");
+    scene.nothing_leaks().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn names_made_to_be_run_are_names() {
     let scene = Scene::start().await;
     let name = "A..b_-.C";

@@ -73,6 +73,7 @@ impl Worker {
             target: Some(job.target.clone()),
             failure: Some(failure()),
             decode_error: None,
+            cut: None,
             queue: "ondemand".to_owned(),
             trace_id: None,
         };

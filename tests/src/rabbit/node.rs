@@ -178,6 +178,7 @@ impl RabbitNode {
              management.tcp.ip = 127.0.0.1\n\
              management.tcp.port = {management}\n\
              disk_free_limit.absolute = 1MB\n\
+             max_message_size = 134217728\n\
              vm_memory_high_watermark.relative = 0.9\n"
         );
         for line in &self.settings {

@@ -123,7 +123,7 @@ impl EndedAttempt<'_> {
             worker: self.attempt.worker.clone(),
         };
         let number = match next {
-            NextAttempt::Counted => self.attempt.number + 1,
+            NextAttempt::Counted => self.attempt.number.saturating_add(1),
             NextAttempt::Free => self.attempt.number,
         };
         Envelope {
@@ -139,7 +139,7 @@ impl EndedAttempt<'_> {
     /// The envelope of the same try, for another worker.
     pub(super) fn handed_back_envelope(&self) -> Envelope {
         let sent = &self.attempt.envelope;
-        Envelope { handed_back: sent.handed_back + 1, enqueued: self.at, ..sent.clone() }
+        Envelope { handed_back: sent.handed_back.saturating_add(1), enqueued: self.at, ..sent.clone() }
     }
 
     /// What an operator asks first of a dead letter.
@@ -155,6 +155,7 @@ impl EndedAttempt<'_> {
                 ..failure.clone()
             }),
             decode_error: None,
+            cut: None,
             queue: queue.to_owned(),
             trace_id: self.trace_id.clone(),
         }

@@ -2,7 +2,7 @@
 
 use broker::DeadLetter;
 use chrono::{DateTime, Utc};
-use job::{DeadLetterReason, Failure, FailureKind, FleetName, Job, JobId, Target};
+use job::{CutMessage, DeadLetterReason, Failure, FailureKind, FleetName, Job, JobId, Target};
 use serde::Serialize;
 
 /// What a letter's bytes are to this version; a newer version may read what an older one could not.
@@ -11,9 +11,14 @@ pub(super) enum Content {
     Job(Box<Job>),
     /// It is none; here is why.
     NoJob(String),
+    /// The beginning of something too large to be kept: never a job, even where it reads as one.
+    Part(CutMessage),
 }
 
 pub(super) fn read_content(letter: &DeadLetter, fleet: &FleetName) -> Content {
+    if let Some(cut) = letter.cut() {
+        return Content::Part(cut.clone());
+    }
     match Job::decode(&letter.body, fleet) {
         Ok(job) => Content::Job(Box::new(job)),
         Err(error) => Content::NoJob(error_chain::line(&error)),
@@ -49,18 +54,19 @@ pub(super) struct LetterView {
     pub(super) failure: Option<FailureKind>,
     pub(super) message: String,
     pub(super) trace_id: Option<String>,
+    /// What the message was, where only a part of it is left.
+    pub(super) cut: Option<CutMessage>,
 }
 
 impl LetterView {
     pub(super) fn new(letter: &DeadLetter, fleet: &FleetName) -> Self {
         let record = letter.record.as_ref();
-        let (target, job, unreadable) = match read_content(letter, fleet) {
-            Content::Job(job) => (Some(job.target), Some(job.id), None),
-            Content::NoJob(error) => (
-                record.and_then(|record| record.target.clone()),
-                record.and_then(|record| record.job),
-                Some(error),
-            ),
+        let recorded =
+            || (record.and_then(|record| record.target.clone()), record.and_then(|record| record.job));
+        let ((target, job), unreadable) = match read_content(letter, fleet) {
+            Content::Job(job) => ((Some(job.target), Some(job.id)), None),
+            Content::NoJob(error) => (recorded(), Some(error)),
+            Content::Part(_) => (recorded(), None),
         };
         let message = failure(letter)
             .map(|failure| failure.message.clone())
@@ -80,6 +86,7 @@ impl LetterView {
             failure: failure(letter).map(|failure| failure.id),
             message,
             trace_id: trace_id(letter),
+            cut: letter.cut().cloned(),
         }
     }
 }

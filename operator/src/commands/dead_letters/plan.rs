@@ -5,7 +5,7 @@
 
 use broker::DeadLetter;
 use daytona::BaseIds;
-use job::{FleetName, Job};
+use job::{CutMessage, FleetName, Job};
 use settings::FleetLoad;
 
 use super::letter::{Content, read_content};
@@ -27,6 +27,15 @@ pub(super) enum NotReplayable {
     )]
     NoJob(String),
     #[error(
+        "only the first {kept} of its {bytes} bytes were kept, for no more could be published. Ask for the target's job anew: harvestctl submit TARGET"
+    )]
+    Part {
+        /// How many bytes the letter holds.
+        kept: u64,
+        /// How many the message had.
+        bytes: u64,
+    },
+    #[error(
         "{0} is not in fleet.toml any more: add it, or give --as-recorded to use the settings in the job"
     )]
     NotListed(String),
@@ -40,6 +49,7 @@ pub(super) fn plan(
 ) -> Result<Job, NotReplayable> {
     let recorded = match read_content(letter, fleet) {
         Content::Job(job) => *job,
+        Content::Part(CutMessage { kept, bytes, .. }) => return Err(NotReplayable::Part { kept, bytes }),
         Content::NoJob(error) => return Err(NotReplayable::NoJob(error)),
     };
     let (settings, base_snapshot_id) = match from {

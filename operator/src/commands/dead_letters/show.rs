@@ -41,6 +41,9 @@ pub(super) fn letter_view(letter: &DeadLetter, fleet: &FleetName, now: DateTime<
     let unreadable_now = match read_content(letter, fleet) {
         Content::Job(_) => None,
         Content::NoJob(error) => Some(error),
+        Content::Part(_) => {
+            Some("only its beginning was kept; ask for the job anew: harvestctl submit TARGET".to_owned())
+        }
     };
     let id = short_id(letter);
     let replay = if unreadable_now.is_some() {
@@ -87,9 +90,17 @@ impl View for WholeLetterView {
         if let Some(log) = &self.log_tail {
             section("end of the output", &escape(log));
         }
-        section(&format!("message ({} bytes)", self.body.len()), &self.body.text());
+        let size = match &self.letter.cut {
+            None => format!("{} bytes", self.body.len()),
+            Some(cut) => format!("the first {} of {} bytes", cut.kept, cut.bytes),
+        };
+        section(&format!("message ({size})"), &self.body.text());
         if let Some(error) = &self.unreadable_now {
-            section("it can't be sent again as long as it is no job", &escape(error));
+            let title = match self.letter.cut {
+                None => "it can't be sent again as long as it is no job",
+                Some(_) => "it can't be sent again",
+            };
+            section(title, &escape(error));
         } else {
             section("send it again", &self.replay.join("\n"));
         }
@@ -118,6 +129,15 @@ impl WholeLetterView {
         let blame = self.blame.map(|blame| format!(" (blame: {blame})")).unwrap_or_default();
         add("failure", letter.failure.map(|failure| format!("{failure}{stage}{blame}")));
         add("what it says", Some(escape(&letter.message)));
+        add(
+            "kept in part",
+            letter.cut.as_ref().map(|cut| {
+                format!(
+                    "{} of {} bytes, for no more can be published; SHA-256 of all: {}",
+                    cut.kept, cut.bytes, cut.sha256
+                )
+            }),
+        );
         add("exit code", self.exit_code.map(|code| code.to_string()));
         add("trace", letter.trace_id.clone());
         rows

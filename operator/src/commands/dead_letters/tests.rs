@@ -4,7 +4,8 @@ use broker::{BrokerDeath, DeadLetter, DeadLetterId, WorkQueue};
 use chrono::Duration;
 use daytona::{BaseIds, SnapshotId};
 use job::{
-    AttemptSummary, DeadLetterReason, DeadLetterRecord, Envelope, FleetName, Job, OutcomeWord, Reason, Tail,
+    AttemptSummary, CutMessage, DeadLetterReason, DeadLetterRecord, Envelope, FleetName, Job, OutcomeWord,
+    Reason, Tail,
 };
 use settings::FleetFile;
 
@@ -44,6 +45,7 @@ fn failed(number: u8) -> Arc<DeadLetter> {
         target: Some(target("acme/service@main")),
         failure: Some(failure().with_output(Some(1), tail)),
         decode_error: None,
+        cut: None,
         queue: "harvest.demo.work.ondemand".into(),
         trace_id: Some("0af7651916cd43dd8448eb211c80319c".into()),
     };
@@ -60,10 +62,20 @@ fn undecodable(body: &[u8]) -> Arc<DeadLetter> {
         target: None,
         failure: None,
         decode_error: Some("the message is not a job: expected value at line 1 column 1".into()),
+        cut: None,
         queue: "harvest.demo.work.ondemand".into(),
         trace_id: None,
     };
     letter("bytes-0123456789abcdef", Some(record), Envelope::first(now(), [].into()), body.to_vec())
+}
+
+/// What was too large to be kept, posing as a job by its beginning.
+fn in_part() -> Arc<DeadLetter> {
+    let mut letter = DeadLetter::clone(&undecodable(&recorded(1).encode()));
+    let record = letter.record.as_mut().unwrap();
+    record.decode_error = Some("the message has 17825792 bytes; a job has at most 262144".into());
+    record.cut = Some(CutMessage { bytes: 17 << 20, sha256: "5".repeat(64), kept: 528 });
+    Arc::new(letter)
 }
 
 fn by_the_broker() -> Arc<DeadLetter> {
@@ -105,6 +117,7 @@ fn the_list_has_a_line_for_each() {
 fn everything_about_one_is_shown() {
     insta::assert_snapshot!("failed", letter_view(&failed(1), &fleet(), now()).text());
     insta::assert_snapshot!("undecodable", letter_view(&undecodable(&[0xff, 0x00]), &fleet(), now()).text());
+    insta::assert_snapshot!("in_part", letter_view(&in_part(), &fleet(), now()).text());
     insta::assert_json_snapshot!("failed_json", letter_view(&failed(1), &fleet(), now()));
 }
 
@@ -149,6 +162,8 @@ fn a_replay_is_forced_and_takes_what_fleet_toml_says_now() {
 fn what_was_undecodable_is_sent_only_if_it_decodes_now() {
     let refused = plan(&undecodable(b"junk"), &fleet(), SettingsFrom::Recorded).unwrap_err();
     assert!(matches!(refused, NotReplayable::NoJob(_)), "{refused}");
+    let part = plan(&in_part(), &fleet(), SettingsFrom::Recorded).unwrap_err();
+    assert_eq!(part, NotReplayable::Part { kept: 528, bytes: 17 << 20 });
     let readable_now = undecodable(&recorded(1).encode());
     assert_eq!(plan(&readable_now, &fleet(), SettingsFrom::Recorded).unwrap().id, job(1));
     let others = Job { fleet: "other".parse().unwrap(), ..recorded(1) };

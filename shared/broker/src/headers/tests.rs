@@ -55,6 +55,7 @@ fn record(text: &str, tail: &str) -> DeadLetterRecord {
         target: None,
         failure: Some(failure),
         decode_error: Some(text.to_owned()),
+        cut: None,
         queue: text.to_owned(),
         trace_id: Some(text.to_owned()),
     }

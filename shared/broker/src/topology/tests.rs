@@ -13,7 +13,7 @@ fn the_drawing() {
 #[test]
 fn a_wait_is_rounded_up_to_a_delay_queue() {
     let topology = topology();
-    let name = |seconds| topology.retry_of_at_least(Duration::from_secs(seconds)).unwrap().name.clone();
+    let name = |seconds| topology.retries_for(Duration::from_secs(seconds)).next().unwrap().name.clone();
     assert_eq!(name(0), "harvest.demo.retry.30s");
     assert_eq!(name(31), "harvest.demo.retry.2m");
     assert_eq!(name(86_400), "harvest.demo.retry.1h30m");
