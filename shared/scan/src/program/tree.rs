@@ -1,0 +1,169 @@
+//! Every entry of the tree that this user could have written, each inode once.
+//!
+//! Not by time stamps, which their owner sets as he likes. What belongs to another user and is closed to this one came
+//! with the image, is the same in every sandbox and is not read.
+
+use std::collections::HashSet;
+use std::ffi::{CString, OsStr};
+use std::fs::{self, Metadata, Permissions};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{OFlags, StatFs};
+
+use super::content::Scan;
+use super::meter::Exhausted;
+use crate::report::{Place, UnsearchedReason};
+use crate::search::Request;
+
+/// File systems that the kernel makes up: <linux/magic.h>.
+const MADE_UP: [u64; 5] = [0x9fa0, 0x6265_6572, 0x0027_e0eb, 0x6367_7270, 0x1cd1];
+
+/// A walk over the tree.
+pub(super) struct Walk<'a> {
+    roots: &'a [String],
+    skipped: HashSet<&'a Path>,
+    user: u32,
+    groups: Vec<u32>,
+    /// Files with several names, by device and inode.
+    seen: HashSet<(u64, u64)>,
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(request: &'a Request) -> Self {
+        let mut groups: Vec<u32> = rustix::process::getgroups()
+            .unwrap_or_default()
+            .into_iter()
+            .map(rustix::fs::Gid::as_raw)
+            .collect();
+        groups.push(rustix::process::getegid().as_raw());
+        Self {
+            roots: &request.roots,
+            skipped: request.skipped.iter().map(Path::new).collect(),
+            user: rustix::process::geteuid().as_raw(),
+            groups,
+            seen: HashSet::new(),
+        }
+    }
+
+    pub(super) fn run(mut self, scan: &mut Scan<'_>) {
+        for root in self.roots {
+            if self.entry(Path::new(root), scan).is_err() {
+                scan.give_up();
+                return;
+            }
+        }
+    }
+
+    /// An explicit stack instead of calls within calls: a tree may be deeper than a thread's stack.
+    fn entry(&mut self, root: &Path, scan: &mut Scan<'_>) -> Result<(), Exhausted> {
+        let mut ahead = vec![root.to_owned()];
+        while let Some(path) = ahead.pop() {
+            scan.check_time()?;
+            if self.skipped.contains(path.as_path()) {
+                continue;
+            }
+            let Ok(metadata) = path.symlink_metadata() else { continue };
+            let own = self.could_write(&metadata);
+            if own {
+                scan.name(&path)?;
+            }
+            let kind = metadata.file_type();
+            if kind.is_dir() {
+                if !is_made_up(&path) {
+                    self.folder(&path, &metadata, own, &mut ahead, scan);
+                }
+            } else if own && kind.is_symlink() {
+                if let Ok(target) = path.read_link() {
+                    scan.text(&path, target.as_os_str().as_bytes(), &Place::LinkTarget)?;
+                }
+            } else if own && kind.is_file() && self.is_new(&metadata) {
+                self.file(&path, &metadata, scan)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn folder(
+        &self,
+        path: &Path,
+        metadata: &Metadata,
+        own: bool,
+        ahead: &mut Vec<PathBuf>,
+        scan: &mut Scan<'_>,
+    ) {
+        let opened = Opened::new(path, metadata, 0o500, self.user);
+        match fs::read_dir(path) {
+            Ok(entries) => {
+                // Kept open until its entries are read in their turn: those have to be reachable.
+                opened.leave_open();
+                ahead.extend(entries.filter_map(|entry| entry.ok().map(|entry| entry.path())));
+            }
+            Err(_) if own => scan.unsearched(path, UnsearchedReason::Unreadable),
+            // A folder of another user that is closed to this one.
+            Err(_) => {}
+        }
+    }
+
+    fn file(&self, path: &Path, metadata: &Metadata, scan: &mut Scan<'_>) -> Result<(), Exhausted> {
+        let opened = Opened::new(path, metadata, 0o400, self.user);
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
+        let file = rustix::fs::open(path, flags, rustix::fs::Mode::empty()).map(fs::File::from);
+        drop(opened);
+        match file {
+            // What it was a moment ago may be something else by now, and a pipe would be waited on for ever.
+            Ok(file) if file.metadata().is_ok_and(|found| found.is_file()) => scan.file(path, file),
+            Ok(_) | Err(_) => {
+                scan.unsearched(path, UnsearchedReason::Unreadable);
+                Ok(())
+            }
+        }
+    }
+
+    fn could_write(&self, metadata: &Metadata) -> bool {
+        let mode = metadata.mode();
+        // The mode of a symbolic link says nothing: only its owner can have made it.
+        let by_mode = !metadata.file_type().is_symlink()
+            && (mode & 0o002 != 0 || (mode & 0o020 != 0 && self.groups.contains(&metadata.gid())));
+        metadata.uid() == self.user || by_mode
+    }
+
+    fn is_new(&mut self, metadata: &Metadata) -> bool {
+        metadata.nlink() < 2 || self.seen.insert((metadata.dev(), metadata.ino()))
+    }
+}
+
+/// A file or folder whose owner may read it for a while, although its mode says otherwise.
+struct Opened<'a> {
+    path: &'a Path,
+    before: Option<u32>,
+}
+
+impl<'a> Opened<'a> {
+    fn new(path: &'a Path, metadata: &Metadata, needed: u32, user: u32) -> Self {
+        let mode = metadata.mode() & 0o7777;
+        let closed = metadata.uid() == user && mode & needed != needed;
+        let changed = closed && fs::set_permissions(path, Permissions::from_mode(mode | needed)).is_ok();
+        Self { path, before: changed.then_some(mode) }
+    }
+
+    fn leave_open(mut self) {
+        self.before = None;
+    }
+}
+
+impl Drop for Opened<'_> {
+    fn drop(&mut self) {
+        if let Some(mode) = self.before {
+            // The sandbox is thrown away: a mode that cannot be put back harms nobody.
+            fs::set_permissions(self.path, Permissions::from_mode(mode)).ok();
+        }
+    }
+}
+
+fn is_made_up(path: &Path) -> bool {
+    let Ok(path) = CString::new(OsStr::as_bytes(path.as_os_str())) else { return false };
+    rustix::fs::statfs(path.as_c_str())
+        .is_ok_and(|StatFs { f_type, .. }| u64::try_from(f_type).is_ok_and(|kind| MADE_UP.contains(&kind)))
+}
