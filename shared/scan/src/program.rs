@@ -1,6 +1,7 @@
 //! The sandbox's half: walks the tree, reads every file that the user could have written, unpacks what can be unpacked.
 
 mod content;
+mod matcher;
 mod meter;
 mod pack;
 mod tree;
@@ -8,7 +9,7 @@ mod tree;
 use std::io;
 use std::path::Path;
 
-use crate::pattern::Matcher;
+use self::matcher::Matcher;
 use crate::report::Report;
 use crate::search::Request;
 

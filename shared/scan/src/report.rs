@@ -41,7 +41,7 @@ pub struct Hit {
     pub place: Place,
     /// Which of the request's patterns.
     pub pattern: usize,
-    /// SHA-256 of the key's salt and what matched, by which the worker confirms it.
+    /// Keyed digest of what matched, by which the worker confirms it.
     pub digest: String,
 }
 

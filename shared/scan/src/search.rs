@@ -64,12 +64,12 @@ impl Search {
             secrets.into_iter().flat_map(|secret| forms_of(secret.expose_secret())).collect();
         forms.sort_by(|left, right| left.exposed().cmp(right.exposed()));
         forms.dedup_by(|left, right| left.exposed() == right.exposed());
-        if forms.is_empty() {
-            return None;
-        }
         let key = Key::random();
-        let patterns = Pattern::of(&key, &forms);
-        Some(Self { key, forms, patterns })
+        let (forms, patterns): (Vec<_>, Vec<_>) = forms
+            .into_iter()
+            .filter_map(|form| Pattern::of(&key, &form).map(|pattern| (form, pattern)))
+            .unzip();
+        (!patterns.is_empty()).then_some(Self { key, forms, patterns })
     }
 
     /// The request for a search of the whole file system, with the program's own folder left out.
@@ -90,7 +90,7 @@ impl Search {
     pub fn confirm<'a>(&self, report: &'a Report) -> Vec<Confirmed<'a>> {
         let confirmed = report.hits.iter().filter_map(|hit| {
             let form = self.forms.get(hit.pattern)?;
-            (self.key.digest(form.exposed()) == hit.digest).then_some(Confirmed { hit, kind: form.kind })
+            (self.key.report_of(form.exposed()) == hit.digest).then_some(Confirmed { hit, kind: form.kind })
         });
         confirmed.collect()
     }
@@ -142,7 +142,7 @@ mod tests {
         let report = Report {
             hits: vec![
                 hit("00".repeat(32)),
-                hit(search.key.digest(search.forms[0].exposed())),
+                hit(search.key.report_of(search.forms[0].exposed())),
                 Hit { pattern: 999, ..hit(String::new()) },
             ],
             ..Report::default()

@@ -8,9 +8,9 @@ use std::path::Path;
 
 use flate2::read::{MultiGzDecoder, ZlibDecoder};
 
+use super::matcher::Matcher;
 use super::meter::{Exhausted, Meter, shown};
 use super::pack;
-use crate::pattern::Matcher;
 use crate::report::{Hit, Place, Report, UnsearchedReason};
 
 /// Bytes that are read at once.
