@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::disk::size_of;
 use crate::faults::Misbehaviour;
-use crate::jail::Jail;
+use crate::jail::{Jail, SHELL};
 use crate::lifecycle::ChangeError;
 use crate::rows::{REGION, SandboxRow, SandboxState, SnapshotFile, SnapshotRow, SnapshotState, now};
 use crate::server::{Sandbox, Server, Snapshot};
@@ -184,7 +184,7 @@ fn empty_snapshot(name: String) -> SnapshotRow {
 async fn freeze(jail: Option<&Jail>, signal: &str) {
     let Some(jail) = jail else { return };
     let environment = BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]);
-    let mut command = jail.command("/", &environment, &["bash", "-c", "kill -\"$0\" -1", signal]);
+    let mut command = jail.command("/", &environment, &[SHELL, "-c", "kill -\"$0\" -1", signal]);
     // No process but pid 1 makes kill fail: nothing to freeze.
     drop(command.status().await);
 }

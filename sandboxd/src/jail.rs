@@ -20,6 +20,8 @@ use tokio::sync::Mutex;
 const START_DEADLINE: Duration = Duration::from_secs(20);
 const END_DEADLINE: Duration = Duration::from_secs(20);
 pub(crate) const HOME: &str = "/home/harvest";
+/// The shell that commands are piped to; by its path, as Daytona's daemon takes it from /etc/shells.
+pub(crate) const SHELL: &str = "/bin/bash";
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum JailError {
@@ -112,7 +114,8 @@ impl Jail {
         })
     }
 
-    /// A command that will run inside as the sandbox's user, leader of its own session, with exactly `environment`.
+    /// A command that will run inside as the sandbox's user, leader of its own session, with exactly `environment`. All that
+    /// runs before it is named by its path: what the user put on PATH is for the user's own commands.
     pub(crate) fn command(
         &self,
         directory: &str,
@@ -121,13 +124,13 @@ impl Jail {
     ) -> Command {
         let own = std::process::id();
         let path = |file: &File| format!("/proc/{own}/fd/{}", file.as_raw_fd());
-        let mut command = Command::new("nsenter");
+        let mut command = Command::new("/usr/bin/nsenter");
         command
             .arg(format!("--user={}", path(&self.user)))
             .arg(format!("--mount={}", path(&self.mount)))
             .arg(format!("--pid={}", path(&self.pid)))
             .arg(format!("--ipc={}", path(&self.ipc)))
-            .args(["--preserve-credentials", "--", "setsid", "env", "-C", directory])
+            .args(["--preserve-credentials", "--", "/usr/bin/setsid", "/usr/bin/env", "-C", directory])
             .args(program)
             .env_clear()
             .envs(environment)

@@ -223,7 +223,9 @@ impl Server {
         }
         sandbox.enter(SandboxState::Stopping);
         let (server, id, jail) = (Arc::clone(self), sandbox.row.id.clone(), sandbox.jail.take());
+        // Both live in the memory of Daytona's daemon, which ends with the container.
         sandbox.sessions.clear();
+        sandbox.daemon_env.clear();
         self.tasks.spawn(async move {
             server.end_processes(&id, jail).await;
             if let Some(sandbox) = server.store().sandboxes.get_mut(&id) {

@@ -17,6 +17,7 @@ use tokio_util::io::ReaderStream;
 
 use super::error::ToolboxError;
 use super::inside::Inside;
+use crate::jail::SHELL;
 
 /// Exit codes of the scripts below, told apart from those of the tools they run.
 const MISSING: i32 = 44;
@@ -51,7 +52,7 @@ async fn script(inside: &Inside, script: &str, arguments: &[&str]) -> Result<Vec
         return Err(ToolboxError::Invalid("path is required"));
     }
     let absolute = absolute(path);
-    let mut program = vec!["bash", "-c", script, "files", &absolute];
+    let mut program = vec![SHELL, "-c", script, "files", &absolute];
     program.extend(arguments.iter().skip(1));
     checked(inside.run(&program, &[]).await?, path)
 }
@@ -134,7 +135,7 @@ async fn open(inside: &Inside, path: &str) -> Result<Opened, ToolboxError> {
     let cat = format!(
         r#"{CHECK} [ -e "$1" ] || exit 44; [ -f "$1" ] || exit 45; [ -r "$1" ] || exit 1; stat -Lc %s -- "$1" && exec cat -- "$1""#
     );
-    let mut command = inside.command(&["bash", "-c", &cat, "files", &absolute(path)]);
+    let mut command = inside.command(&[SHELL, "-c", &cat, "files", &absolute(path)]);
     let mut child = command.stdout(Stdio::piped()).spawn()?;
     let mut stdout = child.stdout.take().map(BufReader::new).ok_or(ToolboxError::NoPipe)?;
     let mut size = String::new();
@@ -223,7 +224,7 @@ async fn write(inside: &Inside, path: &str, mut field: Field<'_>) -> Result<u64,
     }
     let store = r#"mkdir -p -- "$(dirname -- "$1")" && exec cat > "$1""#;
     let mut child =
-        inside.command(&["bash", "-c", store, "files", &absolute(path)]).stdin(Stdio::piped()).spawn()?;
+        inside.command(&[SHELL, "-c", store, "files", &absolute(path)]).stdin(Stdio::piped()).spawn()?;
     let mut written = 0;
     let mut stdin = child.stdin.take().ok_or(ToolboxError::NoPipe)?;
     while let Some(chunk) = field.chunk().await? {

@@ -14,7 +14,7 @@ use tokio::process::Command;
 use super::error::ToolboxError;
 use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::jail::{HOME, Jail};
+use crate::jail::{HOME, Jail, SHELL};
 use crate::rows::now;
 use crate::server::Server;
 
@@ -35,6 +35,8 @@ enum Touches {
 }
 
 const SKIP_ACTIVITY: &str = "x-daytona-skip-last-activity-update";
+/// Where our own small commands find theirs.
+const OWN_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 /// Answers of our own small commands; only `execute` has no bound, as the contract demands.
 const OUTPUT_BOUND: u64 = 16 * 1024 * 1024;
 
@@ -83,8 +85,16 @@ impl Drop for Inside {
 }
 
 impl Inside {
+    /// A small command of ours, which Daytona's daemon does by itself: nothing that the sandbox's user put somewhere is run.
     pub(crate) fn command(&self, program: &[&str]) -> Command {
-        self.jail.command(HOME, &self.environment, program)
+        let environment = [("PATH", OWN_PATH), ("HOME", HOME), ("LANG", "C.UTF-8")];
+        let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        self.jail.command(HOME, &environment, program)
+    }
+
+    /// A shell of the sandbox's user.
+    pub(crate) fn shell(&self) -> Command {
+        self.jail.command(HOME, &self.environment, &[SHELL])
     }
 
     /// Runs a small command of ours with `input` on its stdin.

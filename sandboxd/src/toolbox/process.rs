@@ -17,7 +17,7 @@ use tokio::net::unix::pipe;
 
 use super::error::ToolboxError;
 use super::inside::Inside;
-use crate::jail::{HOME, kill_session};
+use crate::jail::{HOME, SHELL, kill_session};
 
 pub(crate) async fn version(_: Inside) -> Json<Value> {
     Json(json!({ "version": "0.205.1" }))
@@ -94,7 +94,7 @@ async fn run(inside: Inside, request: ExecuteRequest) -> Result<(i32, String), T
     environment.extend(request.envs.unwrap_or_default());
     // One pipe for both outputs keeps the order of writing.
     let (reader, writer) = std::io::pipe()?;
-    let mut command = inside.jail.command(&directory, &environment, &["bash"]);
+    let mut command = inside.jail.command(&directory, &environment, &[SHELL]);
     command.stdin(Stdio::piped()).stdout(writer.try_clone()?).stderr(writer);
     let mut child = command.spawn()?;
     drop(command);

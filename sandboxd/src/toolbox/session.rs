@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::error::ToolboxError;
 use super::inside::Inside;
 use super::session_log::{FollowedLog, SessionLog, wants_json};
-use crate::jail::kill_session;
+use crate::jail::{SHELL, kill_session};
 use crate::session::{Session, SessionCommand};
 
 const POLL: Duration = Duration::from_millis(100);
@@ -89,7 +89,7 @@ pub(crate) async fn create(inside: Inside, bytes: Bytes) -> Result<StatusCode, T
     if find(&inside, &id).is_ok() {
         return Err(ToolboxError::SessionExists);
     }
-    let mut shell = inside.command(&["bash"]).stdin(Stdio::piped()).spawn()?;
+    let mut shell = inside.shell().stdin(Stdio::piped()).spawn()?;
     let stdin = shell.stdin.take().ok_or(ToolboxError::NoPipe)?;
     let ended = CancellationToken::new();
     let session = Arc::new(Session::new(id.clone(), stdin, shell.id(), ended.clone()));
@@ -172,7 +172,7 @@ pub(crate) async fn exec(
     let command = uuid::Uuid::new_v4().to_string();
     let directory = format!("{}/{command}", session.directory());
     let store = r#"mkdir -p -- "$1" && exec cat > "$1/cmd.sh""#;
-    inside.run(&["bash", "-c", store, "session", &directory], request.command.as_bytes()).await?;
+    inside.run(&[SHELL, "-c", store, "session", &directory], request.command.as_bytes()).await?;
     session.remember(SessionCommand { id: command.clone(), text: request.command });
     let quoted = directory.replace('\'', r"'\''");
     let script = format!("d='{quoted}'\n{WRAPPER}");
@@ -222,7 +222,7 @@ pub(crate) async fn input(
     let pipe = format!("{}/{command}/in", session.directory());
     // Opened for both, so that it never blocks; gone when the command has ended.
     let feed = r#"[ -p "$1" ] || exit 44; exec cat 1<> "$1""#;
-    let output = inside.run(&["bash", "-c", feed, "session", &pipe], input.data.as_bytes()).await?;
+    let output = inside.run(&[SHELL, "-c", feed, "session", &pipe], input.data.as_bytes()).await?;
     if output.status.success() { Ok(StatusCode::NO_CONTENT) } else { Err(ToolboxError::NoCommand) }
 }
 

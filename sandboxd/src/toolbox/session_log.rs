@@ -12,7 +12,7 @@ use tokio_util::io::ReaderStream;
 
 use super::error::ToolboxError;
 use super::inside::Inside;
-use crate::jail::kill_session;
+use crate::jail::{SHELL, kill_session};
 
 const STDOUT_MARK: &[u8] = b"\x01\x01\x01";
 const STDERR_MARK: &[u8] = b"\x02\x02\x02";
@@ -75,7 +75,7 @@ impl FollowedLog {
         let follow = r#"until [ -e "$1/output.log" ]; do sleep 0.1; done
             tail -c +1 -s 0.1 -f -- "$1/output.log" & until [ -e "$1/exit_code" ]; do sleep 0.1; done; sleep 0.5; kill $!"#;
         let mut child =
-            inside.command(&["bash", "-c", follow, "session", directory]).stdout(Stdio::piped()).spawn()?;
+            inside.command(&[SHELL, "-c", follow, "session", directory]).stdout(Stdio::piped()).spawn()?;
         let stdout = child.stdout.take().ok_or(ToolboxError::NoPipe)?;
         Ok(Self { stdout, end: FollowEnd { nsenter: child.id(), _inside: inside } })
     }
