@@ -2,6 +2,7 @@
 
 mod bench;
 mod commands;
+mod forged;
 mod node;
 mod secrets;
 

@@ -16,6 +16,8 @@ use std::time::Duration;
 use daytona::{Execute, Executed, Toolbox, Upload, pace};
 use job::{AttemptId, Failure, Stage};
 
+use secrecy::SecretString;
+
 use crate::failures::{from_execute, from_toolbox, may_pass};
 
 pub use environment::Environment;
@@ -28,6 +30,12 @@ pub use witness::SandboxWitness;
 
 /// How often a step whose answer was lost is sent again; every step must bear being run twice.
 const TRIES: u32 = 4;
+
+/// Where a step finds its programs: folders that only root can write to.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Where shells would look for files to read before they come to a step; the repository may have written those of the home.
+const START_FILES: [(&str, &str); 3] = [("ZDOTDIR", "/"), ("BASH_ENV", ""), ("ENV", "")];
 
 /// The longest a short step may take.
 pub const SHORT: Duration = Duration::from_secs(55);
@@ -126,7 +134,16 @@ impl Sandbox {
 }
 
 /// The toolbox feeds a command to a shell's standard input, where a child that reads would swallow the rest of it.
+///
+/// Whatever runs is named by its path, reads no start file and finds its programs where only root can write. The image's own
+/// PATH is handed on in `HARVEST_IMAGE_PATH`, for steps that are about it.
 fn step(script: &'static str, environment: &Environment, timeout: Duration) -> Execute {
-    let command = format!("exec bash -c {} </dev/null", quote(script));
-    Execute { envs: environment.all(), ..Execute::new(command, timeout) }
+    let command = format!(
+        "exec /usr/bin/env PATH={PATH} HARVEST_IMAGE_PATH=\"$PATH\" /bin/bash --noprofile --norc -c {} </dev/null",
+        quote(script)
+    );
+    let start_files = START_FILES.map(|(name, value)| (name.to_owned(), SecretString::from(value)));
+    let mut envs = environment.all();
+    envs.extend(start_files);
+    Execute { envs, ..Execute::new(command, timeout) }
 }

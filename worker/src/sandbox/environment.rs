@@ -57,6 +57,11 @@ impl Environment {
         &self.plain
     }
 
+    /// The secret values, in the order of their names.
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = &SecretString> {
+        self.secret.values()
+    }
+
     /// Both kinds, as a command takes them.
     pub(super) fn all(&self) -> BTreeMap<String, SecretString> {
         let plain = self.plain.iter().map(|(name, value)| (name.clone(), SecretString::from(value.clone())));

@@ -8,7 +8,7 @@ mod run_status;
 
 use std::time::Duration;
 
-use job::{Failure, FailureKind, Stage, Tail};
+use job::{Failure, Stage, Tail};
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 use tracing::Instrument;
@@ -18,7 +18,7 @@ pub(crate) use self::command_end::{ANY_ROOM, FinishedCommand};
 pub use self::command_end::{CommandEnd, Exit};
 use self::run_status::{RunStatus, State};
 use super::{Environment, Sandbox};
-use crate::failures::{from_execute, may_pass};
+use crate::failures::{BrokenRun, from_broken_run, from_execute, may_pass};
 
 /// Where every run has its folder; outside the checkout, removed by scrub.
 pub(crate) const RUNS: &str = "/tmp/harvest-run";
@@ -90,12 +90,8 @@ impl Sandbox {
         if executed.exit_code == 0 {
             return Ok(());
         }
-        let output = executed.result.trim();
-        Err(Failure::new(
-            FailureKind::Internal,
-            format!("a command could not be started in the sandbox: {output}"),
-        )
-        .at(command.stage))
+        let claim = from_broken_run(BrokenRun::NotStarted { output: executed.result.trim() }, command.stage);
+        Err(self.believe(claim).await)
     }
 
     /// One span for the whole wait, with the number of polls.
@@ -117,6 +113,7 @@ impl Sandbox {
         folder: &str,
         polls: &mut u64,
     ) -> Result<CommandEnd, Failure> {
+        let began = Instant::now();
         let mut interval = self.watching.first;
         let mut last_answer = Instant::now();
         let mut last_tail = Tail::default();
@@ -138,19 +135,19 @@ impl Sandbox {
                 // The supervisor needs a moment to say that it is there.
                 State::Starting if last_answer.elapsed() < self.watching.lost_after => continue,
                 State::Starting | State::Vanished => {
-                    let tail = status.tail.clone();
-                    let claim = vanished_failure(status, command.stage);
-                    return Err(self.believe(claim).await.with_output(None, tail));
+                    let vanished = BrokenRun::Vanished { killed_for_memory: status.killed_for_memory };
+                    let claim = from_broken_run(vanished, command.stage);
+                    return Err(self.believe(claim).await.with_output(None, status.tail));
                 }
                 State::Running => {}
             }
             last_answer = Instant::now();
-            if status.elapsed > command.deadline + GRACE + LATE {
+            // By both clocks: the sandbox's is the command's to set, and this one may have come to a run that others began.
+            let latest = command.deadline.saturating_add(GRACE + LATE);
+            if status.elapsed.max(began.elapsed()) > latest {
                 if ordered {
-                    let text = "a command did not end although it was told to";
-                    return Err(Failure::new(FailureKind::StageDeadline, text)
-                        .at(command.stage)
-                        .with_output(None, status.tail));
+                    let failure = from_broken_run(BrokenRun::WillNotEnd, command.stage);
+                    return Err(failure.with_output(None, status.tail));
                 }
                 ordered = true;
                 self.end(command.stage, folder).await?;
@@ -168,8 +165,7 @@ impl Sandbox {
             })?;
         run_status::parse(&executed.result, &self.redactor).ok_or_else(|| PollError {
             passing: false,
-            claim: Failure::new(FailureKind::Internal, "a look at a command could not be read")
-                .at(command.stage),
+            claim: from_broken_run(BrokenRun::Garbled, command.stage),
         })
     }
 
@@ -192,7 +188,7 @@ struct PollError {
 
 fn command_end(code: i32, status: RunStatus, deadline: Duration) -> CommandEnd {
     // `timeout` says 124, or 137 where only the second signal helped; a command may say so too, but not so late.
-    let late = status.elapsed + Duration::from_secs(1) >= deadline;
+    let late = status.elapsed.saturating_add(Duration::from_secs(1)) >= deadline;
     let exit = match code {
         124 | 137 if late => Exit::DeadlinePassed,
         0 => Exit::Code(0),
@@ -207,19 +203,4 @@ fn command_end(code: i32, status: RunStatus, deadline: Duration) -> CommandEnd {
         output_bytes: status.output_bytes,
         free_bytes: status.free_bytes,
     }
-}
-
-fn vanished_failure(status: RunStatus, stage: Stage) -> Failure {
-    let failure = if status.killed_for_memory {
-        Failure::new(
-            FailureKind::OutOfMemory,
-            "the sandbox ran out of memory; give the target a larger class",
-        )
-    } else {
-        Failure::new(
-            FailureKind::SandboxLost,
-            "a command disappeared without an exit code: the sandbox was restarted or ran out of memory",
-        )
-    };
-    failure.at(stage).with_output(None, status.tail)
 }

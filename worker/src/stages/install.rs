@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use job::{CommandStep, Failure, FailureKind, LockfileHash, PackageManagerKind, Recipe, Stage, Toolchain};
+use job::{
+    CommandStep, Failure, FailureKind, LockfileHash, PackageManagerKind, Recipe, Stage, Tail, Toolchain,
+};
 
 use crate::failures::from_install;
 use crate::sandbox::{Environment, FinishedCommand, LongCommand, SHORT, Sandbox};
@@ -13,6 +15,7 @@ pub const DEGRADED_LOCKFILE: &str = "degraded.lockfile";
 pub const DEGRADED_NO_LOCKFILE: &str = "degraded.no_lockfile";
 
 const LOCKFILES: &str = include_str!("install/lockfiles.sh");
+const RESTORE: &str = include_str!("install/restore.sh");
 
 /// What was installed, and how cleanly.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -31,8 +34,10 @@ pub async fn run(
     environment: &Environment,
     deadline: Duration,
 ) -> Result<Installed, Failure> {
+    // As committed: whoever asks after install is told what install likes.
+    let lockfiles = hash_lockfiles(sandbox, path).await?;
     let CommandStep::Run { command, fallback, from } = &recipe.install else {
-        return Ok(Installed { flags: Vec::new(), lockfiles: restore_lockfiles(sandbox, path).await? });
+        return Ok(Installed { flags: Vec::new(), lockfiles });
     };
     let environment = command_environment(environment, &recipe.toolchain);
     let mut flags = Vec::new();
@@ -49,7 +54,7 @@ pub async fn run(
             Err(plain) => return Err(plain),
         }
     }
-    let lockfiles = restore_lockfiles(sandbox, path).await?;
+    restore_lockfiles(sandbox, path).await?;
     if from == "package.json" && lockfiles.is_empty() {
         flags.push(DEGRADED_NO_LOCKFILE.to_owned());
     }
@@ -77,18 +82,31 @@ async fn run_command(
     if code == 0 { Ok(()) } else { Err(from_install(&tail).with_output(Some(code), tail)) }
 }
 
-/// Puts the lockfiles back as they were committed, and hashes them.
-async fn restore_lockfiles(sandbox: &Sandbox, path: &str) -> Result<Vec<LockfileHash>, Failure> {
+/// The lockfiles that are tracked, and their hashes.
+async fn hash_lockfiles(sandbox: &Sandbox, path: &str) -> Result<Vec<LockfileHash>, Failure> {
     let environment = Environment::new().with("HARVEST_PATH", path);
     let executed = sandbox.short(Stage::Install, LOCKFILES, &environment, SHORT).await?;
     if executed.exit_code != 0 {
-        let text = format!("the lockfiles could not be put back: {}", executed.result.trim());
+        let text = format!("the lockfiles could not be read: {}", executed.result.trim());
         return Err(Failure::new(FailureKind::Internal, text).at(Stage::Install));
     }
     let hashes = executed.result.lines().filter_map(|line| line.split_once("  "));
     Ok(hashes
         .map(|(sha256, path)| LockfileHash { path: path.to_owned(), sha256: sha256.to_owned() })
         .collect())
+}
+
+/// Puts the lockfiles back as they were committed.
+async fn restore_lockfiles(sandbox: &Sandbox, path: &str) -> Result<(), Failure> {
+    let environment = Environment::new().with("HARVEST_PATH", path);
+    let executed = sandbox.short(Stage::Install, RESTORE, &environment, SHORT).await?;
+    if executed.exit_code == 0 {
+        return Ok(());
+    }
+    let text =
+        format!("install changed a lockfile, and git could not put it back: {}", executed.result.trim());
+    Err(Failure::new(FailureKind::InstallFailed, text)
+        .with_output(Some(executed.exit_code), Tail::of(&executed.result)))
 }
 
 /// What every install and build is told, unless the target's settings say otherwise.

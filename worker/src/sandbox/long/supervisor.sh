@@ -1,7 +1,10 @@
 # Runs one command, bounds its output, ends everything it started, and leaves its exit code in a file.
 # Secrets are in the environment and stay there: nothing below writes a variable it was given.
 folder=$HARVEST_FOLDER script=$HARVEST_SCRIPT cwd=$HARVEST_CWD deadline=$HARVEST_DEADLINE bound=$HARVEST_OUTPUT_BYTES
-unset HARVEST_FOLDER HARVEST_SCRIPT HARVEST_CWD HARVEST_DEADLINE HARVEST_OUTPUT_BYTES HARVEST_SUPERVISOR
+image_path=$HARVEST_IMAGE_PATH
+unset HARVEST_FOLDER HARVEST_SCRIPT HARVEST_CWD HARVEST_DEADLINE HARVEST_OUTPUT_BYTES HARVEST_SUPERVISOR HARVEST_IMAGE_PATH
+# Set for this shell alone, so that it read no file: the command's own shells are its own.
+unset ZDOTDIR BASH_ENV ENV
 umask 077
 cd "$folder" || exit 1
 
@@ -26,10 +29,11 @@ put supervisor $$
 exec 3> >(keep_output)
 keeper=$!
 umask 022
-export PATH="$HOME/.harvest/bin:$PATH"
 if cd "$cwd"; then
     SECONDS=0
-    HARVEST_RUN=${folder##*/} timeout -k 10 "$deadline" bash -c "$script" </dev/null >&3 2>&1 3>&- &
+    # Only the command itself is looked for where the repository may have put programs.
+    HARVEST_RUN=${folder##*/} timeout -k 10 "$deadline" \
+        env PATH="$HOME/.harvest/bin:$image_path" /bin/bash -c "$script" </dev/null >&3 2>&1 3>&- &
     group=$!
     put group "$group"
     exec 3>&-

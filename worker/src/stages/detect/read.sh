@@ -21,5 +21,6 @@ for name in .npmrc .yarnrc.yml pyproject.toml requirements.txt Pipfile Cargo.tom
     show "$name" 1
 done
 printf 'node\t'
+PATH=$HARVEST_IMAGE_PATH
 node --version 2>/dev/null | head -c 64 | base64 -w0
 echo

@@ -1,4 +1,5 @@
 # What a plain shell and a login shell find: a line for each tool, `<shell> <tool> <version> <path>`.
+PATH=$HARVEST_IMAGE_PATH
 for tool in node npm pnpm; do
     printf 'plain %s %s %s\n' "$tool" "$($tool --version 2>/dev/null </dev/null | tail -n 1)" "$(command -v $tool)"
 done
