@@ -7,14 +7,18 @@
 mod daytona;
 mod git_host;
 mod program_output;
+mod run;
 mod suspect;
 mod toolbox;
 
 #[cfg(test)]
 mod tests;
 
-pub(crate) use self::daytona::{from_base, from_call, from_capture, from_delete, from_read, from_start};
+pub(crate) use self::daytona::{
+    from_base, from_call, from_capture, from_delete, from_read, from_restart, from_start,
+};
 pub(crate) use self::git_host::from_head;
 pub(crate) use self::program_output::{from_build, from_git, from_install, from_toolchain};
+pub(crate) use self::run::{BrokenRun, from_broken_run};
 pub(crate) use self::suspect::{ApiAnswer, believe, is_claim, is_there};
 pub(crate) use self::toolbox::{from_execute, from_toolbox, may_pass};

@@ -23,10 +23,16 @@ use self::labels::Labels;
 pub(crate) use self::labels::Owner;
 pub(crate) use self::life::{first_seen, is_dead};
 use crate::early_end::EarlyEnd;
-use crate::failures::from_call;
+use crate::failures::{from_call, from_restart};
 
 /// How long a sandbox may take to go.
 pub(crate) const DELETE_DEADLINE: Duration = Duration::from_mins(35);
+
+/// How long a sandbox may take to stop and to start again.
+const RESTART_DEADLINE: Duration = Duration::from_mins(10);
+
+/// How long a stopped sandbox stays when the worker that stopped it dies before it starts it again.
+const KEPT_WHILE_STOPPED: Duration = Duration::from_mins(30);
 
 /// The section `[lease]` of the settings.
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -85,6 +91,13 @@ impl Lease {
             }
             Err(error) => Err(from_call(&error, stage)),
         }
+    }
+
+    /// Ends everything that runs in the sandbox, whatever mark, session or user it hides behind: stops it and starts it again.
+    pub(crate) async fn restart(&self, stage: Stage) -> Result<(), EarlyEnd> {
+        let deadline = Instant::now() + RESTART_DEADLINE;
+        let restarted = self.client.restart_sandbox(&self.sandbox.id, KEPT_WHILE_STOPPED, deadline).await;
+        restarted.map(drop).map_err(|error| from_restart(&error, stage))
     }
 
     /// Deletes the sandbox, which frees the name at once. What can't be deleted now dies by itself, or the sweeper takes it.

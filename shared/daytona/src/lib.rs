@@ -17,6 +17,7 @@ mod lenient;
 mod list;
 mod operation;
 pub mod pace;
+mod restart;
 mod sandbox;
 mod sandbox_calls;
 mod snapshot;
@@ -38,6 +39,7 @@ pub use client::{Client, ClientSettings, DaytonaSection, SettingsError, TracePro
 pub use errors::{Error, ErrorKind, Message, Retry, Sent};
 pub use ids::{OrganizationId, SandboxId, SnapshotId};
 pub use operation::{Method, Operation};
+pub use restart::RestartError;
 pub use sandbox::{NewSandbox, Sandbox};
 pub use sandbox_calls::{CreateOutcome, DeleteOutcome};
 pub use snapshot::Snapshot;

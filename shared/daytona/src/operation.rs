@@ -72,6 +72,7 @@ operations! {
     STOP_SANDBOX: "stop sandbox", Post "/sandbox/{sandboxIdOrName}/stop", ReadFirst;
     REPLACE_LABELS: "replace labels", Put "/sandbox/{sandboxIdOrName}/labels", Safe;
     SET_AUTOSTOP: "set auto-stop", Post "/sandbox/{sandboxIdOrName}/autostop/{interval}", Safe;
+    SET_AUTODELETE: "set auto-delete", Post "/sandbox/{sandboxIdOrName}/autodelete/{interval}", Safe;
     SET_TTL: "set time to live", Post "/sandbox/{sandboxIdOrName}/ttl/{ttlMinutes}", Safe;
     TOUCH: "touch sandbox", Post "/sandbox/{sandboxId}/last-activity", Safe;
     TOOLBOX_URL: "get toolbox URL", Get "/sandbox/{sandboxId}/toolbox-proxy-url", Safe;

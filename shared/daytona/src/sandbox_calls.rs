@@ -9,8 +9,8 @@ use crate::client::Client;
 use crate::errors::{Error, ErrorKind, Message};
 use crate::ids::SandboxId;
 use crate::operation::{
-    CREATE_SANDBOX, DELETE_SANDBOX, GET_SANDBOX, Operation, REPLACE_LABELS, SET_AUTOSTOP, SET_TTL,
-    START_SANDBOX, STOP_SANDBOX, TOUCH,
+    CREATE_SANDBOX, DELETE_SANDBOX, GET_SANDBOX, Operation, REPLACE_LABELS, SET_AUTODELETE, SET_AUTOSTOP,
+    SET_TTL, START_SANDBOX, STOP_SANDBOX, TOUCH,
 };
 use crate::sandbox::{NewSandbox, Sandbox, minutes};
 use crate::wire::Watch;
@@ -122,6 +122,12 @@ impl Client {
     pub async fn set_autostop(&self, id: &SandboxId, idle: Duration) -> Result<(), Error> {
         let arguments = [id.as_str(), &minutes(idle).to_string()];
         self.send(&self.call(SET_AUTOSTOP, &arguments)).await.map(drop)
+    }
+
+    /// Deletes it once it was stopped for this long (whole minutes, rounded up; zero is at once).
+    pub async fn set_autodelete(&self, id: &SandboxId, stopped: Duration) -> Result<(), Error> {
+        let arguments = [id.as_str(), &minutes(stopped).to_string()];
+        self.send(&self.call(SET_AUTODELETE, &arguments)).await.map(drop)
     }
 
     /// Destroys it this long from now (whole minutes, rounded up; zero is never).

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
 use daytona::{
-    ActivateError, Backoff, CaptureError, CaptureLimits, DeleteError, Error, ErrorKind, SandboxId,
-    SandboxState, Snapshot, SnapshotId, StartError,
+    ActivateError, Backoff, CaptureError, CaptureLimits, DeleteError, Error, ErrorKind, RestartError,
+    SandboxId, SandboxState, Snapshot, SnapshotId, StartError,
 };
 use support::{Fake, Reply, json_reply, raw, refusal, sandbox, snapshot};
 use tokio::time::Instant;
@@ -254,4 +254,44 @@ async fn a_capture_has_an_end() {
     let limits = CaptureLimits { total: Duration::from_millis(60), ..CaptureLimits::default() };
     let late = fake.client().capture(&id(), "p", limits).await.unwrap_err();
     assert!(matches!(&late, CaptureError::TimedOut { last: SandboxState::Snapshotting, .. }), "{late}");
+}
+
+const STOP: &str = "POST /sandbox/s1/stop";
+const START: &str = "POST /sandbox/s1/start";
+
+#[tokio::test]
+async fn a_restart_sees_it_stopped_before_it_believes_it_started() {
+    let fake = Fake::start().await;
+    fake.on("POST /sandbox/s1/autodelete/30", [sandbox("s1", "started")]);
+    fake.on("POST /sandbox/s1/autodelete/0", [sandbox("s1", "started")]);
+    fake.on(STOP, [refusal(409, "Sandbox state change in progress"), sandbox("s1", "stopping")]);
+    fake.on(
+        START,
+        [refusal(400, "Total CPU limit exceeded. Maximum allowed: 3."), sandbox("s1", "starting")],
+    );
+    let states = ["started", "started", "stopping", "stopped", "stopped", "starting", "started"];
+    fake.on(GET, states.map(|state| sandbox("s1", state)));
+    let kept = Duration::from_mins(30);
+    let started = fake.client().restart_sandbox(&id(), kept, soon()).await.unwrap();
+    assert_eq!((started.state, fake.count(GET)), (SandboxState::Started, 7));
+    assert_eq!((fake.count(STOP), fake.count(START)), (2, 2), "asked again where it was refused");
+    assert_eq!(fake.count("POST /sandbox/s1/autodelete/0"), 1, "it is deleted when it stops, as before");
+}
+
+#[tokio::test]
+async fn a_restart_ends_where_the_sandbox_does() {
+    for (state, expected) in [
+        (refusal(404, "Sandbox with ID or name s1 not found"), "was deleted"),
+        (sandbox("s1", "destroying"), "was deleted"),
+        (sandbox("s1", "error"), "is error"),
+        (sandbox("s1", "stopping"), "last seen stopping"),
+    ] {
+        let fake = Fake::start().await;
+        fake.on("POST /sandbox/s1/autodelete/30", [sandbox("s1", "started")]);
+        fake.on(STOP, [sandbox("s1", "stopping")]);
+        fake.on(GET, [sandbox("s1", "started"), state]);
+        let error: RestartError =
+            fake.client().restart_sandbox(&id(), Duration::from_mins(30), shortly()).await.unwrap_err();
+        assert!(error.to_string().contains(expected), "{error}");
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use daytona::{BaseError, CaptureError, DeleteError, Error, ErrorKind, Retry, StartError};
+use daytona::{BaseError, CaptureError, DeleteError, Error, ErrorKind, RestartError, Retry, StartError};
 use job::{Failure, FailureKind, Outcome, Scope, Stage};
 
 use crate::early_end::EarlyEnd;
@@ -84,6 +84,20 @@ pub(crate) fn from_start(error: &StartError, id: FailureKind, stage: Stage) -> E
         StartError::Gone => Outcome::LeaseLost.into(),
         StartError::Failed { .. } | StartError::NotStarting { .. } | StartError::TimedOut { .. } => {
             Failure::new(id, error_chain::line(error)).at(stage).into()
+        }
+    }
+}
+
+/// The end behind a sandbox that did not come back. The repository's code had run in it, so it counts as an attempt.
+pub(crate) fn from_restart(error: &RestartError, stage: Stage) -> EarlyEnd {
+    match error {
+        RestartError::Call(error) => from_call(error, stage),
+        RestartError::Gone | RestartError::Failed { .. } | RestartError::TimedOut { .. } => {
+            let text = format!(
+                "the sandbox could not be restarted before its capture: {}",
+                error_chain::line(error)
+            );
+            Failure::new(FailureKind::SandboxLost, text).at(stage).into()
         }
     }
 }
