@@ -105,6 +105,7 @@ pub(crate) fn failing(of: &str) -> TargetState {
         failure: failure(),
         commit: Some(commit('b')),
         fingerprint: fingerprint('9'),
+        secrets: None,
         since: now() - Duration::from_hours(5),
         count: 9,
     });

@@ -10,8 +10,8 @@ use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 use job::{
-    AttemptId, Commit, Envelope, Failure, Job, LeaseSeen, LedgerEvent, Outcome, SandboxName, Stage,
-    StageReport,
+    AttemptId, Commit, Envelope, Failure, Job, LeaseSeen, LedgerEvent, Outcome, SandboxName, SecretsCheck,
+    Stage, StageReport,
 };
 use telemetry::opentelemetry::KeyValue;
 use telemetry::{Carrier, Interval, IntervalEnd};
@@ -45,6 +45,8 @@ pub(crate) struct AttemptFacts {
     pub(crate) fingerprint: Option<job::Fingerprint>,
     pub(crate) lease_seen: Option<LeaseSeen>,
     pub(crate) stages: Vec<StageReport>,
+    /// Set when it failed because of the secrets that it was given.
+    pub(crate) secrets: Option<SecretsCheck>,
     /// Set once the attempt has ended, together with how.
     pub(crate) failure: Option<Failure>,
 }
@@ -96,6 +98,10 @@ impl Attempt {
 
     pub(crate) fn note_fingerprint(&self, fingerprint: &job::Fingerprint) {
         self.with_facts(|facts| facts.fingerprint = Some(fingerprint.clone()));
+    }
+
+    pub(crate) fn note_secrets(&self, secrets: SecretsCheck) {
+        self.with_facts(|facts| facts.secrets = Some(secrets));
     }
 
     pub(crate) fn note_lease_seen(&self, seen: LeaseSeen) {

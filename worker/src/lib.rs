@@ -8,6 +8,7 @@ mod base;
 mod consume;
 mod early_end;
 mod failures;
+mod given_secrets;
 mod job_secrets;
 mod lease;
 mod ledger_writer;

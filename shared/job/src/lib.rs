@@ -45,7 +45,8 @@ pub use recipe::{
     CommandStep, PackageManager, PackageManagerKind, Recipe, Skipped, Source, SourceUse, Toolchain,
 };
 pub use register::{
-    FleetState, LastAttempt, OpenDeadLetter, RegisterEntry, RegisterKey, StandingFailure, TargetState,
+    FleetState, LastAttempt, OpenDeadLetter, RegisterEntry, RegisterKey, SecretsCheck, StandingFailure,
+    TargetState,
 };
 pub use repository_url::{RepositoryUrl, UnclearUrl, UrlScheme};
 pub use settings::{

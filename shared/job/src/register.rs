@@ -108,10 +108,22 @@ pub struct StandingFailure {
     pub commit: Option<Commit>,
     /// The inputs it failed with.
     pub fingerprint: Fingerprint,
+    /// Where the failure is about the secrets that the job was given: it stands until one of them has another value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secrets: Option<SecretsCheck>,
     /// When the same failure was met first.
     pub since: DateTime<Utc>,
     /// How often it was met.
     pub count: u64,
+}
+
+/// Tells whether secrets are the ones they were, and nothing else of them: sixteen bits of a digest, under a key of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretsCheck {
+    /// Drawn at random for this check.
+    pub key: Uuid,
+    /// The first bits of the digest of key, names and values.
+    pub digest: u16,
 }
 
 /// A dead letter nobody has dealt with yet.

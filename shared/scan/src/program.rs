@@ -3,6 +3,7 @@
 mod content;
 mod matcher;
 mod meter;
+mod mounts;
 mod pack;
 mod tree;
 

@@ -13,7 +13,7 @@ pub struct Report {
     pub bytes: u64,
     /// Bytes that came out of archives and git objects.
     pub unpacked_bytes: u64,
-    /// Time it took.
+    /// How long the search took.
     pub milliseconds: u64,
     /// The first matches, at most [`Report::MOST_HITS`].
     pub hits: Vec<Hit>,
@@ -32,7 +32,7 @@ impl Report {
     pub const MOST_BYTES: usize = 1 << 20;
 }
 
-/// Something that matched.
+/// One match of a pattern.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hit {
     /// The file, as far as it is text; bytes that are not are replaced.

@@ -44,9 +44,9 @@ impl fmt::Debug for Search {
 /// A match that was compared with the secret itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Confirmed<'a> {
-    /// Where it is.
+    /// Where in the tree it is.
     pub hit: &'a Hit,
-    /// In which form.
+    /// The form that it has there.
     pub kind: FormKind,
 }
 

@@ -13,6 +13,10 @@ use super::bench::{Bench, variables};
 
 const SECRET: &str = "s3cr3t/value+that&nobody knows";
 
+fn given() -> [SecretString; 1] {
+    [SecretString::from(SECRET)]
+}
+
 fn shown(script: &str) -> LongCommand {
     LongCommand {
         stage: Stage::Install,
@@ -55,7 +59,7 @@ async fn a_secret_reaches_its_command_but_no_output_argument_or_file() {
 async fn a_planted_secret_is_found_in_every_form_and_its_file_named() {
     let bench = Bench::start().await;
     let sandbox = bench.sandbox_knowing(&[SECRET]);
-    scrub::run(&sandbox).await.unwrap();
+    scrub::run(&sandbox, &given()).await.unwrap();
     for (form, planted) in [
         ("plain", SECRET.to_owned()),
         ("base64", STANDARD.encode(format!("x-access-token:{SECRET}"))),
@@ -63,13 +67,13 @@ async fn a_planted_secret_is_found_in_every_form_and_its_file_named() {
     ] {
         let content = format!("before\n{planted}\nafter").into_bytes();
         sandbox.upload(Stage::Scrub, "/workspace/name/sub dir/.hidden", content).await.unwrap();
-        let failure = scrub::run(&sandbox).await.unwrap_err();
+        let failure = scrub::run(&sandbox, &given()).await.unwrap_err();
         assert_eq!(failure.id, FailureKind::ScrubSecretFound, "{form}: {failure:?}");
         assert!(failure.message.contains("/workspace/name/sub dir/.hidden"), "{form}: {failure}");
         assert!(!format!("{failure:?}").contains("s3cr3t"), "{form}: {failure:?}");
         bench.prints("rm -r /workspace/name").await;
     }
-    scrub::run(&sandbox).await.unwrap();
+    scrub::run(&sandbox, &given()).await.unwrap();
     bench.end().await;
 }
 
@@ -81,7 +85,7 @@ async fn what_an_attempt_leaves_is_removed() {
                         echo \"//registry.example/:_authToken=$TOKEN\" > ~/.npmrc; echo fund=false >> ~/.npmrc; echo $TOKEN > ~/.bash_history"))
         .await
         .unwrap();
-    scrub::run(&sandbox).await.unwrap();
+    scrub::run(&sandbox, &given()).await.unwrap();
     assert_eq!(
         bench.prints("cat ~/.npmrc; ls -A /tmp | grep harvest; ls -A ~/.npm; true").await,
         "fund=false"

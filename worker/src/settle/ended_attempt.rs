@@ -90,6 +90,7 @@ impl EndedAttempt<'_> {
             failure: without_log(failure),
             commit: self.facts.commit.clone(),
             fingerprint,
+            secrets: self.facts.secrets.clone(),
             since: same.as_ref().map_or(self.at, |standing| standing.since),
             count: same.map_or(0, |standing| standing.count) + 1,
         });

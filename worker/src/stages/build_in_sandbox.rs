@@ -7,11 +7,13 @@ use std::sync::Arc;
 use chrono::Utc;
 use daytona::{Client, Snapshot};
 use job::{
-    BuildMode, Completeness, Failure, MANIFEST_VERSION, Manifest, PrebuildName, Recipe, Settings, Stage,
+    BuildMode, Completeness, Failure, FailureKind, MANIFEST_VERSION, Manifest, PrebuildName, Recipe,
+    Settings, Stage,
 };
 
 use crate::attempt::{Attempt, Interrupts};
 use crate::early_end::EarlyEnd;
+use crate::given_secrets::GivenSecrets;
 use crate::job_secrets::JobSecrets;
 use crate::lease::Lease;
 use crate::sandbox::Sandbox;
@@ -73,6 +75,7 @@ impl Builder {
         let settings = &attempt.job.settings;
         let sandbox = self.opener.open(attempt, lease, Stage::Checkout).await?;
         let environment = self.secrets.environment(settings)?;
+        let given = GivenSecrets::new(self.secrets.credential(settings).as_ref(), &environment);
         let timeouts = &settings.timeouts;
 
         let fetched = self.check_out(attempt, &sandbox, settings, wanted);
@@ -95,8 +98,15 @@ impl Builder {
         lease.confirm(Stage::Scrub).await?;
         let facts = BuildFacts { path, recipe, tools, installed, build_failure };
         let scrubbed = async {
-            scrub::run(&sandbox).await?;
-            scrub::write_manifest(&sandbox, &facts.into_manifest(attempt, wanted, name)).await
+            // From here on nothing of the repository runs in the sandbox.
+            lease.restart(Stage::Scrub).await?;
+            let scrubbed = scrub::run(&sandbox, given.as_slice()).await;
+            if scrubbed.as_ref().is_err_and(|failure| failure.id == FailureKind::ScrubSecretFound) {
+                attempt.note_secrets(given.check());
+            }
+            scrubbed?;
+            scrub::write_manifest(&sandbox, &facts.into_manifest(attempt, wanted, name)).await?;
+            Ok::<_, EarlyEnd>(())
         };
         attempt.stage(Stage::Scrub, interrupts, scrubbed).await
     }

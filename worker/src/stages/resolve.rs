@@ -5,7 +5,7 @@ use std::sync::Arc;
 use daytona::{Client, Snapshot, SnapshotState};
 use job::{
     Commit, Failure, FailureKind, Fingerprint, FingerprintInputs, Outcome, PrebuildName, PrebuildRecord,
-    SandboxName, Stage, TargetState,
+    SandboxName, Stage, StandingFailure, TargetState,
 };
 use remote::{HeadError, Remote};
 use tokio::time::Instant;
@@ -15,6 +15,7 @@ use crate::attempt::Attempt;
 use crate::base::BaseSnapshots;
 use crate::early_end::EarlyEnd;
 use crate::failures::{from_call, from_head};
+use crate::given_secrets::GivenSecrets;
 use crate::job_secrets::JobSecrets;
 use crate::target_register::TargetRegister;
 
@@ -111,11 +112,19 @@ impl Resolver {
         attempt.note_commit(&commit);
         if let Some(standing) = state
             .and_then(|state| standing_failure(state, Some(&commit), &fingerprint))
-            .filter(|_| !attempt.job.forced)
+            .filter(|standing| !attempt.job.forced && self.has_same_secrets(attempt, standing))
         {
-            return Err(Outcome::StillFailing(standing).into());
+            return Err(Outcome::StillFailing(standing.failure).into());
         }
         Ok(Wanted { commit, fingerprint, base_snapshot })
+    }
+
+    /// Whether the secrets that a failure is about are the ones they were; a failure that is about none is not asked.
+    fn has_same_secrets(&self, attempt: &Attempt, standing: &StandingFailure) -> bool {
+        let Some(check) = &standing.secrets else { return true };
+        let settings = &attempt.job.settings;
+        let Ok(environment) = self.secrets.environment(settings) else { return false };
+        GivenSecrets::new(self.secrets.credential(settings).as_ref(), &environment).pass(check)
     }
 }
 
@@ -131,8 +140,8 @@ fn end_without_head(
     let failure = from_head(error, host, &attempt.job.settings.clone.token_secret);
     let standing = state.and_then(|state| standing_failure(state, None, fingerprint));
     match standing {
-        Some(standing) if standing.id == failure.id && !attempt.job.forced => {
-            Outcome::StillFailing(standing).into()
+        Some(standing) if standing.failure.id == failure.id && !attempt.job.forced => {
+            Outcome::StillFailing(standing.failure).into()
         }
         Some(_) | None => failure.into(),
     }
@@ -143,10 +152,9 @@ fn standing_failure(
     state: &TargetState,
     commit: Option<&Commit>,
     fingerprint: &Fingerprint,
-) -> Option<Failure> {
+) -> Option<StandingFailure> {
     let standing = state.failing.as_ref()?;
-    (standing.commit.as_ref() == commit && standing.fingerprint == *fingerprint)
-        .then(|| standing.failure.clone())
+    (standing.commit.as_ref() == commit && standing.fingerprint == *fingerprint).then(|| standing.clone())
 }
 
 /// What the register knows of it, confirmed by Daytona.

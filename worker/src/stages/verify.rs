@@ -23,12 +23,13 @@ const MANIFEST_LIMIT: usize = 4 * 1024 * 1024;
 /// How long asking for the facts may take.
 const FACTS_TIMEOUT: Duration = Duration::from_secs(50);
 
-/// One line per fact, from a plain shell and from a login shell; nothing of it is interpolated.
+/// One line per fact, from root's git, a plain shell and a login shell; nothing of it is interpolated.
 const FACTS: &str = r#"
 cd "$CHECKOUT" || exit 3
 printf 'commit=%s\n' "$(git rev-parse HEAD)"
 printf 'branch=%s\n' "$(git symbolic-ref --short HEAD)"
 printf 'remote=%s\n' "$(git config --get remote.origin.url)"
+PATH=$HARVEST_IMAGE_PATH
 printf 'plain=%s\n' "$(node --version 2>/dev/null)"
 printf 'login=%s\n' "$(bash -lc 'node --version' 2>/dev/null </dev/null)"
 "#;

@@ -10,7 +10,7 @@ use flate2::read::{MultiGzDecoder, ZlibDecoder};
 
 use super::matcher::Matcher;
 use super::meter::{Exhausted, Meter, shown};
-use super::pack;
+use super::pack::{self, PackEnd};
 use crate::report::{Hit, Place, Report, UnsearchedReason};
 
 /// Bytes that are read at once.
@@ -82,12 +82,6 @@ impl<'a> Scan<'a> {
         self.meter.use_bytes(text.len())
     }
 
-    /// Bytes that were unpacked as a whole.
-    pub(super) fn unpacked(&mut self, path: &Path, bytes: &[u8], place: &Place) -> Result<(), Exhausted> {
-        self.search(path, bytes, 0, |_| place.clone());
-        self.meter.use_unpacked(bytes.len())
-    }
-
     fn search(&mut self, path: &Path, bytes: &[u8], from: usize, place: impl Fn(usize) -> Place) {
         let meter = &mut self.meter;
         self.matcher.matches(bytes, from, |found| {
@@ -96,7 +90,7 @@ impl<'a> Scan<'a> {
         });
     }
 
-    /// A regular file.
+    /// The content of a regular file, as it is and as it unpacks.
     pub(super) fn file(&mut self, path: &Path, mut file: File) -> Result<(), Exhausted> {
         self.meter.count_file();
         let mut start = [0; 8];
@@ -114,7 +108,7 @@ impl<'a> Scan<'a> {
             Some(Packed::Gzip) => self.rewound(path, &mut file, |file| Box::new(MultiGzDecoder::new(file))),
             Some(Packed::Zlib) => self.rewound(path, &mut file, |file| Box::new(ZlibDecoder::new(file))),
             Some(Packed::Zip) => self.zip(path, file),
-            Some(Packed::GitPack) => pack::search(self, path),
+            Some(Packed::GitPack) => self.pack(path),
         };
         match ended {
             Ok(()) => Ok(()),
@@ -186,6 +180,19 @@ impl<'a> Scan<'a> {
         damaged.map_or(Ok(()), Err)
     }
 
+    fn pack(&mut self, path: &Path) -> Result<(), StreamEnd> {
+        let most = self.meter.unpacked_of_one();
+        let unpacked = pack::unpack(path, most, |id, object| {
+            let place = Place::GitObject(id);
+            self.search(path, object, 0, |_| place.clone());
+            self.meter.use_unpacked(object.len())
+        });
+        unpacked.map_err(|end| match end {
+            PackEnd::Stopped(exhausted) => StreamEnd::Exhausted(exhausted),
+            PackEnd::Damaged(error) => StreamEnd::Unreadable(error),
+        })
+    }
+
     /// Reads to the end, with as much of each piece seen again with the next as the longest pattern needs.
     fn stream(
         &mut self,
@@ -225,10 +232,6 @@ impl<'a> Scan<'a> {
         self.piece = piece;
         ended
     }
-
-    pub(super) fn unpacked_of_one(&self) -> u64 {
-        self.meter.unpacked_of_one()
-    }
 }
 
 /// What a file unpacks as, by how it begins.
@@ -256,7 +259,7 @@ impl Packed {
     }
 }
 
-/// `.../objects/ab/cdef...`
+/// Whether its name is that of one: `.../objects/ab/cdef...`
 fn is_loose_object(path: &Path) -> bool {
     let hex = |name: Option<&OsStr>, at_least: usize| {
         name.is_some_and(|name| name.len() >= at_least && name.as_bytes().iter().all(u8::is_ascii_hexdigit))

@@ -6,16 +6,26 @@ use std::path::Path;
 use gix_pack::cache::lru::MemoryCappedHashmap;
 use gix_pack::data::decode::entry::ResolvedBase;
 
-use super::content::{Scan, StreamEnd};
-use crate::report::Place;
-
 /// Bytes of objects that are kept because others are made from them.
 const CACHE: usize = 64 << 20;
 const HASH: gix_hash::Kind = gix_hash::Kind::Sha1;
 
-/// Searches the pack at `path` by the index beside it.
-pub(super) fn search(scan: &mut Scan<'_>, path: &Path) -> Result<(), StreamEnd> {
-    let most = usize::try_from(scan.unpacked_of_one()).unwrap_or(usize::MAX);
+/// Why a pack was not read to its end.
+#[derive(Debug)]
+pub(super) enum PackEnd<E> {
+    /// It, or one of its objects, cannot be read; every other was.
+    Damaged(io::Error),
+    /// Whoever took the objects took no more.
+    Stopped(E),
+}
+
+/// Unpacks the pack at `path` by the index beside it: each object's id and content, of at most `most` bytes.
+pub(super) fn unpack<E>(
+    path: &Path,
+    most: u64,
+    mut take: impl FnMut(String, &[u8]) -> Result<(), E>,
+) -> Result<(), PackEnd<E>> {
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
     let pack = gix_pack::data::File::at(path, HASH)
         .map_err(|error| unreadable(&error))?
         .with_alloc_limit_bytes(Some(most));
@@ -37,13 +47,13 @@ pub(super) fn search(scan: &mut Scan<'_>, path: &Path) -> Result<(), StreamEnd> 
             .entry(offset)
             .and_then(|entry| pack.decode_entry(entry, &mut object, &mut inflate, &in_pack, &mut cache));
         match decoded {
-            Ok(_) => scan.unpacked(path, &object, &Place::GitObject(id.to_string()))?,
+            Ok(_) => take(id.to_string(), &object).map_err(PackEnd::Stopped)?,
             Err(error) => damaged = Some(unreadable(&error)),
         }
     }
     damaged.map_or(Ok(()), Err)
 }
 
-fn unreadable(error: &impl std::fmt::Display) -> StreamEnd {
-    StreamEnd::Unreadable(io::Error::other(error.to_string()))
+fn unreadable<E>(error: &impl std::fmt::Display) -> PackEnd<E> {
+    PackEnd::Damaged(io::Error::other(error.to_string()))
 }

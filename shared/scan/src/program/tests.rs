@@ -96,11 +96,19 @@ fn what_its_owner_closed_is_opened_read_and_closed_again() {
     let (closed, file) = (folder.path().join("closed"), folder.path().join("closed/file"));
     fs::create_dir(&closed).unwrap();
     fs::write(&file, SECRET).unwrap();
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o000)).unwrap();
+    let inner = closed.join("inner");
+    fs::create_dir(&inner).unwrap();
+    fs::write(inner.join("file"), SECRET).unwrap();
+    for path in [&file, &inner, &closed] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o000)).unwrap();
+    }
     let (report, found) = searched(&folder, LIMITS);
-    assert_eq!(found, ["closed/file (plain, at byte 0)"]);
+    assert_eq!(found, ["closed/file (plain, at byte 0)", "closed/inner/file (plain, at byte 0)"]);
     assert_eq!(report.unsearched, []);
-    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o000);
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&closed), 0o000);
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
+    assert_eq!((mode(&inner), mode(&file)), (0o000, 0o000));
 }
 
 #[test]

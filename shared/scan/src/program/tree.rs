@@ -1,19 +1,22 @@
 //! Every entry of the tree that this user could have written, each inode once.
 //!
-//! Not by time stamps, which their owner sets as he likes. What belongs to another user and is closed to this one came
-//! with the image, is the same in every sandbox and is not read.
+//! Not by time stamps, which their owner sets as he likes. What belongs to another user and is closed to this one, or lies
+//! on a mount that is read-only, came with the image, is the same in every sandbox and is not read. Folders that have to be
+//! opened on the way are closed again at the end.
 
 use std::collections::HashSet;
 use std::ffi::{CString, OsStr};
 use std::fs::{self, Metadata, Permissions};
+use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{OFlags, StatFs};
+use rustix::fs::{OFlags, StatFs, StatVfsMountFlags};
 
 use super::content::Scan;
 use super::meter::Exhausted;
+use super::mounts;
 use crate::report::{Place, UnsearchedReason};
 use crate::search::Request;
 
@@ -28,6 +31,24 @@ pub(super) struct Walk<'a> {
     groups: Vec<u32>,
     /// Files with several names, by device and inode.
     seen: HashSet<(u64, u64)>,
+    /// Where something is mounted, and could be mounted writable.
+    mounts: Vec<PathBuf>,
+    /// Folders whose modes were changed, to be put back once nothing beneath is to be reached any more.
+    opened: Vec<(PathBuf, u32)>,
+}
+
+/// An entry that is still to be visited.
+struct Ahead {
+    path: PathBuf,
+    /// Whether its folder can be written to at all.
+    mount: Mount,
+}
+
+/// How what an entry lies on is mounted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mount {
+    Writable,
+    ReadOnly,
 }
 
 impl<'a> Walk<'a> {
@@ -44,6 +65,8 @@ impl<'a> Walk<'a> {
             user: rustix::process::geteuid().as_raw(),
             groups,
             seen: HashSet::new(),
+            mounts: mounts::points(),
+            opened: Vec::new(),
         }
     }
 
@@ -51,29 +74,40 @@ impl<'a> Walk<'a> {
         for root in self.roots {
             if self.entry(Path::new(root), scan).is_err() {
                 scan.give_up();
-                return;
+                break;
             }
+        }
+        // From the innermost outwards: what is closed cannot be reached through.
+        for (path, mode) in self.opened.iter().rev() {
+            fs::set_permissions(path, Permissions::from_mode(*mode)).ok();
         }
     }
 
     /// An explicit stack instead of calls within calls: a tree may be deeper than a thread's stack.
     fn entry(&mut self, root: &Path, scan: &mut Scan<'_>) -> Result<(), Exhausted> {
-        let mut ahead = vec![root.to_owned()];
-        while let Some(path) = ahead.pop() {
+        let mut ahead = vec![Ahead { path: root.to_owned(), mount: mount_of(root) }];
+        while let Some(Ahead { path, mount }) = ahead.pop() {
             scan.check_time()?;
             if self.skipped.contains(path.as_path()) {
                 continue;
             }
-            let Ok(metadata) = path.symlink_metadata() else { continue };
-            let own = self.could_write(&metadata);
+            let metadata = match path.symlink_metadata() {
+                Ok(metadata) => metadata,
+                // The kernel made it up for a moment, or it is no more: it is in no capture.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                // Such as a path that is too long to be named: whatever is there, nobody has read it.
+                Err(_) => {
+                    scan.unsearched(&path, UnsearchedReason::Unreadable);
+                    continue;
+                }
+            };
+            let own = mount == Mount::Writable && self.could_write(&metadata);
             if own {
                 scan.name(&path)?;
             }
             let kind = metadata.file_type();
             if kind.is_dir() {
-                if !is_made_up(&path) {
-                    self.folder(&path, &metadata, own, &mut ahead, scan);
-                }
+                self.folder(&path, &metadata, own, &mut ahead, scan);
             } else if own && kind.is_symlink() {
                 if let Ok(target) = path.read_link() {
                     scan.text(&path, target.as_os_str().as_bytes(), &Place::LinkTarget)?;
@@ -86,19 +120,28 @@ impl<'a> Walk<'a> {
     }
 
     fn folder(
-        &self,
+        &mut self,
         path: &Path,
         metadata: &Metadata,
         own: bool,
-        ahead: &mut Vec<PathBuf>,
+        ahead: &mut Vec<Ahead>,
         scan: &mut Scan<'_>,
     ) {
+        if is_made_up(path) {
+            return;
+        }
+        let mount = mount_of(path);
+        let leads_on = || self.mounts.iter().any(|point| point != path && point.starts_with(path));
+        if mount == Mount::ReadOnly && !leads_on() {
+            return;
+        }
         let opened = Opened::new(path, metadata, 0o500, self.user);
         match fs::read_dir(path) {
             Ok(entries) => {
-                // Kept open until its entries are read in their turn: those have to be reachable.
-                opened.leave_open();
-                ahead.extend(entries.filter_map(|entry| entry.ok().map(|entry| entry.path())));
+                // Kept open until everything beneath is read: it has to be reachable.
+                self.opened.extend(opened.leave_open());
+                let entries = entries.filter_map(Result::ok);
+                ahead.extend(entries.map(|entry| Ahead { path: entry.path(), mount }));
             }
             Err(_) if own => scan.unsearched(path, UnsearchedReason::Unreadable),
             // A folder of another user that is closed to this one.
@@ -148,8 +191,9 @@ impl<'a> Opened<'a> {
         Self { path, before: changed.then_some(mode) }
     }
 
-    fn leave_open(mut self) {
-        self.before = None;
+    /// What is to be put back later, and by others.
+    fn leave_open(mut self) -> Option<(PathBuf, u32)> {
+        self.before.take().map(|mode| (self.path.to_owned(), mode))
     }
 }
 
@@ -160,6 +204,12 @@ impl Drop for Opened<'_> {
             fs::set_permissions(self.path, Permissions::from_mode(mode)).ok();
         }
     }
+}
+
+/// By the flags of the mount and not by device: one file system may be bound read-only in one place and writable in another.
+fn mount_of(path: &Path) -> Mount {
+    let read_only = |found: rustix::fs::StatVfs| found.f_flag.contains(StatVfsMountFlags::RDONLY);
+    if rustix::fs::statvfs(path).is_ok_and(read_only) { Mount::ReadOnly } else { Mount::Writable }
 }
 
 fn is_made_up(path: &Path) -> bool {
