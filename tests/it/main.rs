@@ -7,6 +7,7 @@ mod broker;
 mod contract;
 mod e2e;
 mod harness;
+mod hostile;
 mod operator;
 mod prebuilt;
 mod producer;

@@ -14,14 +14,14 @@ use super::scene::Scene;
 const CANARY: &str = "pwned-canary";
 
 /// Somebody who publishes without our code.
-struct Stranger {
+pub(crate) struct Stranger {
     _connection: Connection,
     channel: Channel,
     exchange: String,
 }
 
 impl Stranger {
-    async fn of(scene: &Scene) -> Self {
+    pub(crate) async fn of(scene: &Scene) -> Self {
         let url = scene.fleet.amqp_url();
         let connection = Connection::connect(url, ConnectionProperties::default()).await.unwrap();
         let channel = connection.create_channel().await.unwrap();
@@ -29,7 +29,7 @@ impl Stranger {
         Self { _connection: connection, channel, exchange: scene.broker.topology().jobs_exchange() }
     }
 
-    async fn publish(&self, queue: WorkQueue, body: &[u8], properties: BasicProperties) {
+    pub(crate) async fn publish(&self, queue: WorkQueue, body: &[u8], properties: BasicProperties) {
         let options = BasicPublishOptions { mandatory: true, immediate: false };
         let (exchange, key) = (self.exchange.as_str().into(), queue.as_str().into());
         let confirm = self.channel.basic_publish(exchange, key, options, body, properties).await.unwrap();
