@@ -2,38 +2,69 @@
 //
 // It moves only when nothing of the session would be lost: on its own branch, at a commit that a prebuild or an earlier run put
 // there, with no change but those that an install or a build made. Everything else is left exactly as it is, refs included.
+// Git is the image's, with settings of this program's own over those of the repository, which are put back before. The token is in
+// the environment of those calls that may ask the remote, and given to nobody but the remote, who must not pass it on.
 'use strict';
 
 const fs = require('node:fs');
 const path = require('node:path');
 
+const { bytesOf } = require('./files.cjs');
+const { helperOf } = require('./identity.cjs');
+const { list } = require('./run.cjs');
+const { parsed } = require('./settings.cjs');
+const { gitEnvironment } = require('./surroundings.cjs');
+
+const GIT = '/usr/bin/git';
 /** A call that asks nobody but this machine. */
 const LOCAL_MILLISECONDS = 120_000;
 /** Where the fetched head lies until the checkout has moved to it. */
 const FETCHED = 'refs/harvest/head';
-/** Variables that would point git elsewhere, let it ask somebody, or make it print what it sends. */
-const UNWANTED = /^(GIT_(DIR|WORK_TREE|INDEX_FILE|OBJECT_DIRECTORY|ALTERNATE_OBJECT_DIRECTORIES|NAMESPACE|PREFIX|ASKPASS|TRACE.*|CURL_VERBOSE)|SSH_ASKPASS)$/;
 const SETTINGS = [
-  'gc.auto=0', 'maintenance.auto=false', 'core.hooksPath=/dev/null', 'core.fsmonitor=false', 'fetch.recurseSubmodules=false',
+  'gc.auto=0', 'maintenance.auto=false', 'core.hooksPath=/dev/null', 'core.fsmonitor=false', 'core.attributesFile=/dev/null',
+  'credential.helper=', 'credential.useHttpPath=true', 'http.followRedirects=false', 'http.sslVerify=true', 'transfer.bundleURI=false',
+  'fetch.recurseSubmodules=false', 'submodule.recurse=false',
   'advice.detachedHead=false', 'http.lowSpeedLimit=1000', 'http.lowSpeedTime=60',
 ].flatMap((setting) => ['-c', setting]);
+/** The most that a file of settings may hold to be read. */
+const SETTINGS_BYTES = 1024 * 1024;
+const REDIRECTED = /returned error: 30[12378]/;
 
 class Checkout {
-  constructor({ runner, folder, branch }) {
-    Object.assign(this, { runner, folder, branch });
-    this.environment = Object.fromEntries(Object.entries(runner.environment).filter(([name]) => !UNWANTED.test(name)));
-    Object.assign(this.environment, { LC_ALL: 'C', GIT_TERMINAL_PROMPT: '0', GIT_LFS_SKIP_SMUDGE: '1', GIT_OPTIONAL_LOCKS: '0' });
+  constructor({ runner, session, folder, branch }) {
+    Object.assign(this, { runner, folder, branch, session });
+    this.remote = { url: undefined, token: [] };
+    const environment = gitEnvironment(session);
+    // Submodules and LFS files have web addresses even where the repository is fetched from a folder.
+    this.environment = { ...environment, GIT_CEILING_DIRECTORIES: path.dirname(folder), GIT_ALLOW_PROTOCOL: 'http:https' };
   }
 
-  git(args, { deadline = Date.now() + LOCAL_MILLISECONDS, ...options } = {}) {
-    const all = [...SETTINGS, ...args];
-    return this.runner.run('git', all, { cwd: this.folder, environment: this.environment, deadline, ...options });
+  /** From here on calls may ask the remote: its settings are those of the prebuild again. */
+  use({ remote, facts }) {
+    Object.assign(this, { remote, facts });
+    if (remote.url.startsWith('file:')) this.environment.GIT_ALLOW_PROTOCOL += ':file';
+    this.settings = [...SETTINGS, ...remote.token.flatMap((url) => ['-c', `credential.${url}.helper=`, '-c', `credential.${url}.helper=${helperOf(url)}`])];
+  }
+
+  /** `asks` says that the remote may be asked; of a partial clone any call may. */
+  git(args, { deadline = Date.now() + LOCAL_MILLISECONDS, asks = false, environment, ...options } = {}) {
+    const token = this.session.GITHUB_TOKEN;
+    const isGiven = token && this.remote.token.length > 0 && (asks || this.facts?.filter);
+    const all = { ...this.environment, ...environment, ...(isGiven ? { GITHUB_TOKEN: token } : {}) };
+    return this.runner.run(GIT, [...(this.settings ?? SETTINGS), ...args], { cwd: this.folder, environment: all, deadline, ...options });
   }
 
   /** What git prints; undefined when it fails. */
   async says(...args) {
     const { code, stdout } = await this.git(args);
     return code === 0 ? stdout.replace(/\n$/, '') : undefined;
+  }
+
+  /** The settings in a file, as pairs, without any of them being in force here; none where there is no such file. */
+  async settingsIn(file) {
+    if (bytesOf(file, SETTINGS_BYTES) === undefined) return [];
+    const end = await this.git(['config', '--file', file, '--no-includes', '--null', '--list'], { cwd: '/' });
+    return end.code === 0 ? parsed(end.stdout) : [];
   }
 
   async must(...args) {
@@ -70,8 +101,8 @@ class Checkout {
 
   /** The head of the branch, asked for only: no ref and no object changes. */
   async askHead(deadline) {
-    const end = await this.git(['ls-remote', 'origin', `refs/heads/${this.branch}`], { deadline });
-    if (end.code !== 0 || end.late) return this.#unreached(end);
+    const end = await this.git(['ls-remote', 'origin', `refs/heads/${this.branch}`], { deadline, asks: true });
+    if (end.code !== 0 || end.late) return this.#unreached(end, deadline);
     const head = end.stdout.split('\t')[0].trim();
     return head === '' ? this.#gone() : { head };
   }
@@ -82,9 +113,9 @@ class Checkout {
     const end = await this.git(
       ['fetch', '--quiet', '--no-tags', '--no-write-fetch-head', '--refmap=', ...(shallow ? ['--depth=1'] : []), 'origin',
         `+refs/heads/${this.branch}:${FETCHED}`],
-      { deadline },
+      { deadline, asks: true },
     );
-    if (end.code !== 0 || end.late) return /couldn't find remote ref/i.test(end.stderr) ? this.#gone() : this.#unreached(end);
+    if (end.code !== 0 || end.late) return /couldn't find remote ref/i.test(end.stderr) ? this.#gone() : this.#unreached(end, deadline);
     return { head: (await this.must('rev-parse', '--verify', `${FETCHED}^{commit}`)).trim() };
   }
 
@@ -92,13 +123,22 @@ class Checkout {
     return { failure: { reason: 'branch-gone', detail: `the remote has no branch ${this.branch} any more` } };
   }
 
-  #unreached(end) {
+  async #unreached(end, deadline) {
     if (end.late) return { failure: { reason: 'timeout', detail: 'the remote did not answer in time' } };
+    if (REDIRECTED.test(end.stderr)) return { failure: { reason: 'redirected', detail: await this.#whereto(deadline) } };
     const refused = /Authentication failed|could not read (Username|Password)|returned error: 40[13]|access denied/i.test(end.stderr);
     const said = this.lastLine(end);
     return refused
       ? { failure: { reason: 'refused', detail: `the remote refused: ${said}` } }
       : { failure: { reason: 'unreachable', detail: `the remote could not be reached: ${said}` } };
+  }
+
+  /** Git tells of a redirection that it does not follow, and only its trace tells where it would have led. */
+  async #whereto(deadline) {
+    const { stderr } = await this.git(['ls-remote', 'origin', 'HEAD'], { deadline, asks: true, environment: { GIT_TRACE_CURL: '1' } });
+    const header = /<= Recv header: location: ([^\r\n]+)/i.exec(stderr)?.[1] ?? '';
+    const place = this.runner.scrub(header.split('/info/refs')[0].replace(/[^\x21-\x7e]/g, '')).slice(0, 300);
+    return `the remote has moved${place ? ` to ${place}` : ''}, and it is not followed there: set clone_url in fleet.toml`;
   }
 
   /** Whether the remote has nothing that HEAD lacks. */
@@ -164,10 +204,10 @@ class Checkout {
   async bringAlong({ submodules, deadline }) {
     const failed = [];
     const attempt = async (what, args) => {
-      const end = await this.git(args, { deadline });
+      const end = await this.git(args, { deadline, asks: true });
       if (end.code !== 0 || end.late) failed.push(`${what} could not be brought along: ${this.lastLine(end)}`);
     };
-    if (await this.says('config', '--local', '--get', 'filter.lfs.process')) await attempt('LFS files', ['lfs', 'pull']);
+    if (this.facts.lfs) await attempt('LFS files', ['lfs', 'pull']);
     if (submodules) {
       await attempt('submodules', ['submodule', '--quiet', 'sync', '--recursive']);
       const update = ['submodule', '--quiet', 'update', '--init', '--recursive', '--depth', '1', '--jobs', '4'];
@@ -187,9 +227,4 @@ function split(text) {
   return text.split('\0').filter(Boolean);
 }
 
-function list(names, most = 5) {
-  const more = names.length > most ? ` and ${names.length - most} more` : '';
-  return names.slice(0, most).join(', ') + more;
-}
-
-module.exports = { Checkout, list, split };
+module.exports = { Checkout, split };

@@ -9,6 +9,9 @@ const fs = require('node:fs');
 const path = require('node:path');
 
 const { split } = require('./checkout.cjs');
+const { replace } = require('./files.cjs');
+
+const BASH = '/bin/bash';
 
 const LOCKFILES = ['package-lock.json', 'npm-shrinkwrap.json', 'pnpm-lock.yaml'];
 const SETTINGS = ['.npmrc', 'pnpm-workspace.yaml', '.pnpmfile.cjs', '.pnpmfile.mjs', '.yarnrc', '.yarnrc.yml', 'yarn.lock', 'bun.lock', 'bun.lockb'];
@@ -24,12 +27,10 @@ const SCRIPTS = [
 /** Files that name versions of the toolchain, which is the prebuild's. */
 const TOOLCHAIN = ['.nvmrc', '.node-version', '.tool-versions', 'mise.toml', '.mise.toml'];
 const TOOLCHAIN_PARTS = ['engines', 'packageManager', 'devEngines', 'volta'];
-/** Of the session's credentials, what no install has a use for. GITHUB_TOKEN stays: private packages come by it. */
-const WITHHELD = ['CLAUDE_CODE_OAUTH_TOKEN', 'ANTHROPIC_API_KEY', 'LINEAR_API_KEY', 'SENTRY_AUTH_TOKEN', 'GEMINI_API_KEY'];
 
 class Dependencies {
-  constructor({ checkout, runner, manifest, log, home }) {
-    Object.assign(this, { checkout, runner, manifest, log, home });
+  constructor({ checkout, runner, manifest, log, environment }) {
+    Object.assign(this, { checkout, runner, manifest, log, environment });
     this.step = manifest.recipe?.install?.run;
     // Only the root counts where the package manager's own command installs one package; a command set by hand may go anywhere.
     this.byHand = ['settings', '.harvest.toml'].includes(this.step?.from);
@@ -124,15 +125,19 @@ class Dependencies {
     return this.checkout.git(['cat-file', 'blob', `${commit}:${name}`]);
   }
 
-  /** Installs into the checkout: `{ failure }`, or `{ warnings }` when dependencies are in place. */
-  async install(deadline) {
-    fs.writeFileSync(this.log, '', { mode: 0o600 });
+  /**
+   * Installs into the checkout: `{ failure }`, or `{ warnings }` when dependencies are in place. `settle` is called when the
+   * repository's code has run, before anything else is.
+   */
+  async install(deadline, settle) {
+    replace(this.log, '', 0o600);
     const warnings = [];
     let end = await this.#attempt(this.step.command, deadline);
     if (end.code !== 0 && this.step.fallback && isOutOfStep(end.lines)) {
       warnings.push('the lockfile does not match package.json: dependencies were resolved anew');
       end = await this.#attempt(this.step.fallback, deadline);
     }
+    settle();
     await this.#restoreLockfiles();
     if (end.late) return { failure: { detail: 'the install took too long', lines: end.lines } };
     if (end.code !== 0) return { failure: { detail: `the install ended with ${end.code}`, lines: end.lines } };
@@ -146,26 +151,9 @@ class Dependencies {
       lines.push(line);
     };
     onLine(`$ ${this.runner.scrub(command)}`);
-    const end = await this.runner.run('bash', ['-c', command], {
-      cwd: this.checkout.folder, environment: this.#environment(), deadline, onLine,
-    });
+    const { environment, checkout } = this;
+    const end = await this.runner.run(BASH, ['-c', command], { cwd: checkout.folder, environment, deadline, onLine });
     return { ...end, code: end.late ? 124 : end.code, lines };
-  }
-
-  /** What the prebuild's install was told, unless the session says otherwise. */
-  #environment() {
-    const environment = {
-      CI: 'true', NO_COLOR: '1', HUSKY: '0', LEFTHOOK: '0',
-      npm_config_fund: 'false', npm_config_audit: 'false', npm_config_update_notifier: 'false', npm_config_fetch_retries: '5',
-      COREPACK_ENABLE_DOWNLOAD_PROMPT: '0', COREPACK_ENABLE_AUTO_PIN: '0', NEXT_TELEMETRY_DISABLED: '1',
-    };
-    const kind = this.manifest.recipe?.toolchain?.package_manager?.kind;
-    if (kind === 'npm') environment.npm_config_include = 'dev';
-    if (kind === 'pnpm') Object.assign(environment, { npm_config_manage_package_manager_versions: 'false', npm_config_production: 'false' });
-    Object.assign(environment, this.runner.environment);
-    for (const name of WITHHELD) delete environment[name];
-    environment.PATH = `${path.join(this.home, '.harvest', 'bin')}:${environment.PATH ?? '/usr/local/bin:/usr/bin:/bin'}`;
-    return environment;
   }
 
   /** A plain install writes the lockfile; the checkout keeps the one that was committed. */

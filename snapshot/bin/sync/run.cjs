@@ -1,4 +1,5 @@
-// Programs run by harvest-sync: each in a process group of its own, with a bound, and never with a secret in what is kept of them.
+// Programs run by harvest-sync: each by its path, with an environment of its own, in a process group of its own, with a bound, and
+// never with a secret in what is kept of them.
 //
 // A group, because npm and git start others, and all of them must be gone before a checkout is called safe.
 'use strict';
@@ -14,9 +15,10 @@ const DRAIN_MILLISECONDS = 1000;
 const KEPT_BYTES = 64 * 1024 * 1024;
 
 class Runner {
-  constructor(environment) {
-    this.environment = environment;
-    this.scrub = scrubber(environment);
+  /** `session` holds the secrets that are kept out of outputs; `mark` is a variable that all programs are given. */
+  constructor(session, mark) {
+    this.mark = mark;
+    this.scrub = scrubber(session);
     this.group = undefined;
     this.stopped = undefined;
   }
@@ -25,10 +27,10 @@ class Runner {
    * Runs to the end or to the deadline (milliseconds since the epoch): `{ code, stdout, stderr, bytes, late }`, `bytes` being stdout
    * undecoded. Each line of output goes to `onLine` as well, scrubbed. Rejects only when the whole of harvest-sync was told to stop.
    */
-  run(program, args, { cwd, environment = this.environment, deadline, onLine }) {
+  run(program, args, { cwd, environment, deadline, onLine }) {
     if (this.stopped) return Promise.reject(this.stopped);
     return new Promise((resolve, reject) => {
-      const child = spawn(program, args, { cwd, env: environment, detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
+      const child = spawn(program, args, { cwd, env: { ...environment, ...this.mark }, detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
       const end = { code: undefined, stdout: '', stderr: '', bytes: undefined, late: false };
       this.group = child.pid;
       const [stdout, stderr] = [child.stdout, child.stderr].map((stream) => this.#collect(stream, onLine));
@@ -118,4 +120,15 @@ function scrubber(environment) {
   };
 }
 
-module.exports = { Runner, scrubber };
+/** Control characters, and those that turn the direction of text, as what they are. */
+function visible(text) {
+  return text.replace(/[\0-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, '0')}`);
+}
+
+/** Names for a message; the first few of many. */
+function list(names, most = 5) {
+  const more = names.length > most ? ` and ${names.length - most} more` : '';
+  return names.slice(0, most).join(', ') + more;
+}
+
+module.exports = { Runner, scrubber, visible, list };

@@ -2,19 +2,25 @@
 //
 // The lock is the kernel's and ends with the process, however that ends. What a run is in the middle of stands in the lock file
 // meanwhile, so the next run knows whether one was killed, what of it may still be running, and what it may have left half done.
+// The folder is the build's to write as well: what does not hold this sandbox's id was not written by a run here, and is no word.
 'use strict';
 
 const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
 
+const { kindOf, remove, replace, textOf } = require('./files.cjs');
+const { ROOT_PATH } = require('./surroundings.cjs');
+
+const FLOCK = '/usr/bin/flock';
 /** The variable by which every process that a run starts can be told. */
 const MARK = 'HARVEST_SYNC_RUN';
 /** How long killed processes are waited for. */
 const DYING_MILLISECONDS = 5000;
 
 class State {
-  constructor(workspace) {
+  constructor(workspace, sandbox) {
+    this.sandbox = sandbox;
     this.folder = path.join(workspace, '.harvest');
     this.manifest = path.join(this.folder, 'manifest.json');
     this.log = path.join(this.folder, 'sync-install.log');
@@ -26,8 +32,11 @@ class State {
 
   /** True once the lock is held; false when another run still has it at the deadline. `onWait` is called before waiting. */
   acquire(deadline, onWait) {
+    const file = path.join(this.folder, 'sync.lock');
+    if (kindOf(file) !== 'file') remove(file);
     // Opened without truncating: it may be another's.
-    this.lock = fs.openSync(path.join(this.folder, 'sync.lock'), fs.constants.O_RDWR | fs.constants.O_CREAT, 0o600);
+    const { O_RDWR, O_CREAT, O_NOFOLLOW, O_NONBLOCK } = fs.constants;
+    this.lock = fs.openSync(file, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0o600);
     if (this.#flock(['--nonblock'])) return true;
     onWait();
     return this.#flock(['--timeout', String(Math.max(0, (deadline - Date.now()) / 1000))]);
@@ -35,20 +44,26 @@ class State {
 
   /** The lock belongs to the open file that this process and flock share, so it is held on after flock has ended. */
   #flock(how) {
-    const { status, error } = spawnSync('flock', [...how, '3'], { stdio: ['ignore', 'ignore', 'inherit', this.lock] });
+    const env = { PATH: ROOT_PATH };
+    const { status, error } = spawnSync(FLOCK, [...how, '3'], { env, stdio: ['ignore', 'ignore', 'inherit', this.lock] });
     if (error || (status !== 0 && status !== 1)) throw new Error(`flock does not work: ${error?.code ?? status}`);
     return status === 0;
   }
 
   /** What a run that was killed was in the middle of; undefined when the last one came to its end. */
   leftBehind() {
-    return parsed(fs.readFileSync(path.join(this.folder, 'sync.lock'), 'utf8'));
+    return this.#own(textOf(path.join(this.folder, 'sync.lock')));
+  }
+
+  #own(text) {
+    const value = text === undefined ? undefined : parsed(text);
+    return value?.sandbox === this.sandbox ? value : undefined;
   }
 
   /** Says what this run is in the middle of, for the run after a kill. */
   note(change) {
     Object.assign(this.record, change);
-    const text = Buffer.from(JSON.stringify(this.record));
+    const text = Buffer.from(JSON.stringify({ sandbox: this.sandbox, ...this.record }));
     // Padded, so that a shorter record needs no truncation that a kill could separate from the write.
     fs.writeSync(this.lock, Buffer.concat([text, Buffer.alloc(Math.max(1, 1024 - text.length), '\n')]), 0, undefined, 0);
   }
@@ -60,7 +75,12 @@ class State {
   }
 
   removeMarker() {
-    fs.rmSync(this.marker, { force: true });
+    remove(this.marker);
+  }
+
+  /** Takes away what a build left beside the manifest; the lock file is this run's. */
+  begin() {
+    for (const name of fs.readdirSync(this.folder)) if (!['manifest.json', 'sync.lock'].includes(name)) remove(path.join(this.folder, name));
   }
 
   /** The last thing of a run: edits are safe from here on. */
@@ -72,23 +92,14 @@ class State {
     return fs.existsSync(this.marker);
   }
 
+  /** What earlier runs in this sandbox did; undefined before there was one that began. */
   load() {
-    try {
-      return parsed(fs.readFileSync(this.file, 'utf8')) ?? {};
-    } catch {
-      return {};
-    }
+    return this.#own(textOf(this.file));
   }
 
   save(known) {
-    replace(this.file, `${JSON.stringify(known, null, 2)}\n`);
+    replace(this.file, `${JSON.stringify({ sandbox: this.sandbox, ...known }, null, 2)}\n`);
   }
-}
-
-/** Whole or not at all. */
-function replace(file, text) {
-  fs.writeFileSync(`${file}.new`, text);
-  fs.renameSync(`${file}.new`, file);
 }
 
 function parsed(text) {

@@ -1,18 +1,19 @@
-// One run of harvest-sync, from the lock to the marker: look, fetch, move, install, in this order and each only when it may.
+// One run of harvest-sync, from the lock to the marker: put back, look, fetch, move, install, in this order and each only when it may.
 //
+// Before the remote is asked, what a build could have left for git and shells to run is put back, and again after an install.
 // What a run is in the middle of is noted before it begins, what has been reached is saved at once: a kill at any point leaves a
 // checkout that the next run understands. Whatever goes wrong with the remote or the install ends in a report, not in an error.
 'use strict';
 
 const { randomUUID } = require('node:crypto');
 const os = require('node:os');
-const path = require('node:path');
 
-const { Checkout, list } = require('./checkout.cjs');
+const { Checkout } = require('./checkout.cjs');
 const { Dependencies } = require('./dependencies.cjs');
-const { setUp } = require('./identity.cjs');
-const { Runner } = require('./run.cjs');
+const { PutBack } = require('./put-back.cjs');
+const { Runner, list } = require('./run.cjs');
 const { MARK, endLeftovers, gitProcesses, removeLocks } = require('./state.cjs');
+const { installEnvironment, isForbidden } = require('./surroundings.cjs');
 
 /** What a fetch may take at most: a session should not wait for a host that does not answer. */
 const FETCH_MILLISECONDS = 300_000;
@@ -23,14 +24,17 @@ const SHOWN_LINES = 15;
 
 /** One run, from the lock to the marker. */
 class Sync {
-  constructor(options, manifest, state, say) {
-    Object.assign(this, { options, manifest, state, say });
+  constructor({ options, manifest, state, session, say }) {
+    Object.assign(this, { options, manifest, state, session, say });
     this.began = Date.now();
     this.deadline = this.began + options.seconds * 1000;
     this.mark = randomUUID();
-    this.runner = new Runner({ ...process.env, [MARK]: this.mark });
-    this.checkout = new Checkout({ runner: this.runner, folder: manifest.path, branch: manifest.branch });
-    this.dependencies = new Dependencies({ checkout: this.checkout, runner: this.runner, manifest, log: state.log, home: os.homedir() });
+    this.runner = new Runner(session, { [MARK]: this.mark });
+    const { path: folder, branch } = manifest;
+    this.checkout = new Checkout({ runner: this.runner, session, folder, branch });
+    this.putBack = new PutBack({ checkout: this.checkout, manifest, session, home: os.homedir() });
+    const environment = installEnvironment(session, { home: os.homedir(), manifest, asked: options.variables });
+    this.dependencies = new Dependencies({ checkout: this.checkout, runner: this.runner, manifest, log: state.log, environment });
     this.report = {
       target: manifest.target, from: null, to: null, moved: false, installed: false, reason: 'up-to-date', detail: '', code: 0,
       stale: false, dependencies: 'ready', ready: false, warnings: [], seconds: {},
@@ -54,33 +58,50 @@ class Sync {
       this.say('another harvest-sync is at work; waiting for it');
     }));
     if (!held) return { ...this.report, ...kept({ reason: 'busy', detail: 'another harvest-sync is still at work' }) };
-    const last = this.state.load().last;
+    const last = this.state.load()?.last;
     if (waited && last?.ended >= this.began && this.state.hasMarker()) {
       this.state.release();
       return { ...last.report, waited: true };
     }
     onLock();
     this.left = this.state.leftBehind();
-    this.state.note({ marks: [...(this.left?.marks ?? []), this.mark], began: this.left?.began ?? this.began, move: this.left?.move });
+    const { marks = [], began = this.began, move, installing } = this.left ?? {};
+    this.state.note({ marks: [...marks, this.mark], began, move, installing });
     this.state.removeMarker();
     await this.phases();
     return this.end();
   }
 
   async phases() {
-    this.known = { installed: { commit: this.manifest.commit, lockfiles: this.manifest.lockfiles }, ...this.state.load() };
+    const before = this.state.load();
+    this.known = { installed: { commit: this.manifest.commit, lockfiles: this.manifest.lockfiles }, ...before };
+    this.#endLeftovers();
+    await this.timed('putback', () => this.#begin(before === undefined));
     await this.repair();
-    this.report.warnings.push(...(await this.timed('identity', () => setUp(this.checkout, this.runner.environment))));
     const found = await this.checkout.look([this.manifest.commit, this.known.commit], (stat, name) => this.isOurs(stat, name));
     this.known.made ??= this.signatures(found.ours);
     this.report.from = found.head;
     this.report.commit = found.head;
+    if (this.options.fetch) await this.#ask(found);
+    else Object.assign(this.report, { reason: 'not-asked', stale: this.known.last?.report.stale ?? false });
+    await this.install(found.kept);
+    await this.hints();
+  }
+
+  async #ask(found) {
     const deadline = Math.min(this.deadline, Date.now() + FETCH_MILLISECONDS);
     const asked = await this.timed('fetch', () => (found.kept ? this.checkout.askHead(deadline) : this.checkout.fetchHead(deadline)));
     if (asked.failure) this.fall(kept(asked.failure));
     else await this.bring(found, asked.head);
-    await this.install(found.kept);
-    await this.hints();
+  }
+
+  /** As on the first run also when an install was cut off: it may have left anything. */
+  async #begin(isNew) {
+    const isFirst = isNew || this.left?.installing === true;
+    if (isNew) this.state.begin();
+    (await this.putBack.before(isFirst)).forEach((text) => this.warn(text));
+    if (isNew) this.state.save(this.known);
+    this.state.note({ installing: undefined });
   }
 
   /**
@@ -96,11 +117,14 @@ class Sync {
     return Object.fromEntries(names.map((name) => [name, signature(this.checkout.stat(name))]));
   }
 
-  /** After a run that was killed: what it started is ended, its lock files go, its move is brought to an end. */
-  async repair() {
+  #endLeftovers() {
     const ended = (this.left?.marks ?? []).map(endLeftovers);
     if (ended.some((count) => count > 0)) this.say('ended what a killed harvest-sync had left running');
     this.state.note({ marks: [this.mark] });
+  }
+
+  /** After a run that was killed: its lock files go, its move is brought to an end. */
+  async repair() {
     const since = this.left?.began ?? this.known.locksSince;
     if (since === undefined) return;
     this.known.locksSince = await this.#unlock(since);
@@ -120,8 +144,7 @@ class Sync {
       this.warn('git is at work in the checkout: its lock files are left alone');
       return since;
     }
-    const git = path.resolve(this.manifest.path, (await this.checkout.says('rev-parse', '--git-dir')) ?? '.git');
-    if (removeLocks(git, since - CLOCK_MILLISECONDS) > 0) this.say('removed lock files of a killed git');
+    if (removeLocks(this.putBack.repository.gitFolder, since - CLOCK_MILLISECONDS) > 0) this.say('removed lock files of a killed git');
     return undefined;
   }
 
@@ -164,28 +187,47 @@ class Sync {
 
   /** Installs when dependencies are not those of what is checked out. */
   async install(keeping) {
-    const stale = this.known.dependencies === 'stale';
+    const { dependencies: before } = this.known;
     if (keeping) {
-      if (stale) this.fall({ code: 5, reason: 'not-installed', detail: `dependencies are not installed, and ${keeping.detail}`, dependencies: 'stale' });
+      if (['stale', 'put-off'].includes(before)) this.#notInstalled(`dependencies are not installed, and ${keeping.detail}`);
       return;
     }
     const head = this.report.commit;
     const reasons = await this.dependencies.reasons(this.known.installed, head);
-    if (stale) reasons.unshift('the last install did not come to its end');
+    if (before === 'stale') reasons.unshift('the last install did not come to its end');
     if (reasons.length === 0) return;
     if (!this.dependencies.step) {
       this.warn(`the prebuild knows no install command, but this has changed: ${list(reasons)}`);
       return;
     }
     this.report.installReasons = reasons;
-    this.known.dependencies = 'stale';
-    this.state.save(this.known);
     if (!this.options.install) {
-      this.fall({ code: 5, reason: 'not-installed', detail: `--no-install, but this has changed: ${list(reasons)}`, dependencies: 'stale' });
+      this.known.dependencies = before === 'stale' ? 'stale' : 'put-off';
+      this.state.save(this.known);
+      this.#notInstalled(`--no-install, but this has changed: ${list(reasons)}`);
       return;
     }
+    const refused = this.options.variables.filter(isForbidden);
+    if (refused.length > 0) this.warn(`no install is given what is the session's own: ${list(refused)}`);
     this.say(`installing, for this has changed: ${list(reasons)}`);
-    const { failure, warnings } = await this.timed('install', () => this.dependencies.install(this.deadline));
+    await this.#install(head);
+  }
+
+  #notInstalled(detail) {
+    this.fall({ code: 5, reason: 'not-installed', detail, dependencies: 'stale' });
+  }
+
+  async #install(head) {
+    this.known.dependencies = 'stale';
+    this.state.save(this.known);
+    this.state.note({ installing: true });
+    const putBack = this.putBack.guard();
+    const settle = () => {
+      endLeftovers(this.mark);
+      putBack().forEach((text) => this.warn(text));
+    };
+    const { failure, warnings } = await this.timed('install', () => this.dependencies.install(this.deadline, settle));
+    this.state.note({ installing: undefined });
     if (failure) {
       const detail = `${failure.detail}; see ${this.state.log}`;
       this.fall({ code: 5, reason: 'install-failed', detail, dependencies: 'stale', output: failure.lines.slice(-SHOWN_LINES) });

@@ -12,17 +12,19 @@ export const SCRIPT = path.join(BIN, 'harvest-sync');
 const CHECKOUT = fileURLToPath(new URL('../../../worker/src/stages/checkout/checkout.sh', import.meta.url));
 const IDENTITY = { GIT_AUTHOR_NAME: 'T', GIT_AUTHOR_EMAIL: 't@example.com', GIT_COMMITTER_NAME: 'T', GIT_COMMITTER_EMAIL: 't@example.com' };
 
-/** `files` are the first commit's; `install` is the command of the recipe (null: none). */
-export function prebuild(t, files = { 'a.txt': 'one\n' }, { install = 'echo x >>"$HOME/installs"', ...manifest } = {}) {
+/**
+ * `files` are the first commit's; `install` is the command of the recipe (null: none); `checkout` is how it was checked out; `facts`
+ * are more fields of the manifest, undefined for those that prebuilds from before them lack.
+ */
+export function prebuild(t, files = { 'a.txt': 'one\n' }, { install = 'echo x >>"$HOME/installs"', checkout = {}, facts = {}, ...manifest } = {}) {
   const home = folder(t);
   const at = (name) => path.join(home, name);
   for (const name of ['home', 'workspace/.harvest']) fs.mkdirSync(at(name), { recursive: true });
-  fs.writeFileSync(at('home/.gitconfig'), '[protocol "file"]\n\tallow = always\n');
   const env = { HOME: at('home'), PATH: `${path.dirname(process.execPath)}:${process.env.PATH}`, GIT_CONFIG_NOSYSTEM: '1', TMPDIR: home };
   const made = { home, at, env, workspace: at('workspace'), app: at('workspace/app'), remote: at('remote.git'), state: at('workspace/.harvest') };
 
   made.git = (where, ...args) =>
-    execFileSync('git', args, { cwd: at(where), env: { ...env, ...IDENTITY }, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] }).trim();
+    execFileSync('git', args, { cwd: at(where), env: { ...env, ...IDENTITY, GIT_ALLOW_PROTOCOL: 'file:http' }, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] }).trim();
   /** Commits to the remote's branch what `change` says (null deletes), and answers with the commit. */
   made.push = (change, ...options) => {
     for (const [name, text] of Object.entries(change)) {
@@ -52,7 +54,6 @@ export function prebuild(t, files = { 'a.txt': 'one\n' }, { install = 'echo x >>
   made.push({ 'old.txt': 'history\n' });
   made.commit = made.push({ 'old.txt': null, ...files });
   made.url = `file://${made.remote}`;
-  checkOut(made, manifest.checkout);
 
   const recipe = {
     toolchain: { kind: 'node', node: '22.1.0', package_manager: { kind: 'npm' } },
@@ -61,25 +62,35 @@ export function prebuild(t, files = { 'a.txt': 'one\n' }, { install = 'echo x >>
     ...manifest.recipe,
   };
   made.recipe = recipe;
-  writeManifest(made, recipe);
+  /** Writes the manifest, as it is from now on with these facts. */
+  made.states = (change) => writeManifest(made, Object.assign(made.facts, change));
+  /** Checks `made.commit` out as the worker does, and states it. */
+  made.checkOut = (how) => {
+    checkOut(made, how);
+    const sparse = how.sparse?.split('\n').filter(Boolean) ?? [];
+    const stated = { filter: how.filter, sparse, lfs: Boolean(how.lfs), submodules: Boolean(how.submodules) };
+    made.states({ clone: { url: made.url }, checkout: stated, ...facts });
+  };
+  made.facts = {};
+  made.checkOut(checkout);
   return made;
 }
 
-function checkOut(made, { lfs = '', submodules = '', sparse = '', filter = '' } = {}) {
+function checkOut(made, { lfs = '', submodules = '', sparse = '', filter = '' }) {
   execFileSync('bash', [CHECKOUT], {
     cwd: made.workspace, stdio: ['ignore', 'ignore', 'inherit'],
     env: {
-      ...made.env, HARVEST_URL: made.url, HARVEST_BRANCH: 'main', HARVEST_COMMIT: made.commit, HARVEST_PATH: made.app,
+      ...made.env, GIT_ALLOW_PROTOCOL: 'file', HARVEST_URL: made.url, HARVEST_BRANCH: 'main', HARVEST_COMMIT: made.commit, HARVEST_PATH: made.app,
       HARVEST_FILTER: filter, HARVEST_SPARSE: sparse, HARVEST_LFS: lfs, HARVEST_SUBMODULES: submodules,
     },
   });
 }
 
-function writeManifest(made, recipe) {
+function writeManifest(made, facts) {
   const lockfiles = ['package-lock.json', 'npm-shrinkwrap.json', 'pnpm-lock.yaml'].filter((name) => made.file(name) !== undefined);
   fs.writeFileSync(path.join(made.state, 'manifest.json'), JSON.stringify({
     version: 1, fleet: 'test', target: 'acme/app@main', path: made.app, commit: made.commit, completeness: 'complete', flags: [],
-    recipe, lockfiles: lockfiles.map((name) => ({ path: name, sha256: createHash('sha256').update(made.file(name)).digest('hex') })),
+    ...facts, recipe: made.recipe, lockfiles: lockfiles.map((name) => ({ path: name, sha256: createHash('sha256').update(made.file(name)).digest('hex') })),
   }));
 }
 

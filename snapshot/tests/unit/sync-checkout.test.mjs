@@ -4,6 +4,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 
+import { pointer, store } from './host.mjs';
 import { consistent, prebuild, sync } from './prebuild.mjs';
 import { folder, run } from './support.mjs';
 
@@ -79,7 +80,7 @@ test('a branch that is gone, a remote that cannot be reached and one that does n
   made.git('remote.git', 'update-ref', '-d', 'refs/heads/main');
   const rows = [[made.url, 'branch-gone'], [`file://${made.home}/none.git`, 'unreachable'], ['http://127.0.0.1:1/x.git', 'unreachable']];
   for (const [url, reason] of rows) {
-    made.git('workspace/app', 'remote', 'set-url', 'origin', url);
+    made.states({ clone: { url } });
     const { report, stderr } = await ended(t, made, 4);
     assert.deepEqual([report.reason, report.stale, report.moved, report.to], [reason, true, false, null]);
     assert.match(stderr, /left at/);
@@ -232,14 +233,18 @@ test('submodules are brought along where the prebuild has them, and only there',
 });
 
 test('LFS files are pulled where the prebuild has them, and only there', async (t) => {
-  for (const lfs of [true, false]) {
-    const made = prebuild(t);
-    fs.mkdirSync(made.at('home/.harvest/bin'), { recursive: true });
-    fs.writeFileSync(made.at('git-lfs'), `#!/bin/sh\n[ "$1" = pull ] && echo "$PWD $GIT_LFS_SKIP_SMUDGE" >>"${made.home}/lfs"\nexit 0\n`, { mode: 0o755 });
-    if (lfs) made.git('workspace/app', 'config', 'filter.lfs.process', 'git-lfs filter-process --skip');
-    made.push({ 'a.txt': 'two\n' });
-    await ended(t, made, 0, { env: { PATH: `${made.home}:${made.env.PATH}` } });
-    assert.equal(fs.existsSync(made.at('lfs')), lfs);
+  for (const lfs of ['yes', '']) {
+    const made = prebuild(t, { '.gitattributes': '*.bin filter=lfs diff=lfs merge=lfs -text\n' });
+    const add = (text) => (store(made, text), made.push({ 'a.bin': pointer(text) }));
+    made.commit = add('first\n');
+    made.checkOut({ lfs });
+    const here = (text) => (lfs ? text : pointer(text));
+    assert.equal(made.file('a.bin'), here('first\n'));
+    add('second\n');
+    await ended(t, made, 0);
+    assert.equal(made.file('a.bin'), here('second\n'));
+    assert.equal(made.git('workspace/app', 'status', '--porcelain'), '');
+    assert.deepEqual(fs.existsSync(path.join(made.app, '.git/hooks/pre-push')), Boolean(lfs));
   }
 });
 
