@@ -71,17 +71,20 @@ export async function deleteSandbox(daytona: Daytona, name: string): Promise<voi
  *
  * It runs detached and is looked at by short calls, because a long call dies in a load balancer, a session of the toolbox
  * writes its command to disk and takes no environment, and a sandbox that is asked nothing is stopped as idle.
+ *
+ * Every program is named by its path and no shell is a login shell: folders of the user's are first on PATH and start files
+ * are in the home, and both may be a build's. Its exit code is there only once no process of this has the environment any more.
  */
 export async function run(sandbox: Sandbox, command: string[], options: Run): Promise<number> {
   const { env, cwd, seconds, signal } = options
   const directory = `/tmp/harvest-run-${randomUUID()}`
   const inner = `echo $$ >${directory}/pid
-timeout --kill-after=10 ${seconds} "$@" >${directory}/out 2>${directory}/err
-echo $? >${directory}/exit`
+/usr/bin/timeout --kill-after=10 ${seconds} "$@" >${directory}/out 2>${directory}/err
+exec /usr/bin/env -i /bin/sh -c 'echo "$1" >"$2"' end $? ${directory}/exit`
   await execute(
     sandbox,
-    `mkdir -m 700 ${directory} || exit
-setsid bash -c ${quoted(inner)} run ${command.map(quoted).join(' ')} </dev/null >/dev/null 2>&1 &`,
+    `/bin/mkdir -m 700 ${directory} || exit
+/usr/bin/setsid /bin/bash -c ${quoted(inner)} run ${command.map(quoted).join(' ')} </dev/null >/dev/null 2>&1 &`,
     cwd,
     env
   )
@@ -116,12 +119,12 @@ async function look(sandbox: Sandbox, directory: string, read: { out: number; er
   const answer = await execute(
     sandbox,
     `cd ${directory} || exit
-if [ -s exit ]; then cat exit
-elif [ ! -s pid ] || kill -0 "$(cat pid)" 2>/dev/null; then echo running
-else cat exit 2>/dev/null || echo gone; fi
+if [ -s exit ]; then /bin/cat exit
+elif [ ! -s pid ] || kill -0 "$(/bin/cat pid)" 2>/dev/null; then echo running
+else /bin/cat exit 2>/dev/null || echo gone; fi
 for part in "out ${read.out}" "err ${read.err}"; do
   set -- $part
-  tail -c +$(($2 + 1)) $1 2>/dev/null | head -c ${CHUNK_BYTES} | base64 -w 0
+  /usr/bin/tail -c +$(($2 + 1)) $1 2>/dev/null | /usr/bin/head -c ${CHUNK_BYTES} | /usr/bin/base64 -w 0
   echo
 done`
   )

@@ -18,7 +18,7 @@ the prompt. Each message of the Agent SDK is one line of JSON on stdout; everyth
   --snapshot NAME|ID   start from this prebuild, which harvestctl resolve or something else has chosen
   --base SNAPSHOT      when TARGET has no prebuild: start from this snapshot and clone
   --clone-url URL      what --base clones (default https://HOST/PATH.git)
-  --env NAME           give this variable to the session too; repeatable
+  --env NAME           give this variable to the session too, and to the install; repeatable
   --minutes N          the session's time (default 120)
   --keep               leave the sandbox to its own end: 15 minutes after the last call
 
@@ -135,24 +135,32 @@ async function theSnapshot(daytona: Daytona, nameOrId: string): Promise<Snapshot
  */
 async function cloneInto(sandbox: Sandbox, clone: Clone, plan: Plan, signal: AbortSignal): Promise<void> {
   const { GIT_USER_NAME: name, GIT_USER_EMAIL: email, GITHUB_TOKEN: token } = process.env
-  const helper = '!f() { [ "$1" = get ] && printf "username=x-access-token\\npassword=%s\\n" "$GITHUB_TOKEN"; }; f'
+  const { protocol, host, pathname } = new URL(clone.url)
+  const place = [protocol.slice(0, -1), host, decodeURIComponent(pathname).replace(/^\/+|\/+$/g, '')]
+  const helper = `/opt/harvest/bin/harvest-git-credential ${place.map((each) => `'${each.replaceAll("'", `'\\''`)}'`).join(' ')}`
   const config = [
     name ? [`user.name=${name}`] : [],
     email ? [`user.email=${email}`] : [],
-    token ? [`credential.${new URL(clone.url).origin}.helper=${helper}`] : []
+    token ? [`credential.${clone.url}.helper=${helper}`, `credential.${clone.url}.useHttpPath=true`] : []
   ].flat()
   const options = [...config.flatMap((each) => ['--config', each]), '--branch', clone.branch]
-  const command = ['git', 'clone', ...options, '--', clone.url, clone.path]
-  const code = await run(sandbox, command, quietly(SYNC_SECONDS, environment(SYNC_VARIABLES, plan), signal))
+  const command = ['/usr/bin/git', 'clone', ...options, '--', clone.url, clone.path]
+  const code = await run(sandbox, command, quietly(SYNC_SECONDS, environment([...SYNC_VARIABLES, ...plan.names]), signal))
   if (code !== 0) throw new Exit(4, `git clone ended with ${code}`)
-  const marker = `printf '{"commit":"%s","dependencies":"stale"}\\n' "$(git rev-parse HEAD)" >/workspace/.harvest/ready`
-  await execute(sandbox, `mkdir -p /workspace/.harvest && ${marker}`, clone.path)
+  const marker = `printf '{"commit":"%s","dependencies":"stale"}\\n' "$(/usr/bin/git rev-parse HEAD)" >/workspace/.harvest/ready`
+  await execute(sandbox, `/bin/mkdir -p /workspace/.harvest && ${marker}`, clone.path)
 }
 
-/** The checkout is brought to the branch's head; nothing may be edited before this has ended. */
+/**
+ * The checkout is brought to the branch's head; nothing may be edited before this has ended. In two runs, so that the token
+ * and the repository's code never meet: the first has the token and runs nothing of the repository's, the second installs.
+ */
 async function synchronise(sandbox: Sandbox, plan: Plan, signal: AbortSignal): Promise<void> {
-  const env = environment(SYNC_VARIABLES, plan)
-  const code = await run(sandbox, ['/opt/harvest/bin/harvest-sync'], quietly(SYNC_SECONDS, env, signal))
+  const harvestSync = (options: string[], names: string[]) =>
+    run(sandbox, ['/opt/harvest/bin/harvest-sync', ...options], quietly(SYNC_SECONDS, environment(names), signal))
+  const others = plan.names.filter((name) => !SESSION_VARIABLES.includes(name))
+  let code = await harvestSync(['--no-install'], [...SYNC_VARIABLES, ...others])
+  if (code === 5) code = await harvestSync(['--no-fetch', ...others.flatMap((name) => ['--install-variable', name])], others)
   // 4: at an older commit than the branch; 5: dependencies are not those of the commit. The agent can work with both.
   if (![0, 4, 5].includes(code)) throw new Exit(4, `harvest-sync ended with ${code}`)
   if (code !== 0) log(`going on although harvest-sync ended with ${code}`)
@@ -161,7 +169,7 @@ async function synchronise(sandbox: Sandbox, plan: Plan, signal: AbortSignal): P
 /** The session itself. What is asked travels in a file that the session deletes; tokens travel in its environment alone. */
 async function converse(sandbox: Sandbox, request: SessionRequest, plan: Plan, signal: AbortSignal): Promise<number> {
   const folder = `/tmp/harvest-session-${randomUUID()}`
-  await execute(sandbox, `mkdir -m 700 ${folder}`)
+  await execute(sandbox, `/bin/mkdir -m 700 ${folder}`)
   const program = readFileSync(join(dirname(fileURLToPath(import.meta.url)), 'session.js'))
   await sandbox.fs.uploadFiles([
     { source: program, destination: `${folder}/session.mjs` },
@@ -169,7 +177,7 @@ async function converse(sandbox: Sandbox, request: SessionRequest, plan: Plan, s
   ])
   const command = ['/opt/harvest/bin/node', `${folder}/session.mjs`, `${folder}/request.json`]
   const code = await run(sandbox, command, {
-    ...quietly(plan.minutes * 60, environment(SESSION_VARIABLES, plan), signal),
+    ...quietly(plan.minutes * 60, environment([...SESSION_VARIABLES, ...plan.names]), signal),
     onStdout: (bytes) => write(process.stdout, bytes)
   })
   if (code === 124) throw new Exit(124, `the session's ${plan.minutes} minutes are over`)
@@ -182,8 +190,8 @@ function quietly(seconds: number, env: Record<string, string>, signal: AbortSign
   return { env, seconds, signal, onStdout: onOutput, onStderr: onOutput }
 }
 
-function environment(names: string[], plan: Plan): Record<string, string> {
-  const set = [...names, ...plan.names].map((name) => [name, process.env[name]] as const)
+function environment(names: string[]): Record<string, string> {
+  const set = names.map((name) => [name, process.env[name]] as const)
   return Object.fromEntries(set.filter((pair): pair is [string, string] => Boolean(pair[1])))
 }
 
