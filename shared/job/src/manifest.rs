@@ -1,13 +1,13 @@
 //! `/workspace/.harvest/manifest.json` in every prebuild: what a session, or a warm build, needs to know of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AttemptId, BuildMode, Commit, Completeness, Failure, Fingerprint, FleetName, JobId, PrebuildName, Recipe,
-    Stage, Target,
+    AttemptId, BuildMode, CheckoutSettings, CloneSettings, Commit, Completeness, Failure, Fingerprint,
+    FleetName, JobId, PrebuildName, Recipe, Stage, Target,
 };
 
 /// Where it lies in a prebuild.
@@ -29,6 +29,18 @@ pub struct Manifest {
     pub path: String,
     /// The commit checked out.
     pub commit: Commit,
+    /// Where it was cloned from: a session's token goes to that repository and to no other. Older workers wrote none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clone: Option<CloneSettings>,
+    /// How it was checked out, what the repository's own file asked for included. Older workers wrote none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkout: Option<CheckoutSettings>,
+    /// The plain environment that install and build were given besides.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// Names of the secrets that install and build were given. Older workers wrote none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secrets: Option<BTreeSet<String>>,
     /// The inputs known before the build.
     pub fingerprint: Fingerprint,
     /// The prebuild's own name.

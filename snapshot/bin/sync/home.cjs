@@ -24,6 +24,7 @@ const SHELLS = [
 ];
 /** Where a new user's files come from; root's. */
 const SKELETON = '/etc/skel';
+const PROFILES = '/etc/profile.d';
 /** What the worker adds for login shells on bases that do not know of the repository's tools. */
 const OWN_LINE = 'export PATH="$HOME/.harvest/bin:$PATH"';
 /** A repository's own tools, which may stand before the image's. */
@@ -34,7 +35,7 @@ const PROJECT = ['.claude/settings.json', '.claude/settings.local.json', '.mcp.j
 /** Puts it back; answers with what was there. */
 function putBack(home) {
   const gone = [...STEERING, ...CLAUDE].filter((name) => isReachable(home, name) && remove(path.join(home, name)));
-  for (const name of SHELLS) if (isReachable(home, name) && restored(path.join(home, name), path.join(SKELETON, name))) gone.push(name);
+  for (const name of SHELLS) if (isReachable(home, name) && restored(path.join(home, name))) gone.push(name);
   return [...gone, ...removeShadows(home, shadows(home))];
 }
 
@@ -47,18 +48,24 @@ function isReachable(home, name) {
   return true;
 }
 
-/** A start file of a shell: root's example where it began as that, with the worker's line where it was in it. True when there was more. */
-function restored(file, example) {
+/** A start file of a shell: one of root's where it began as that, with the worker's line where it was in it. True when there was more. */
+function restored(file) {
   if (kindOf(file) === undefined) return false;
   const text = textOf(file) ?? '';
-  const first = textOf(example)?.trimEnd();
+  const first = examples(path.basename(file)).find((example) => text.startsWith(example)) ?? '';
   const own = text.split('\n').includes(OWN_LINE) ? OWN_LINE : '';
-  const wanted = first && text.startsWith(first) ? `${first}\n\n${own}` : own;
   const lines = (some) => some.split('\n').filter((line) => line.trim() !== '').join('\n');
-  if (kindOf(file) === 'file' && lines(text) === lines(wanted)) return false;
+  if (kindOf(file) === 'file' && lines(text) === lines(`${first}\n${own}`)) return false;
+  const wanted = [first, own].filter(Boolean).join('\n\n');
   if (wanted === '') remove(file);
-  else replace(file, `${wanted.trimEnd()}\n`);
+  else replace(file, `${wanted}\n`);
   return true;
+}
+
+/** What root has for new users, and for every login shell. */
+function examples(name) {
+  const everybodys = entriesOf(PROFILES).map((each) => path.join(PROFILES, each));
+  return [path.join(SKELETON, name), ...everybodys].map((file) => textOf(file)?.trimEnd()).filter(Boolean);
 }
 
 /** Programs of the user's that would be run in place of root's of the same name; a folder that is a link to such, as a whole. */

@@ -187,6 +187,60 @@ describe('a session from a prebuild', () => {
   })
 })
 
+/** Writes this to a file of the sandbox, which tells when it is run, and with what. */
+const PLANT = `plant() { mkdir -p "$(dirname "$1")" && printf '#!/bin/sh\\nmkdir -p /var/tmp/ran; env >/var/tmp/ran/%s\\n' "$2" >"$1" && chmod 755 "$1"; }
+hooks() { printf '{"hooks":{"SessionStart":[{"hooks":[{"type":"command","command":"/var/tmp/%s"}]}]}}' "$1"; }
+for name in git rg gh ps uname claude; do plant ~/.harvest/bin/$name path-$name; plant ~/.local/bin/$name path-$name; done
+for name in .bashrc .bash_profile .profile .zshrc; do plant ~/$name start$name; done
+for name in fsmonitor hook credential smudge claude-user claude-local; do plant /var/tmp/$name $name; done
+mkdir -p ~/.claude ~/.ssh ~/.config/git .claude .git/hooks
+for name in post-checkout post-commit pre-push reference-transaction post-index-change; do cp /var/tmp/hook .git/hooks/$name; done
+for file in ~/.gitconfig .git/config; do
+  printf '[core]\\n\\tfsmonitor = /var/tmp/fsmonitor\\n[credential]\\n\\thelper = /var/tmp/credential\\n[filter "x"]\\n\\tsmudge = /var/tmp/smudge\\n' >>$file
+done
+echo '* filter=x' >.git/info/attributes
+hooks claude-user >~/.claude/settings.json
+hooks claude-local >.claude/settings.local.json
+echo '{"type":"entity","name":"Planted","entityType":"Note","observations":["planted"]}' | { mkdir -p ~/.mcp-memory; cat >~/.mcp-memory/memory.jsonl; }
+touch -d 2030-01-01 ~/.mcp-memory/memory.jsonl
+rm -rf /var/tmp/ran`
+
+/** A snapshot of a sandbox from the fleet's prebuild, in which a build has left whatever it could. */
+async function plantedPrebuild(): Promise<string> {
+  const name = `planted-${randomBytes(4).toString('hex')}`
+  const sandbox = await daytona.create({ snapshot: fleet.snapshotId })
+  await execute(sandbox, PLANT, fleet.path)
+  const headers = { authorization: `Bearer ${fleet.apiKey}`, 'content-type': 'application/json' }
+  const asked = await fetch(`${fleet.apiUrl}/sandbox/${sandbox.id}/snapshot`, { method: 'POST', headers, body: JSON.stringify({ name }) })
+  assert.ok(asked.ok, await asked.text())
+  for (const deadline = Date.now() + GONE_MS; ; await sleep(200)) {
+    const answer = await fetch(`${fleet.apiUrl}/snapshots/${name}`, { headers })
+    if (answer.ok && ((await answer.json()) as { state: string }).state === 'active') break
+    assert.ok(Date.now() < deadline, `${name} was not captured`)
+  }
+  await sandbox.delete()
+  return name
+}
+
+test('what a build left in a prebuild is not run by a session, and is not its memory', async () => {
+  const snapshot = await plantedPrebuild()
+  support.push(fleet, 'LATER.md', 'So that there is something to bring up to date.\n')
+  const api = await support.startFakeMessagesApi([
+    { name: 'mcp__memory__read_graph', input: {} },
+    { name: 'Bash', input: { command: `${LOOK}; git status --short; ls /var/tmp/ran`, description: 'Look around' } }
+  ])
+  const ended = await support.startSession(fleet, ['--snapshot', snapshot, '--keep', ...ISOLATED], environment(api).variables, PROMPT).ended
+  assert.equal(ended.code, 0, ended.stderr)
+  assert.match(ended.stderr, /left by the prebuild's build and taken out: /)
+  const sandbox = await daytona.get(sandboxOf(ended))
+  assert.equal(await execute(sandbox, 'ls /var/tmp/ran 2>/dev/null; true'), '')
+  const turns = api.requests().filter((request) => request.tools?.length)
+  assert.match(textOf(turns.at(-1)?.messages), /^Harvest Agent <agent@example.com>/m)
+  assert.doesNotMatch(textOf(turns.at(-1)?.messages), /Planted/)
+  assert.match(textOf(turns[1]?.messages), /"name": ?"HarvestSession"/)
+  await sandbox.delete()
+})
+
 test('the sandbox is gone when the session has ended', async () => {
   const api = await support.startFakeMessagesApi([])
   const ended = await support.startSession(fleet, [target, ...ISOLATED], environment(api).variables, PROMPT).ended
