@@ -22,7 +22,8 @@ function remoteOf(manifest, existing) {
 
 /** Further repositories that the fleet's settings name: submodules, and where LFS files lie. */
 function others(manifest) {
-  return Array.isArray(manifest.clone.also) ? manifest.clone.also.map(plain).filter(Boolean) : [];
+  const also = manifest.checkout?.also;
+  return Array.isArray(also) ? also.map(plain).filter(Boolean) : [];
 }
 
 /** As it is when nothing in it could mislead: no user, no query, nothing but a place. */

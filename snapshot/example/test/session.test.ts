@@ -150,6 +150,8 @@ describe('a session from a prebuild', () => {
   test('what it was not given is left out, and said', () => {
     assert.match(ended.stderr, /^linear: left out, LINEAR_API_KEY is not set$/m)
     assert.doesNotMatch(ended.stderr, /^sentry: left out/m)
+    // The manifest says whose the token is.
+    assert.doesNotMatch(ended.stderr, /GITHUB_TOKEN is not used/)
   })
 
   test('the agent runs as the user of the image, with the tokens its tools need and no others', () => {

@@ -118,9 +118,8 @@ async function withSubmodule(t, urlOf, also) {
   made.git('.', 'init', '--quiet', '--bare', '--initial-branch=main', 'private.git');
   made.git('work', 'push', '--quiet', made.at('private.git'), 'HEAD:main');
   const host = await serve(t, made);
-  if (also) made.states({ clone: { url: host.url, also: [`${host.origin}/private.git`] } });
   made.git('work', 'submodule', '--quiet', 'add', `file://${made.at('private.git')}`, 'part');
-  made.states({ checkout: { submodules: true } });
+  made.states({ checkout: { submodules: true, ...(also ? { also: [`${host.origin}/private.git`] } : {}) } });
   made.push({ '.gitmodules': `[submodule "part"]\n\tpath = part\n\turl = ${urlOf(host)}\n` });
   fs.mkdirSync(path.join(made.app, 'part'), { recursive: true });
   return { made, host };

@@ -29,6 +29,8 @@ async fn a_repository_is_built_once_and_again_for_a_new_commit() {
     let manifest = session.says("cat /workspace/.harvest/manifest.json").await;
     let manifest: job::Manifest = serde_json::from_str(&manifest).unwrap();
     assert_eq!((manifest.commit.as_str(), manifest.prebuild), (commit.as_str(), prebuild.name.clone()));
+    assert_eq!(manifest.clone.map(|clone| clone.url), Some(scene.git.url("acme/service")));
+    assert_eq!(manifest.checkout, Some(job::CheckoutSettings::default()));
     session.end().await;
 
     let created = scene.sandboxes_created().await;

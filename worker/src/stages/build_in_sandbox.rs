@@ -7,8 +7,8 @@ use std::sync::Arc;
 use chrono::Utc;
 use daytona::{Client, Snapshot};
 use job::{
-    BuildMode, Completeness, Failure, FailureKind, MANIFEST_VERSION, Manifest, PrebuildName, Recipe,
-    Settings, Stage,
+    BuildMode, CheckoutSettings, Completeness, Failure, FailureKind, MANIFEST_VERSION, Manifest,
+    PrebuildName, Recipe, Settings, Stage,
 };
 
 use crate::attempt::{Attempt, Interrupts};
@@ -19,6 +19,7 @@ use crate::lease::Lease;
 use crate::sandbox::Sandbox;
 use crate::sandbox_opener::SandboxOpener;
 use crate::stages::checkout::CheckedOut;
+use crate::stages::detect::Detected;
 use crate::stages::install::Installed;
 use crate::stages::resolve::Wanted;
 use crate::stages::toolchain::{Mirrors, ToolsInPlace};
@@ -82,7 +83,7 @@ impl Builder {
         let CheckedOut { path } = attempt.stage(Stage::Checkout, interrupts, fetched).await?;
         lease.confirm(Stage::Detect).await?;
         let detected = self.detect(attempt, &sandbox, wanted, &path);
-        let recipe = attempt.stage(Stage::Detect, interrupts, detected).await?;
+        let Detected { recipe, checkout } = attempt.stage(Stage::Detect, interrupts, detected).await?;
         lease.confirm(Stage::Toolchain).await?;
         let tools = toolchain::run(&sandbox, &recipe.toolchain, &self.mirrors, timeouts.toolchain);
         let tools = attempt.stage(Stage::Toolchain, interrupts, tools).await?;
@@ -96,7 +97,8 @@ impl Builder {
             build::Built::Partial(failure) => Some(failure),
         };
         lease.confirm(Stage::Scrub).await?;
-        let facts = BuildFacts { path, recipe, tools, installed, build_failure };
+        let checkout = checkout.unwrap_or_else(|| settings.checkout.clone());
+        let facts = BuildFacts { path, recipe, checkout, tools, installed, build_failure };
         let scrubbed = async {
             // From here on nothing of the repository runs in the sandbox.
             lease.restart(Stage::Scrub).await?;
@@ -122,21 +124,21 @@ impl Builder {
         checkout::run(sandbox, &attempt.job.target, settings, &wanted.commit, credential.as_ref()).await
     }
 
-    /// The recipe; checks out again when the repository's own file asks for more (LFS, submodules, another filter).
+    /// What the files ask for; checks out again when the repository's own file asks for more (LFS, submodules, another filter).
     async fn detect(
         &self,
         attempt: &Attempt,
         sandbox: &Sandbox,
         wanted: &Wanted,
         path: &str,
-    ) -> Result<Recipe, EarlyEnd> {
+    ) -> Result<Detected, EarlyEnd> {
         let settings = &attempt.job.settings;
         let detected = detect::run(sandbox, path, settings, &self.mirrors).await?;
-        if let Some(checkout) = detected.checkout {
-            let settings = Settings { checkout, ..settings.clone() };
+        if let Some(checkout) = &detected.checkout {
+            let settings = Settings { checkout: checkout.clone(), ..settings.clone() };
             self.check_out(attempt, sandbox, &settings, wanted).await?;
         }
-        Ok(detected.recipe)
+        Ok(detected)
     }
 }
 
@@ -144,6 +146,7 @@ impl Builder {
 struct BuildFacts {
     path: String,
     recipe: Recipe,
+    checkout: CheckoutSettings,
     tools: ToolsInPlace,
     installed: Installed,
     build_failure: Option<Failure>,
@@ -151,12 +154,17 @@ struct BuildFacts {
 
 impl BuildFacts {
     fn into_manifest(self, attempt: &Attempt, wanted: &Wanted, name: &PrebuildName) -> Manifest {
+        let settings = attempt.job.settings.clone();
         Manifest {
             version: MANIFEST_VERSION,
             fleet: attempt.job.fleet.clone(),
             target: attempt.job.target.clone(),
             path: self.path,
             commit: wanted.commit.clone(),
+            clone: Some(settings.clone),
+            checkout: Some(self.checkout),
+            env: settings.env,
+            secrets: Some(settings.secrets),
             fingerprint: wanted.fingerprint.clone(),
             prebuild: name.clone(),
             mode: BuildMode::Cold,
