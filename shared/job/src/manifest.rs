@@ -41,6 +41,9 @@ pub struct Manifest {
     /// Names of the secrets that install and build were given. Older workers wrote none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secrets: Option<BTreeSet<String>>,
+    /// SHA-256 of the settings that the base had in the home, by their path in it: a session keeps those, and no others.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub home: BTreeMap<String, String>,
     /// The inputs known before the build.
     pub fingerprint: Fingerprint,
     /// The prebuild's own name.

@@ -2,6 +2,7 @@
 //!
 //! Before each stage the lease is confirmed, so that a sandbox that passed to another attempt is touched no more.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::Utc;
@@ -165,6 +166,7 @@ impl BuildFacts {
             checkout: Some(self.checkout),
             env: settings.env,
             secrets: Some(settings.secrets),
+            home: BTreeMap::new(),
             fingerprint: wanted.fingerprint.clone(),
             prebuild: name.clone(),
             mode: BuildMode::Cold,
