@@ -1,27 +1,35 @@
 // The home as the image has it, in what steers programs that a session runs with its tokens: on the first run in a sandbox.
 //
-// The worker puts all of it back before it captures a prebuild; this is for prebuilds from before it did. What a base image of one's
-// own may have put there as well, and what only the repository's own tools read, cannot be told from a build's and stays: ~/.npmrc,
-// caches, installed packages.
+// The worker puts all of it back before it captures a prebuild; this is for prebuilds from before it did, and for what it missed.
+// Settings are found by their kind and not by a list of programs: hidden files of the home itself, and all of ~/.config, go, and so
+// do the folders below. What stays are other folders, which hold caches and installed packages; and what the base had, where the
+// manifest says so (`home`).
 'use strict';
 
 const fs = require('node:fs');
 const path = require('node:path');
 
-const { kindOf, remove, replace, textOf } = require('./files.cjs');
+const { entriesOf, isAsKnown, kindOf, remove, replace, sweep, textOf } = require('./files.cjs');
 const { HOME_FOLDERS, ROOT_FOLDERS } = require('./surroundings.cjs');
 
-/** Settings and programs of git, ssh, gh, curl, wget and docker. */
-const STEERING = [
-  '.git', '.config/git', '.git-credentials', '.netrc', '.ssh', '.gnupg', '.config/gh', '.local/share/gh', '.curlrc', '.config/curlrc',
-  '.config/.curlrc', '.wgetrc', '.docker/config.json', '.docker/cli-plugins',
+/** Settings, and programs or code that are run without being asked for, of git, ssh, shells, editors, runtimes and browsers. */
+const FOLDERS = [
+  '.git', '.ssh', '.gnupg', '.pki', '.aws', '.azure', '.kube', '.docker', '.vim', '.emacs.d', '.tmux', '.pip', '.bundle', '.ipython', '.node_modules',
+  '.node_libraries', '.npm-global/etc', '.cargo/config', '.cargo/config.toml', '.cargo/credentials', '.cargo/credentials.toml', '.gradle/init.d',
+  '.gradle/gradle.properties', '.m2/settings.xml', '.m2/extensions.xml', '.cache/chrome-devtools-mcp', '.cache/claude-cli-nodejs',
+  ...['applications', 'bash-completion', 'claude', 'fish', 'gh', 'keyrings', 'nvim', 'zsh'].map((name) => `.local/share/${name}`),
 ];
 /** Of Claude Code, which a session may be writing to when this runs for a second time. */
 const CLAUDE = ['.claude', '.claude.json'];
+/** Git's, which is made anew by itself. */
+const IDENTITY = '.gitconfig';
+const SETTINGS = '.config';
 const SHELLS = [
-  '.profile', '.bash_profile', '.bash_login', '.bash_logout', '.bashrc', '.bash_aliases', '.inputrc', '.zshenv', '.zprofile', '.zshrc',
-  '.zlogin', '.zlogout', '.config/fish',
+  '.profile', '.bash_profile', '.bash_login', '.bash_logout', '.bashrc', '.bash_aliases', '.zshenv', '.zprofile', '.zshrc', '.zlogin', '.zlogout',
 ];
+/** Where Python looks for what it runs at every start. */
+const PYTHONS = '.local/lib';
+const AT_START = /^((user|site)customize\b.*|.*\.pth)$/;
 /** Where a new user's files come from; root's. */
 const SKELETON = '/etc/skel';
 const PROFILES = '/etc/profile.d';
@@ -29,14 +37,26 @@ const PROFILES = '/etc/profile.d';
 const OWN_LINE = 'export PATH="$HOME/.harvest/bin:$PATH"';
 /** A repository's own tools, which may stand before the image's. */
 const TOOLCHAIN = /^(node|npm|npx|corepack|pnpm|pnpx|yarn|yarnpkg|python[0-9.]*|pip[0-9.]*|uv|uvx)$/;
-/** What Claude Code reads in a checkout and runs programs for. */
-const PROJECT = ['.claude/settings.json', '.claude/settings.local.json', '.mcp.json'];
+/** Run by git, Claude Code and shells wherever they find them, also where root has none. */
+const SOUGHT = /^(git-.*|ssh(-.*)?|gpg.*|gh|rg|less(pipe)?|more|pager|editor|vi|vim|nano|zsh|fish|tmux|docker|docker-.*|security|xdg-open|command-not-found)$/;
+/** In the folder for temporary files: what Claude Code, Node and git use there by a name that can be known before. */
+const TEMPORARY = /^(claude-.*|cc-.*|node-compile-cache|v8-compile-cache.*|node_modules|package\.json|\.git|\.claude|\.mcp\.json|CLAUDE(\.local)?\.md|AGENTS\.md)$/;
 
-/** Puts it back; answers with what was there. */
-function putBack(home) {
-  const gone = [...STEERING, ...CLAUDE].filter((name) => isReachable(home, name) && remove(path.join(home, name)));
-  for (const name of SHELLS) if (isReachable(home, name) && restored(path.join(home, name))) gone.push(name);
-  return [...gone, ...removeShadows(home, shadows(home))];
+/** Puts it back; answers with what was there. `known` has the digests of what the base had, by names within the home. */
+function putBack(home, { temporary, known = {} }) {
+  const gone = [...steered(home), ...CLAUDE].filter((name) => isReachable(home, name) && sweep(home, name, known));
+  for (const name of SHELLS) if (!isAsKnown(home, name, known) && restored(path.join(home, name))) gone.push(name);
+  gone.push(...entriesOf(temporary).filter((name) => TEMPORARY.test(name) && remove(path.join(temporary, name))));
+  return [...gone, ...removeAll(home, [...shadows(home), ...startsOfPython(home)])];
+}
+
+/** Names within the home of what steers programs, as far as it is there; those of Claude Code, of shells and of git apart. */
+function steered(home) {
+  const apart = [...CLAUDE, ...SHELLS, IDENTITY];
+  const files = entriesOf(home).filter((name) => name.startsWith('.') && kindOf(path.join(home, name)) !== 'folder' && !apart.includes(name));
+  const isFolder = kindOf(path.join(home, SETTINGS)) === 'folder';
+  const settings = isFolder ? entriesOf(path.join(home, SETTINGS)).map((name) => path.join(SETTINGS, name)) : [];
+  return [...files, ...settings, ...FOLDERS.filter((name) => !files.includes(name))];
 }
 
 /** Not through a link: what lies behind it is somebody else's. A link in the way is removed itself. */
@@ -71,7 +91,7 @@ function examples(name) {
 /** Programs of the user's that would be run in place of root's of the same name; a folder that is a link to such, as a whole. */
 function shadows(home) {
   return HOME_FOLDERS.flatMap((folder) => {
-    const names = entriesOf(path.join(home, folder)).filter((name) => !TOOLCHAIN.test(name) && isOfRoot(name));
+    const names = entriesOf(path.join(home, folder)).filter((name) => !TOOLCHAIN.test(name) && (SOUGHT.test(name) || isOfRoot(name)));
     return kindOf(path.join(home, folder)) === 'link' && names.length > 0 ? [folder] : names.map((name) => path.join(folder, name));
   });
 }
@@ -80,37 +100,22 @@ function isOfRoot(name) {
   return ROOT_FOLDERS.some((folder) => kindOf(path.join(folder, name)) !== undefined);
 }
 
-function entriesOf(folder) {
-  try {
-    return fs.readdirSync(folder);
-  } catch {
-    return [];
-  }
+/** Code that root's Python would run at every start, whatever it was started for. */
+function startsOfPython(home) {
+  return entriesOf(path.join(home, PYTHONS)).filter((name) => name.startsWith('python')).flatMap((version) => {
+    const folder = path.join(PYTHONS, version, 'site-packages');
+    return entriesOf(path.join(home, folder)).filter((name) => AT_START.test(name)).map((name) => path.join(folder, name));
+  });
 }
 
-function removeShadows(home, names) {
+function removeAll(home, names) {
   return names.filter((name) => remove(path.join(home, name)));
 }
 
-/** Files of a checkout that Claude Code would run programs for, and that are not the repository's: made by a build. */
-async function putBackProject({ folder, git }) {
-  const { stdout } = await git(['ls-files', '-z', '--', '.claude', '.mcp.json']);
-  const tracked = stdout.split('\0').filter(Boolean);
-  const gone = [];
-  if (kindOf(path.join(folder, '.claude')) === 'link' && !tracked.includes('.claude')) {
-    remove(path.join(folder, '.claude'));
-    gone.push('.claude');
-  }
-  for (const name of PROJECT) if (!tracked.includes(name) && remove(path.join(folder, name))) gone.push(name);
-  if (tracked.length === 0) return gone;
-  const changed = (await git(['diff', '--no-ext-diff', '--name-only', '-z', 'HEAD', '--', ...tracked])).stdout.split('\0').filter(Boolean);
-  if (changed.length > 0) await git(['checkout', '--quiet', '--force', 'HEAD', '--', ...changed]);
-  return [...gone, ...changed];
-}
-
 /** What an install must leave as it is: the settings above, those of Claude Code apart, which a session may be at work with. */
-function steering(home, folder) {
-  return [...['.gitconfig', ...STEERING, ...SHELLS].map((name) => path.join(home, name)), ...PROJECT.map((name) => path.join(folder, name))];
+function guarded(home) {
+  const names = [...steered(home), ...SHELLS, IDENTITY].filter((name) => !/^\.config\/(google-chrome|chromium)$/.test(name));
+  return { settings: [...new Set(names)], programs: [...shadows(home), ...startsOfPython(home)] };
 }
 
-module.exports = { putBack, putBackProject, removeShadows, shadows, steering };
+module.exports = { putBack, guarded, removeAll };

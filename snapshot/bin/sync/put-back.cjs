@@ -3,16 +3,20 @@
 'use strict';
 
 const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
 
 const home = require('./home.cjs');
 const { setUp } = require('./identity.cjs');
 const { Keepsake } = require('./keepsake.cjs');
+const project = require('./project.cjs');
 const { Repository } = require('./repository.cjs');
 const { list } = require('./run.cjs');
+const { plainTexts } = require('./surroundings.cjs');
 
 class PutBack {
   constructor({ checkout, manifest, session, home: folder }) {
-    Object.assign(this, { checkout, session, home: folder });
+    Object.assign(this, { checkout, manifest, session, home: folder });
     const [git, settings] = [(...call) => checkout.git(...call), (file) => checkout.settingsIn(file)];
     this.repository = new Repository({ folder: checkout.folder, branch: checkout.branch, manifest, git, settings });
   }
@@ -23,23 +27,37 @@ class PutBack {
    */
   async before(isFirst) {
     const { checkout, repository, session } = this;
-    const gone = isFirst ? home.putBack(this.home) : [];
+    const known = plainTexts(this.manifest.home);
+    const gone = isFirst ? home.putBack(this.home, { temporary: os.tmpdir(), known }) : [];
     await repository.putBack(isFirst);
-    if (isFirst) gone.push(...(await home.putBackProject(repository)));
+    if (isFirst) gone.push(...(await project.putBack(this.#at(this.manifest.commit))));
     checkout.use(repository);
     const said = await setUp({ checkout, remote: repository.remote, session, home: this.home, isFirst });
     return [...(gone.length > 0 ? [`left by the prebuild's build and taken out: ${list(gone, 10)}`] : []), ...repository.notes, ...said];
   }
 
+  #at(commit) {
+    const { folder, git, facts } = this.repository;
+    return { folder, git, isPartial: facts.filter !== undefined, commit };
+  }
+
+  /** Throws where what has been checked out is not the commit's. */
+  async check(commit) {
+    await project.check(this.#at(commit));
+  }
+
   /** Remembers how it is now; answers with what puts it back so, and tells what had been changed. */
   guard() {
     const { gitFolder, folder, steering } = this.repository;
-    const keepsake = new Keepsake([...steering, ...home.steering(this.home, folder)]);
-    const [shadows, inode] = [home.shadows(this.home), inodeOf(gitFolder)];
+    const before = home.guarded(this.home);
+    const keepsake = new Keepsake([...steering, ...before.settings.map((name) => path.join(this.home, name)), ...project.guarded(folder)]);
+    const inode = inodeOf(gitFolder);
     return () => {
       if (inodeOf(gitFolder) !== inode) throw new Error(`the install put something else in place of ${gitFolder}`);
-      const added = home.shadows(this.home).filter((name) => !shadows.includes(name));
-      const changed = [...keepsake.restore(), ...home.removeShadows(this.home, added)];
+      const restored = keepsake.restore();
+      const after = home.guarded(this.home);
+      const added = ['settings', 'programs'].flatMap((kind) => after[kind].filter((name) => !before[kind].includes(name)));
+      const changed = [...restored, ...home.removeAll(this.home, added)];
       return changed.length > 0 ? [`the install changed what is not its own, which is as it was again: ${list(changed)}`] : [];
     };
   }

@@ -12,13 +12,14 @@ const fs = require('node:fs');
 const path = require('node:path');
 
 const { isRealFolder, kindOf, makeFolder, remove, replace, textOf } = require('./files.cjs');
+const { plainIndex, plainRefs, setRef } = require('./plain.cjs');
 const { remoteOf } = require('./remote.cjs');
 const { list } = require('./run.cjs');
 const { LFS, isHarmless, valueOf, written } = require('./settings.cjs');
 
 /** What stays of a repository's folder, by what it must be. Lock files may be those of a git at work. */
 const DATA = {
-  HEAD: 'file', ORIG_HEAD: 'file', FETCH_HEAD: 'file', 'packed-refs': 'file', index: 'file', shallow: 'file', description: 'file',
+  HEAD: 'file', 'packed-refs': 'file', index: 'file', shallow: 'file', description: 'file',
   objects: 'folder', refs: 'folder', logs: 'folder', lfs: 'folder', info: 'folder', modules: 'folder',
 };
 const FILTER = /^(blob:none|blob:limit=[0-9]+[kmg]?|tree:[0-9]+)$/;
@@ -44,6 +45,8 @@ class Repository {
       this.#strip(this.gitFolder, this.facts);
       replace(path.join(this.gitFolder, 'config'), written(this.#known()));
       if (this.facts.lfs) this.#lfsHooks();
+      setRef(this.gitFolder, `refs/remotes/origin/${this.branch}`, this.manifest.commit);
+      await plainIndex(this.git, this.gitFolder, this.facts);
     } else this.#filter(this.gitFolder, read, [['remote.origin.url', this.remote.url]]);
     await this.#nested(isFirst);
   }
@@ -56,6 +59,7 @@ class Repository {
 
   /** A repository's settings, by the file that they are in. */
   async #read(gitFolder) {
+    remove(path.join(gitFolder, 'commondir'));
     const read = {};
     for (const name of ['config', 'config.worktree']) read[name] = await this.settings(path.join(gitFolder, name));
     return read;
@@ -105,7 +109,7 @@ class Repository {
     if (!submodules) remove(path.join(gitFolder, 'modules'));
     // Other objects' folders, and lists that only make git quicker.
     remove(path.join(gitFolder, 'objects/info'));
-    remove(path.join(gitFolder, 'refs/replace'));
+    plainRefs(gitFolder);
     const info = path.join(gitFolder, 'info');
     makeFolder(info);
     for (const name of fs.readdirSync(info)) if (!(sparse && name === 'sparse-checkout')) remove(path.join(info, name));

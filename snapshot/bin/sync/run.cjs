@@ -25,12 +25,15 @@ class Runner {
 
   /**
    * Runs to the end or to the deadline (milliseconds since the epoch): `{ code, stdout, stderr, bytes, late }`, `bytes` being stdout
-   * undecoded. Each line of output goes to `onLine` as well, scrubbed. Rejects only when the whole of harvest-sync was told to stop.
+   * undecoded. `input` is its stdin. Each line of output goes to `onLine` as well, scrubbed. Rejects only when the whole of harvest-sync was told to stop.
    */
-  run(program, args, { cwd, environment, deadline, onLine }) {
+  run(program, args, { cwd, environment, deadline, onLine, input }) {
     if (this.stopped) return Promise.reject(this.stopped);
     return new Promise((resolve, reject) => {
-      const child = spawn(program, args, { cwd, env: { ...environment, ...this.mark }, detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
+      const stdio = [input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'];
+      const child = spawn(program, args, { cwd, env: { ...environment, ...this.mark }, detached: true, stdio });
+      // One that ends without reading all of it is judged by its exit code.
+      child.stdin?.on('error', () => {}).end(input);
       const end = { code: undefined, stdout: '', stderr: '', bytes: undefined, late: false };
       this.group = child.pid;
       const [stdout, stderr] = [child.stdout, child.stderr].map((stream) => this.#collect(stream, onLine));

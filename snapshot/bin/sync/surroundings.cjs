@@ -92,4 +92,4 @@ function hideSecrets(environment) {
   }
 }
 
-module.exports = { ROOT_FOLDERS, ROOT_PATH, HOME_FOLDERS, gitEnvironment, installEnvironment, isForbidden, hideSecrets };
+module.exports = { ROOT_FOLDERS, ROOT_PATH, HOME_FOLDERS, gitEnvironment, installEnvironment, plainTexts, isForbidden, hideSecrets };

@@ -98,6 +98,7 @@ class Sync {
   /** As on the first run also when an install was cut off: it may have left anything. */
   async #begin(isNew) {
     const isFirst = isNew || this.left?.installing === true;
+    this.isFirst = isFirst;
     if (isNew) this.state.begin();
     (await this.putBack.before(isFirst)).forEach((text) => this.warn(text));
     if (isNew) this.state.save(this.known);
@@ -170,6 +171,7 @@ class Sync {
       this.fall(kept(failure));
       return;
     }
+    if (this.isFirst) await this.putBack.check(head);
     await this.arrived(head);
     this.state.note({ move: undefined });
     if (ours.length > 0) this.warn(`changes that the prebuild's install or build had made are gone: ${list(ours)}`);

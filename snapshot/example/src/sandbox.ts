@@ -132,6 +132,9 @@ done`
   return { state, out: Buffer.from(out, 'base64'), err: Buffer.from(err, 'base64') }
 }
 
+/** Daytona hands a command to zsh where the image has it, else to bash: neither is to read a file of the home's first. */
+const NO_START_FILES = { ZDOTDIR: '/', BASH_ENV: '', ENV: '' }
+
 /** A short command's output. What it is given in `env` goes to the process alone. */
 export async function execute(
   sandbox: Sandbox,
@@ -139,7 +142,7 @@ export async function execute(
   cwd?: string,
   env?: Record<string, string>
 ): Promise<string> {
-  const answer = await sandbox.process.executeCommand(command, cwd, env, CALL_SECONDS)
+  const answer = await sandbox.process.executeCommand(command, cwd, { ...NO_START_FILES, ...env }, CALL_SECONDS)
   if (answer.exitCode !== 0) throw new Error(`a command in the sandbox ended with ${answer.exitCode}: ${answer.result}`)
   return answer.result
 }

@@ -126,7 +126,7 @@ test('a ~/.gitconfig and what goes with it that a build left run nothing, and ar
 test('programs of git\'s that a build put first on PATH are not run, and are gone; the repository\'s toolchain stays', async (t) => {
   const made = prebuild(t, FILES);
   await serve(t, made);
-  const names = ['git', 'git-remote-http', 'git-lfs', 'flock', 'sh', 'bash', 'env', 'ssh', 'cat', 'gh', 'harvest-git-credential', 'less'];
+  const names = ['git', 'git-remote-http', 'git-lfs', 'git-anything', 'rg', 'zsh', 'flock', 'sh', 'bash', 'env', 'ssh', 'cat', 'gh', 'harvest-git-credential', 'less'];
   for (const folder of homeFolders(made)) for (const name of names) put(path.join(folder, name), textOf(planted(made, `path-${name}`)), 0o755);
   for (const name of ['node', 'pnpm', 'own-tool']) put(path.join(homeFolders(made)[0], name), '#!/bin/sh\n', 0o755);
   const { report } = await survives(t, made);
@@ -215,6 +215,16 @@ test('a `.git` that leads elsewhere is no prebuild, and nothing is asked there',
     const { code, report } = await sync(t, made, { env: SECRETS });
     assert.deepEqual([code, report.reason, made.marker(), ran(made)], [3, 'not-a-prebuild', undefined, []]);
   }
+});
+
+test('a folder with the files of a bare repository is no repository to a session', async (t) => {
+  const made = prebuild(t, { ...FILES, 'dir/d.txt': 'one\n' });
+  await serve(t, made);
+  made.git('.', 'init', '--quiet', '--bare', path.join(made.app, 'dir'));
+  configure(made, commands(made), path.join(made.app, 'dir/config'));
+  await sync(t, made, { env: { ...SECRETS, ...IDENTITY } });
+  const { code, stderr } = await sessionGit(t, made, ['status'], { cwd: path.join(made.app, 'dir') });
+  assert.deepEqual([code, ran(made)], [128, []], stderr);
 });
 
 test('a folder that a build made a link to the checkout itself costs it nothing', async (t) => {

@@ -1,5 +1,6 @@
 // What a build left in the home, beside the checkout and in it for shells, tools and Claude Code to run.
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
@@ -13,9 +14,16 @@ const GONE = [
   '.config/git/config', '.git-credentials', '.netrc', '.ssh/config', '.ssh/authorized_keys', '.gnupg/gpg.conf', '.config/gh/hosts.yml',
   '.local/share/gh/extensions/gh-x/gh-x', '.curlrc', '.config/curlrc', '.wgetrc', '.docker/config.json', '.claude/settings.json', '.claude/CLAUDE.md',
   '.claude.json', '.profile', '.bash_profile', '.bash_login', '.bash_logout', '.bashrc', '.bash_aliases', '.inputrc', '.zshenv', '.zprofile', '.zshrc',
-  '.zlogin', '.config/fish/config.fish',
+  '.zlogin', '.config/fish/config.fish', '.config/anthropic/active_config', '.config/pip/pip.conf', '.config/environment.d/x.conf', '.config/other/x', '.npmrc',
+  '.npm-global/etc/npmrc', '.yarnrc.yml', '.bunfig.toml', '.pam_environment', '.tmux.conf', '.screenrc', '.vimrc', '.vim/plugin/x.vim', '.lesskey', '.sqliterc',
+  '.psqlrc', '.pypirc', '.pydistutils.cfg', '.bash_completion', '.local/share/bash-completion/completions/git', '.kshrc', '.gdbinit', '.aws/config',
+  '.kube/config', '.pki/nssdb/cert9.db', '.node_modules/bufferutil/index.js', '.node_libraries/x.js', '.cargo/config.toml', '.pip/pip.conf',
+  '.local/lib/python3.13/site-packages/usercustomize.py', '.local/lib/python3.13/site-packages/x.pth', '.anything-new',
 ];
-const STAYS = ['.npmrc', '.cache/x', '.npm/_cacache/x', '.config/other/x', '.harvest/toolchains/node/x', '.cargo/env'];
+const STAYS = [
+  '.cache/x', '.npm/_cacache/x', '.harvest/toolchains/node/x', '.cargo/env', '.cargo/registry/x', '.npm-global/lib/node_modules/x/index.js', 'notes.txt',
+  '.local/lib/python3.13/site-packages/requests/api.py', '.local/share/pnpm/store/x',
+];
 
 async function ended(t, made, options) {
   const end = await sync(t, made, { env: { ...SECRETS, ...IDENTITY }, ...options });
@@ -96,6 +104,36 @@ test('what a build named so that it would steer a terminal is printed as what it
   assert.doesNotMatch(stderr, /[\u001b\u0007\u202e]/);
 });
 
+test('what the base had, by the digests in the manifest, stays in a build\'s home, and nothing else of that name', async (t) => {
+  const had = { '.npmrc': 'registry=https://mirror.example/\n', '.config/pip/pip.conf': '[global]\n', '.bashrc': 'alias ll="ls -l"\n', '.zshrc': 'own\n' };
+  const home = Object.fromEntries(Object.entries(had).map(([name, text]) => [name, createHash('sha256').update(text).digest('hex')]));
+  const made = prebuild(t, undefined, { facts: { home } });
+  for (const [name, text] of Object.entries(had)) put(made.at(`home/${name}`), text);
+  for (const name of ['.config/pip/other', '.config/git/config']) put(made.at(`home/${name}`), 'planted\n');
+  put(made.at('home/.zshrc'), 'planted\n');
+  await ended(t, made);
+  for (const name of ['.npmrc', '.config/pip/pip.conf', '.bashrc']) assert.equal(textOf(made.at(`home/${name}`)), had[name], name);
+  for (const name of ['.config/pip/other', '.config/git', '.zshrc']) assert.equal(fs.existsSync(made.at(`home/${name}`)), false, name);
+});
+
+test('folders that are nested deeper than a path can be long are removed', async (t) => {
+  const made = prebuild(t);
+  const deep = 'd=$(printf "%0200d" 0); mkdir .ssh && cd .ssh && for i in $(seq 40); do mkdir $d && cd $d; done; echo x >x; chmod 000 .';
+  const { code, stderr } = await run(t, '/bin/bash', ['-c', deep], { cwd: made.at('home'), env: made.env });
+  assert.equal(code, 0, stderr);
+  await ended(t, made);
+  assert.equal(fs.existsSync(made.at('home/.ssh')), false);
+});
+
+test('what a build left for Claude Code, Node and git in the folder for temporary files is gone, and what is others\' stays', async (t) => {
+  const made = prebuild(t);
+  const TMPDIR = made.at('temporary');
+  const gone = ['claude-1001/bash-edit-diff/x/config', 'node-compile-cache/x', 'v8-compile-cache-1001/x', 'node_modules/x/index.js', 'package.json', '.git/config', 'CLAUDE.md'];
+  for (const name of [...gone, 'harvest-session-x/request.json']) put(path.join(TMPDIR, name), 'x');
+  await ended(t, made, { env: { ...SECRETS, ...IDENTITY, TMPDIR } });
+  assert.deepEqual(fs.readdirSync(TMPDIR), ['harvest-session-x']);
+});
+
 test('what cannot be read or waited for is removed as well', async (t) => {
   const made = prebuild(t);
   const { execFileSync } = await import('node:child_process');
@@ -109,16 +147,23 @@ test('what cannot be read or waited for is removed as well', async (t) => {
 
 test('what Claude Code would run in the checkout is as the repository has it', async (t) => {
   const own = '{"model":"x"}\n';
-  const made = prebuild(t, { 'a.txt': 'one\n', '.gitignore': '.claude/settings.local.json\n', '.claude/settings.json': own, '.claude/hooks/own.sh': 'own\n', '.claude/notes.md': 'one\n' });
+  const made = prebuild(t, { 'a.txt': 'one\n', '.gitignore': '.claude/settings.local.json\n', '.claude/settings.json': own, '.claude/hooks/own.sh': 'own\n', '.claude/notes.md': 'one\n', 'CLAUDE.md': 'one\n' });
   const early = new Date(0);
   const plant = (name, text) => (put(path.join(made.app, name), text), fs.utimesSync(path.join(made.app, name), early, early));
   plant('.claude/settings.json', '{"hooks":{}}\n');
   plant('.claude/hooks/own.sh', 'evil\n');
   plant('.claude/settings.local.json', '{"hooks":{}}\n');
   plant('.mcp.json', '{"mcpServers":{}}\n');
-  plant('.claude/commands/made.md', 'made by the build\n');
+  for (const name of ['.claude/commands/made.md', '.claude/agents/made.md', 'CLAUDE.local.md', 'AGENTS.md', '.lfsconfig']) plant(name, 'made by the build\n');
+  plant('CLAUDE.md', 'evil\n');
+  for (const name of ['.claude/settings.json', '.mcp.json', 'CLAUDE.md', 'AGENTS.md']) put(path.join(made.workspace, name), 'evil\n');
   const { report } = await ended(t, made);
-  assert.deepEqual(['.claude/settings.json', '.claude/hooks/own.sh', '.claude/settings.local.json', '.mcp.json', '.claude/commands/made.md'].map(made.file), [own, 'own\n', undefined, undefined, 'made by the build\n']);
+  assert.deepEqual(['.claude/settings.json', '.claude/hooks/own.sh', '.claude/notes.md', 'CLAUDE.md'].map(made.file), [own, 'own\n', 'one\n', 'one\n']);
+  for (const name of ['.claude/settings.local.json', '.mcp.json', '.claude/commands', '.claude/agents', 'CLAUDE.local.md', 'AGENTS.md', '.lfsconfig']) {
+    assert.equal(fs.existsSync(path.join(made.app, name)), false, name);
+  }
+  assert.deepEqual(fs.readdirSync(made.workspace).sort(), ['.harvest', 'app']);
+  assert.equal(made.git('workspace/app', 'status', '--porcelain'), '');
   assert.ok(report.warnings.some((text) => text.includes('.mcp.json')), JSON.stringify(report.warnings));
 
   const without = prebuild(t);

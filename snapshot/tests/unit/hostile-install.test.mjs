@@ -108,9 +108,10 @@ test('what an install plants for later is put back as it was, and said', async (
     'cd "$HOME"; app=$OLDPWD', 'printf "[core]\\n\\tfsmonitor = /planted\\n" >>"$app/.git/config"', 'printf "[credential]\\n\\thelper = /planted\\n" >>.gitconfig',
     'mkdir -p "$app/.git/hooks" && echo planted >"$app/.git/hooks/pre-push"', 'echo "* filter=x" >"$app/.git/info/attributes"', 'echo planted >"$app/.git/commondir"',
     'mkdir -p .ssh .harvest/bin .local/bin .config/git "$app/.claude"', 'echo planted | tee .ssh/config .bashrc .netrc .config/git/config .harvest/bin/git .local/bin/env >/dev/null',
+    'mkdir -p .config/anthropic .npm-global/etc "$app/.claude/agents"', 'echo planted | tee .npmrc .config/anthropic/active_config .npm-global/etc/npmrc .anything "$app/.claude/agents/x.md" "$app/CLAUDE.md" "$app/AGENTS.md" >/dev/null',
     'echo planted >.local/bin/own-tool', 'echo "{}" | tee "$app/.claude/settings.json" "$app/.mcp.json" >/dev/null', 'rm -f "$app/.git/hooks/own"', 'echo x >>installs',
   ].join(' && ');
-  const made = prebuild(t, { ...LOCK, '.gitignore': '.claude\n.mcp.json\n' }, { install });
+  const made = prebuild(t, { ...LOCK, '.gitignore': '.claude\n.mcp.json\n', 'CLAUDE.md': 'own\n' }, { install });
   await serve(t, made);
   await ended(t, made, 0, { env: { ...SECRETS, ...IDENTITY } });
   put(path.join(made.app, '.git/hooks/own'), 'the session\'s\n', 0o755);
@@ -119,10 +120,10 @@ test('what an install plants for later is put back as it was, and said', async (
   const { report } = await ended(t, made, 0, { env: { ...SECRETS, ...IDENTITY } });
   assert.deepEqual([report.installed, made.installs()], [true, 1]);
   assert.deepEqual(['home/.gitconfig', 'workspace/app/.git/config'].map((name) => textOf(made.at(name))), before);
-  const names = ['.ssh', '.bashrc', '.netrc', '.config/git', '.harvest/bin/git', '.local/bin/env'].map((name) => `home/${name}`);
-  const inside = ['.git/hooks/pre-push', '.git/info/attributes', '.git/commondir', '.claude/settings.json', '.mcp.json'].map((name) => `workspace/app/${name}`);
+  const names = ['.ssh', '.bashrc', '.netrc', '.config/git', '.harvest/bin/git', '.local/bin/env', '.npmrc', '.config/anthropic', '.npm-global/etc', '.anything'].map((name) => `home/${name}`);
+  const inside = ['.git/hooks/pre-push', '.git/info/attributes', '.git/commondir', '.claude/settings.json', '.claude/agents', '.mcp.json', 'AGENTS.md'].map((name) => `workspace/app/${name}`);
   for (const name of [...names, ...inside]) assert.equal(fs.existsSync(made.at(name)), false, name);
-  assert.equal(made.file('.git/hooks/own'), 'the session\'s\n');
+  assert.deepEqual([made.file('.git/hooks/own'), made.file('CLAUDE.md')], ['the session\'s\n', 'own\n']);
   assert.ok(fs.existsSync(made.at('home/.local/bin/own-tool')));
   assert.ok(report.warnings.some((text) => /the install changed what is not its own/.test(text)), JSON.stringify(report.warnings));
 });

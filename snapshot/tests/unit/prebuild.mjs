@@ -23,8 +23,9 @@ export function prebuild(t, files = { 'a.txt': 'one\n' }, { install = 'echo x >>
   const env = { HOME: at('home'), PATH: `${path.dirname(process.execPath)}:${process.env.PATH}`, GIT_CONFIG_NOSYSTEM: '1', TMPDIR: home };
   const made = { home, at, env, workspace: at('workspace'), app: at('workspace/app'), remote: at('remote.git'), state: at('workspace/.harvest') };
 
+  // A bare repository is named, for a session's own settings have git find none.
   made.git = (where, ...args) =>
-    execFileSync('git', args, { cwd: at(where), env: { ...env, ...IDENTITY, GIT_ALLOW_PROTOCOL: 'file:http' }, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] }).trim();
+    execFileSync('git', [...(where.endsWith('.git') ? ['--git-dir=.'] : []), ...args], { cwd: at(where), env: { ...env, ...IDENTITY, GIT_ALLOW_PROTOCOL: 'file:http' }, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] }).trim();
   /** Commits to the remote's branch what `change` says (null deletes), and answers with the commit. */
   made.push = (change, ...options) => {
     for (const [name, text] of Object.entries(change)) {
