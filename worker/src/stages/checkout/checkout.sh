@@ -23,6 +23,7 @@ git_at() {
 
 # Git with the token for exactly the URLs that fleet.toml names: a repository's files choose what is fetched here, and a header
 # would also go to what lies beneath a URL, such as <url>/..%2fanother.git. The helper is asked when a host refuses.
+# shellcheck disable=SC2016
 helper='!f() { [ "$1" = get ] || return 0; set -f; protocol= host= path=
     while IFS="=" read -r key value; do case $key in protocol) protocol=$value ;; host) host=$value ;; path) path=$value ;; esac; done
     host=$(printf %s "$host" | tr A-Z a-z)
