@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+#!/bin/bash
 # Sourced by every hostile script: ways to see, to tell the test, to plant and to stay. Nothing here is found by PATH.
 here=/workspace/@NAME@
 
