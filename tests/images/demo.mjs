@@ -236,7 +236,9 @@ async function check(all) {
   assert.deepEqual(of('built').map((line) => line.target).sort(), TARGETS.map(({ name }) => `${name}@main`).sort(), 'one build for each target');
   assert.equal(of('interrupted').length, all['worker-3'].length, `what worker-3 had: ${attempts.map(brief).join('; ')}`);
   // The other job of a target ends as the first has built it (unchanged) or is building it (busy: the schedule's job ends, a person's waits).
-  const others = attempts.filter((line) => !['built', 'interrupted', 'unchanged', 'busy'].includes(line.outcome));
+  // One that takes the lease just between the first's capture and its verify goes on with that very snapshot, finds the name taken by
+  // the first's verify (lease_lost) and is delivered again.
+  const others = attempts.filter((line) => !['built', 'interrupted', 'unchanged', 'busy', 'lease_lost'].includes(line.outcome));
   assert.deepEqual(others.map(brief), [], 'nothing ended otherwise');
 
   // harvestctl: the register and the ledger.
@@ -254,7 +256,11 @@ async function check(all) {
 
   // sandboxd: its counters, its snapshots, its sandboxes. A build makes two sandboxes: to build in, and to verify the prebuild.
   const { events } = await ask('GET', 'http://sandboxd:3986/faults/requests');
-  assert.equal(events['sandbox created'], 2 * TARGETS.length + all['worker-3'].length, 'two sandboxes for each build, one for each that was handed back');
+  // The other job of a target may take the lease for a moment, before it sees what the first one captured or promoted.
+  const least = 2 * TARGETS.length + all['worker-3'].length;
+  const most = least + of('unchanged').length + of('lease_lost').length;
+  const made = events['sandbox created'];
+  assert.ok(made >= least && made <= most, `two sandboxes for each build, one for each that was handed back or built nothing: ${made} of ${least} to ${most}`);
   const prebuilds = (await daytona('/snapshots?limit=200')).items.filter(({ name }) => name.startsWith('hv.')).map(({ name }) => name);
   assert.equal(prebuilds.length, TARGETS.length, `one prebuild for each target and commit: ${prebuilds}`);
   assert.deepEqual((await sandboxes()).map(({ name }) => name), [], 'no sandbox is left');
