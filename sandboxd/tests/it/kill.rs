@@ -48,6 +48,7 @@ fn wait_until(what: &str, holds: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !holds() {
         assert!(Instant::now() < deadline, "not within 20 s: {what}");
+        // /proc cannot be waited on, so it is looked at again.
         std::thread::sleep(Duration::from_millis(10));
     }
 }

@@ -1,21 +1,13 @@
 //! Keeps known secrets out of everything that leaves a sandbox. It works in the worker, so it may know all of them.
 //!
-//! A secret is looked for as it is, in base64 at each of its three alignments, percent-encoded and as JSON writes it:
-//! the forms in which git, npm and build tools repeat what they were given.
+//! A secret is looked for in the same forms in which the search of a prebuild looks for it ([`scan::forms_of`]): those in which
+//! git, npm and build tools repeat what they were given.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use base64::Engine;
-use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use secrecy::{ExposeSecret, SecretString};
 
-/// Shorter values occur by chance; they are hidden where they stand alone as they are, but not searched for.
-const SHORTEST: usize = 6;
-/// Below this an encoded form says too little to be told from chance.
-const SHORTEST_ENCODED: usize = 8;
-/// Lines of a multi-line secret that are secret by themselves.
-const SHORTEST_LINE: usize = 16;
 const MARK: &str = "[redacted]";
 
 /// Every known secret, in every form it may turn up in.
@@ -44,7 +36,9 @@ impl Redactor {
         let mut forms: Vec<String> = Vec::new();
         for secret in secrets {
             names += 1;
-            forms.extend(forms_of(secret.expose_secret()));
+            // Output is text by now: a form that is none cannot be in it.
+            let bytes = scan::forms_of(secret.expose_secret()).into_iter().map(|form| form.bytes);
+            forms.extend(bytes.filter_map(|bytes| String::from_utf8(bytes.expose_secret().to_vec()).ok()));
         }
         forms.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         forms.dedup();
@@ -68,58 +62,9 @@ impl Redactor {
     }
 }
 
-fn forms_of(secret: &str) -> Vec<String> {
-    let secret = secret.trim_matches(['\n', '\r']);
-    if secret.len() < SHORTEST {
-        return Vec::new();
-    }
-    let mut forms = vec![secret.to_owned(), percent_encode(secret), json_escape(secret)];
-    for offset in 0..3 {
-        for form in
-            [base64_within(&STANDARD_NO_PAD, secret, offset), base64_within(&URL_SAFE_NO_PAD, secret, offset)]
-        {
-            if form.len() >= SHORTEST_ENCODED {
-                forms.push(form);
-            }
-        }
-    }
-    let lines = secret.lines().filter(|line| line.len() >= SHORTEST_LINE && !line.starts_with("-----"));
-    if secret.contains('\n') {
-        forms.extend(lines.map(str::to_owned));
-    }
-    forms
-}
-
-/// The characters of base64 that depend on `secret` alone when it begins `offset` bytes into a group of three.
-fn base64_within(engine: &impl Engine, secret: &str, offset: usize) -> String {
-    let mut bytes = vec![0; offset];
-    bytes.extend_from_slice(secret.as_bytes());
-    let encoded = engine.encode(&bytes);
-    let first = (offset * 8).div_ceil(6);
-    let last = bytes.len() * 8 / 6;
-    encoded[first..last].to_owned()
-}
-
-fn percent_encode(secret: &str) -> String {
-    use std::fmt::Write as _;
-    let mut text = String::with_capacity(secret.len());
-    for byte in secret.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            text.push(char::from(byte));
-        } else if write!(text, "%{byte:02X}").is_err() {
-            unreachable!("a String takes every write");
-        }
-    }
-    text
-}
-
-fn json_escape(secret: &str) -> String {
-    let quoted = serde_json::Value::from(secret).to_string();
-    quoted[1..quoted.len() - 1].to_owned()
-}
-
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
     use base64::engine::general_purpose::STANDARD;
     use proptest::prelude::*;
 
@@ -135,7 +80,8 @@ mod tests {
         let redactor = redactor(secret);
         for text in [
             format!("password is {secret}."),
-            format!("https://user:{}@host/", percent_encode(secret)),
+            "https://user:p%40ss%2Fw%22%C3%B6rd%2B1234@host/".to_owned(),
+            format!("in hexadecimal {}", hex::encode(secret)),
             format!("Authorization: Basic {}", STANDARD.encode(format!("user:{secret}"))),
             format!("Authorization: Basic {}", STANDARD.encode(format!("us:{secret}:more"))),
             format!("{{\"password\":{}}}", serde_json::Value::from(secret)),

@@ -31,6 +31,7 @@ impl SandboxWitness {
         }
         let mut answer = self.ask(&claim).await;
         if matches!(&answer, ApiAnswer::State(state, _) if is_there(state)) {
+            // Once, and for seconds: whoever waits for this failure has waited for the sandbox already.
             tokio::time::sleep(SECOND_LOOK).await;
             answer = self.ask(&claim).await;
         }

@@ -94,7 +94,10 @@ impl<'a> Scan<'a> {
     pub(super) fn file(&mut self, path: &Path, mut file: File) -> Result<(), Exhausted> {
         self.meter.count_file();
         let mut start = [0; 8];
-        let known = read_start(&mut file, &mut start).unwrap_or_default();
+        let Ok(known) = read_start(&mut file, &mut start) else {
+            self.unsearched(path, UnsearchedReason::Unreadable);
+            return Ok(());
+        };
         match self.extents(path, &mut file) {
             Ok(()) => {}
             Err(StreamEnd::Exhausted(exhausted)) => return Err(exhausted),
