@@ -64,6 +64,10 @@ jaeger-test: prerequisites ## Read a job's trace back from real Jaeger, built fr
 smoke-daytona: prerequisites ## One small repository through the real Daytona; needs DAYTONA_API_KEY
 	scripts/smoke-daytona
 
+.PHONY: bench
+bench: prerequisites ## What cleaning up, searching and verifying a prebuild of 60,000 files costs, beside what it did
+	cargo run --locked --package fleet-tests --example scrub-cost
+
 .PHONY: check
 check: ## Lint, test and chart-test, each unless nothing it goes by has changed since it passed
 	$(STEP) lint . -- $(MAKE) lint

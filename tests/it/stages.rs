@@ -1,5 +1,6 @@
 //! Each stage that runs in a sandbox, in real sandboxes, with real git, npm and pnpm.
 
+mod baseline;
 mod bench;
 mod commands;
 mod forged;

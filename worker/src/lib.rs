@@ -5,6 +5,7 @@
 
 mod attempt;
 mod base;
+mod captured_records;
 mod consume;
 mod early_end;
 mod failures;

@@ -4,13 +4,13 @@
 
 use std::time::Duration;
 
-use job::{Failure, FailureKind, Outcome, PrebuildRecord, Stage, TargetState};
+use job::{Failure, FailureKind, Outcome, PrebuildName, PrebuildRecord, Stage, TargetState};
 use tokio_util::sync::CancellationToken;
 
 use crate::attempt::{Attempt, Interrupts};
 use crate::early_end::{EarlyEnd, ResolveAgain};
 use crate::lease::Lease;
-use crate::stages::build_in_sandbox::{Builder, Captured};
+use crate::stages::build_in_sandbox::{Builder, Captured, KnownManifest};
 use crate::stages::promote::{Promoter, prebuild_record};
 use crate::stages::provision::Provisioner;
 use crate::stages::resolve::{Present, Resolver, Wanted};
@@ -99,16 +99,27 @@ impl Pipeline {
                 return Err(Outcome::Unchanged(prebuild).into());
             }
             Present::Unpromoted(name) => {
-                if !verify::is_given_up(attempt, &name)
-                    && let Some(snapshot) = self.resolver.find_captured(&name).await
-                {
-                    tracing::info!(prebuild = %name, "a captured prebuild nobody promoted is taken up at verify");
-                    return Ok(Captured { name, snapshot });
+                if let Some(captured) = self.take_up(attempt, name).await {
+                    return Ok(captured);
                 }
             }
             Present::Nothing => {}
         }
         self.builder.run(attempt, lease, wanted, interrupts).await
+    }
+
+    /// A captured prebuild that nobody came to promote, when a worker's word is known of what it must hold: its own is none.
+    async fn take_up(&self, attempt: &Attempt, name: PrebuildName) -> Option<Captured> {
+        if verify::is_given_up(attempt, &name) {
+            return None;
+        }
+        let Some(recorded) = self.builder.records.find(&attempt.job.target, &name) else {
+            tracing::warn!(prebuild = %name, "nobody says what a captured prebuild must hold; it is built anew");
+            return None;
+        };
+        let snapshot = self.resolver.find_captured(&name).await?;
+        tracing::info!(prebuild = %name, "a captured prebuild nobody promoted is taken up at verify");
+        Some(Captured { name, snapshot, manifest: KnownManifest::Recorded { digest: recorded.manifest } })
     }
 
     /// Verifies under a lease of its own, which is held through the promotion, so that nobody builds the same again between
@@ -142,18 +153,18 @@ impl Pipeline {
         attempt: &Attempt,
         lease: &Lease,
         wanted: &Wanted,
-        Captured { name, snapshot }: &Captured,
+        captured: &Captured,
         cold_start: Duration,
         interrupts: Interrupts<'_>,
     ) -> Result<(Outcome, TargetState), EarlyEnd> {
         // Between the build's lease and this one the name is free, and who takes it then goes on with this very snapshot.
         // What sessions are given already is not judged again: a failure would delete it.
-        if let Some(prebuild) = self.promoter.find_promoted(attempt, name).await? {
+        if let Some(prebuild) = self.promoter.find_promoted(attempt, &captured.name).await? {
             return Err(Outcome::Unchanged(prebuild).into());
         }
-        let verified = self.verifier.run(attempt, lease, wanted, name);
+        let verified = self.verifier.run(attempt, lease, wanted, captured);
         let manifest = attempt.stage(Stage::Verify, interrupts, verified).await?;
-        let prebuild = prebuild_record(&manifest, snapshot, cold_start);
+        let prebuild = prebuild_record(&manifest, &captured.snapshot, cold_start);
         let promoted = self.promoter.run(attempt, &prebuild);
         let state = attempt.stage(Stage::Promote, interrupts, promoted).await?;
         let outcome = match manifest.build_failure {

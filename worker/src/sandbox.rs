@@ -75,11 +75,6 @@ impl Sandbox {
         &self.redactor
     }
 
-    /// The toolbox behind it, whose answers are not scrubbed.
-    pub(crate) fn toolbox(&self) -> &Toolbox {
-        &self.toolbox
-    }
-
     pub(crate) fn least_free_bytes(&self) -> u64 {
         self.watching.least_free_bytes
     }

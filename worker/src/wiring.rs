@@ -7,6 +7,7 @@ use remote::{Remote, Timeouts};
 use settings::Secrets;
 
 use crate::base::BaseSnapshots;
+use crate::captured_records::CapturedRecords;
 use crate::consume::Consumer;
 use crate::job_secrets::JobSecrets;
 use crate::lease::{Leases, SandboxLimits};
@@ -72,6 +73,7 @@ pub(crate) fn consumer(
             opener: opener.clone(),
             secrets: Arc::clone(&secrets),
             mirrors: toolchain,
+            records: Arc::new(CapturedRecords::new(register.clone())),
         },
         verifier: Verifier { leases, opener, secrets, metrics: metrics.clone() },
         promoter: Promoter {

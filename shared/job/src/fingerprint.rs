@@ -12,7 +12,7 @@ use crate::digits::is_lower_hex;
 use crate::{CheckoutSettings, Commands, Settings, ToolchainSettings};
 
 /// Raised when detection, install or scrub would make something else of the same repository.
-pub const DETECTION_VERSION: u32 = 1;
+pub const DETECTION_VERSION: u32 = 2;
 
 /// A SHA-256, 64 hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -35,7 +35,9 @@ pub use fingerprint::{DETECTION_VERSION, Fingerprint, FingerprintInputs};
 pub use id::{AttemptId, Commit, InvalidAttemptId, InvalidCommit, Tick};
 pub use job_id::JobId;
 pub use ledger::{AttemptEnd, LedgerEntry, LedgerEvent, NoOp};
-pub use manifest::{LockfileHash, MANIFEST_PATH, MANIFEST_VERSION, Manifest, StageReport, ToolVersion};
+pub use manifest::{
+    Baseline, LockfileHash, MANIFEST_PATH, MANIFEST_VERSION, Manifest, StageReport, ToolVersion,
+};
 pub use message::{JOB_VERSION, Job, JobDecodeError, MAX_JOB_BYTES, Reason};
 pub use name::{BuildMode, FleetName, InvalidName, PREBUILD_NAME_MAX, PrebuildName, SandboxName};
 pub use outcome::{Outcome, OutcomeWord};
@@ -45,8 +47,8 @@ pub use recipe::{
     CommandStep, PackageManager, PackageManagerKind, Recipe, Skipped, Source, SourceUse, Toolchain,
 };
 pub use register::{
-    FleetState, LastAttempt, OpenDeadLetter, RegisterEntry, RegisterKey, SecretsCheck, StandingFailure,
-    TargetState,
+    CapturedPrebuild, FleetState, LastAttempt, OpenDeadLetter, RegisterEntry, RegisterKey, SecretsCheck,
+    StandingFailure, TargetState,
 };
 pub use repository_url::{RepositoryUrl, UnclearUrl, UrlScheme};
 pub use settings::{

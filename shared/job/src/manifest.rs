@@ -66,6 +66,9 @@ pub struct Manifest {
     pub recipe: Recipe,
     /// What the tools say of themselves.
     pub tools: BTreeMap<String, ToolVersion>,
+    /// What was put there before install, as it was put back before the capture.
+    #[serde(default)]
+    pub baseline: Option<Baseline>,
     /// The lockfiles dependencies were installed from.
     pub lockfiles: Vec<LockfileHash>,
     /// Every stage up to scrub.
@@ -74,6 +77,15 @@ pub struct Manifest {
     pub started_at: DateTime<Utc>,
     /// When this file was written.
     pub finished_at: DateTime<Utc>,
+}
+
+/// Digests of what was in the sandbox before anything of the repository ran, in hexadecimal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Baseline {
+    /// Of what is put back as it was: git's own files, and those of the home that steer git, shells and agents.
+    pub put_back: String,
+    /// Of the list of the toolchain's files, which lies beside the manifest.
+    pub tools: String,
 }
 
 /// A tool's version as it prints it, and where it was found.

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    AttemptId, Commit, Failure, FailureKind, Fingerprint, JobId, OutcomeWord, PrebuildRecord, Target, Tick,
+    AttemptId, Commit, Failure, FailureKind, Fingerprint, JobId, OutcomeWord, PrebuildName, PrebuildRecord,
+    Target, Tick,
 };
 
 /// One entry of the register.
@@ -68,6 +69,9 @@ pub struct TargetState {
     /// The other prebuilds that are kept, newest first.
     #[serde(default)]
     pub kept: Vec<PrebuildRecord>,
+    /// The prebuild that is being captured, or was and is not promoted yet.
+    #[serde(default)]
+    pub captured: Option<CapturedPrebuild>,
     /// A permanent failure that stands until the commit or the fingerprint changes.
     #[serde(default)]
     pub failing: Option<StandingFailure>,
@@ -87,6 +91,7 @@ impl TargetState {
             updated_at: now,
             promoted: None,
             kept: Vec::new(),
+            captured: None,
             failing: None,
             open_dead_letters: BTreeMap::new(),
             last: None,
@@ -97,6 +102,15 @@ impl TargetState {
     pub fn prebuilds(&self) -> impl Iterator<Item = &PrebuildRecord> {
         self.promoted.iter().chain(&self.kept)
     }
+}
+
+/// What a captured prebuild must hold, by the word of the worker that captured it: the prebuild itself is no witness.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CapturedPrebuild {
+    /// The name that the capture was given.
+    pub name: PrebuildName,
+    /// SHA-256 of its manifest, in hexadecimal.
+    pub manifest: String,
 }
 
 /// A failure that stands until something changes.

@@ -15,6 +15,8 @@ pub struct Report {
     pub unpacked_bytes: u64,
     /// How long the search took.
     pub milliseconds: u64,
+    /// Processor time that it took.
+    pub cpu_milliseconds: u64,
     /// The first matches, at most [`Report::MOST_HITS`].
     pub hits: Vec<Hit>,
     /// Everything that was not searched whole, at most [`Report::MOST_UNSEARCHED`].

@@ -14,4 +14,5 @@ mod retries;
 pub(crate) mod scene;
 mod secrets;
 mod steps;
+mod suspects;
 mod traces;

@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use worker::sandbox::{CommandSection, Environment, Redactor, Sandbox, SandboxWitness, Watching};
+use worker::stages::baseline::Baseline;
 
 const KEY: &str = "a-key-for-tests";
 pub(super) const NAME: &str = "owner/name";
@@ -82,6 +83,12 @@ impl Bench {
             self.sandbox().short(job::Stage::Verify, script, &Environment::new(), timeout).await.unwrap();
         assert_eq!(executed.exit_code, 0, "{script}: {}", executed.result);
         executed.result.trim().to_owned()
+    }
+
+    /// What lies in the sandbox now, with an empty repository as its checkout, for a scrub to put back.
+    pub(super) async fn baseline(&self) -> Baseline {
+        self.prints("git init --quiet --initial-branch=main /workspace/name").await;
+        Baseline::take(&self.sandbox(), PATH).await.unwrap()
     }
 
     pub(super) fn settings(&self) -> Settings {

@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use worker::sandbox::{Environment, Exit, LongCommand};
 use worker::stages::scrub;
 
-use super::bench::{Bench, variables};
+use super::bench::{Bench, PATH, variables};
 
 const SECRET: &str = "s3cr3t/value+that&nobody knows";
 
@@ -59,7 +59,8 @@ async fn a_secret_reaches_its_command_but_no_output_argument_or_file() {
 async fn a_planted_secret_is_found_in_every_form_and_its_file_named() {
     let bench = Bench::start().await;
     let sandbox = bench.sandbox_knowing(&[SECRET]);
-    scrub::run(&sandbox, &given()).await.unwrap();
+    let baseline = bench.baseline().await;
+    scrub::run(&sandbox, PATH, &baseline, &given()).await.unwrap();
     for (form, planted) in [
         ("plain", SECRET.to_owned()),
         ("base64", STANDARD.encode(format!("x-access-token:{SECRET}"))),
@@ -67,13 +68,13 @@ async fn a_planted_secret_is_found_in_every_form_and_its_file_named() {
     ] {
         let content = format!("before\n{planted}\nafter").into_bytes();
         sandbox.upload(Stage::Scrub, "/workspace/name/sub dir/.hidden", content).await.unwrap();
-        let failure = scrub::run(&sandbox, &given()).await.unwrap_err();
+        let failure = scrub::run(&sandbox, PATH, &baseline, &given()).await.unwrap_err();
         assert_eq!(failure.id, FailureKind::ScrubSecretFound, "{form}: {failure:?}");
         assert!(failure.message.contains("/workspace/name/sub dir/.hidden"), "{form}: {failure}");
         assert!(!format!("{failure:?}").contains("s3cr3t"), "{form}: {failure:?}");
-        bench.prints("rm -r /workspace/name").await;
+        bench.prints("rm -r '/workspace/name/sub dir'").await;
     }
-    scrub::run(&sandbox, &given()).await.unwrap();
+    scrub::run(&sandbox, PATH, &baseline, &given()).await.unwrap();
     bench.end().await;
 }
 
@@ -81,14 +82,15 @@ async fn a_planted_secret_is_found_in_every_form_and_its_file_named() {
 async fn what_an_attempt_leaves_is_removed() {
     let bench = Bench::start().await;
     let sandbox = bench.sandbox_knowing(&[SECRET]);
+    let baseline = bench.baseline().await;
     sandbox.run(&shown("echo $TOKEN; mkdir -p ~/.npm/_logs; echo $TOKEN > ~/.npm/_logs/a; echo $TOKEN > ~/.git-credentials; \
                         echo \"//registry.example/:_authToken=$TOKEN\" > ~/.npmrc; echo fund=false >> ~/.npmrc; echo $TOKEN > ~/.bash_history"))
         .await
         .unwrap();
-    scrub::run(&sandbox, &given()).await.unwrap();
+    scrub::run(&sandbox, PATH, &baseline, &given()).await.unwrap();
     assert_eq!(
-        bench.prints("cat ~/.npmrc; ls -A /tmp | grep harvest; ls -A ~/.npm; true").await,
-        "fund=false"
+        bench.prints("cat ~/.npmrc 2>/dev/null; ls -A /tmp | grep harvest; ls -A ~/.npm; true").await,
+        ""
     );
     bench.end().await;
 }

@@ -8,17 +8,19 @@ use std::sync::Arc;
 use chrono::Utc;
 use daytona::{Client, Snapshot};
 use job::{
-    BuildMode, CheckoutSettings, Completeness, Failure, FailureKind, MANIFEST_VERSION, Manifest,
-    PrebuildName, Recipe, Settings, Stage,
+    BuildMode, CapturedPrebuild, CheckoutSettings, Completeness, Failure, FailureKind, MANIFEST_VERSION,
+    Manifest, PrebuildName, Recipe, Settings, Stage,
 };
 
 use crate::attempt::{Attempt, Interrupts};
+use crate::captured_records::CapturedRecords;
 use crate::early_end::EarlyEnd;
 use crate::given_secrets::GivenSecrets;
 use crate::job_secrets::JobSecrets;
 use crate::lease::Lease;
 use crate::sandbox::Sandbox;
 use crate::sandbox_opener::SandboxOpener;
+use crate::stages::baseline::Baseline;
 use crate::stages::checkout::CheckedOut;
 use crate::stages::detect::Detected;
 use crate::stages::install::Installed;
@@ -31,6 +33,24 @@ use crate::stages::{build, capture, checkout, detect, install, scrub, toolchain}
 pub(crate) struct Captured {
     pub(crate) name: PrebuildName,
     pub(crate) snapshot: Snapshot,
+    pub(crate) manifest: KnownManifest,
+}
+
+/// What is known of a captured prebuild's manifest, by the word of the worker that wrote it.
+#[derive(Debug)]
+pub(crate) enum KnownManifest {
+    /// This attempt wrote it.
+    Own(WrittenManifest),
+    /// Another attempt wrote one with this SHA-256.
+    Recorded { digest: String },
+}
+
+/// A manifest as it lies in the sandbox.
+#[derive(Debug)]
+pub(crate) struct WrittenManifest {
+    pub(crate) manifest: Box<Manifest>,
+    /// SHA-256 of its bytes.
+    pub(crate) digest: String,
 }
 
 /// Builds in a leased sandbox and captures it.
@@ -40,6 +60,7 @@ pub(crate) struct Builder {
     pub(crate) opener: SandboxOpener,
     pub(crate) secrets: Arc<JobSecrets>,
     pub(crate) mirrors: Mirrors,
+    pub(crate) records: Arc<CapturedRecords>,
 }
 
 impl Builder {
@@ -58,11 +79,13 @@ impl Builder {
             BuildMode::Cold,
             attempt.id,
         );
-        self.build(attempt, lease, wanted, &name, interrupts).await?;
+        let written = self.build(attempt, lease, wanted, &name, interrupts).await?;
         lease.confirm(Stage::Capture).await?;
+        let captured = CapturedPrebuild { name: name.clone(), manifest: written.digest.clone() };
+        self.records.record(&attempt.job.target, captured).await;
         let captured = capture::run(&self.client, lease, &name, attempt.job.settings.timeouts.capture);
         let snapshot = attempt.stage(Stage::Capture, interrupts, captured).await?;
-        Ok(Captured { name, snapshot })
+        Ok(Captured { name, snapshot, manifest: KnownManifest::Own(written) })
     }
 
     /// Builds up to the written manifest.
@@ -73,7 +96,7 @@ impl Builder {
         wanted: &Wanted,
         name: &PrebuildName,
         interrupts: Interrupts<'_>,
-    ) -> Result<(), EarlyEnd> {
+    ) -> Result<WrittenManifest, EarlyEnd> {
         let settings = &attempt.job.settings;
         let sandbox = self.opener.open(attempt, lease, Stage::Checkout).await?;
         let environment = self.secrets.environment(settings)?;
@@ -86,8 +109,13 @@ impl Builder {
         let detected = self.detect(attempt, &sandbox, wanted, &path);
         let Detected { recipe, checkout } = attempt.stage(Stage::Detect, interrupts, detected).await?;
         lease.confirm(Stage::Toolchain).await?;
-        let tools = toolchain::run(&sandbox, &recipe.toolchain, &self.mirrors, timeouts.toolchain);
-        let tools = attempt.stage(Stage::Toolchain, interrupts, tools).await?;
+        let tools = async {
+            let tools =
+                toolchain::run(&sandbox, &recipe.toolchain, &self.mirrors, timeouts.toolchain).await?;
+            // The last look at a sandbox that is the worker's own.
+            Ok::<_, Failure>((tools, Baseline::take(&sandbox, &path).await?))
+        };
+        let (tools, baseline) = attempt.stage(Stage::Toolchain, interrupts, tools).await?;
         lease.confirm(Stage::Install).await?;
         let installed = install::run(&sandbox, &path, &recipe, &environment, timeouts.install);
         let installed = attempt.stage(Stage::Install, interrupts, installed).await?;
@@ -99,17 +127,20 @@ impl Builder {
         };
         lease.confirm(Stage::Scrub).await?;
         let checkout = checkout.unwrap_or_else(|| settings.checkout.clone());
-        let facts = BuildFacts { path, recipe, checkout, tools, installed, build_failure };
         let scrubbed = async {
             // From here on nothing of the repository runs in the sandbox.
             lease.restart(Stage::Scrub).await?;
-            let scrubbed = scrub::run(&sandbox, given.as_slice()).await;
+            let scrubbed = scrub::run(&sandbox, &path, &baseline, given.as_slice()).await;
             if scrubbed.as_ref().is_err_and(|failure| failure.id == FailureKind::ScrubSecretFound) {
                 attempt.note_secrets(given.check());
             }
             scrubbed?;
-            scrub::write_manifest(&sandbox, &facts.into_manifest(attempt, wanted, name)).await?;
-            Ok::<_, EarlyEnd>(())
+            let (baseline, home) = (baseline.digests(), baseline.home());
+            let facts =
+                BuildFacts { path, recipe, checkout, tools, baseline, home, installed, build_failure };
+            let manifest = Box::new(facts.into_manifest(attempt, wanted, name));
+            let digest = scrub::write_manifest(&sandbox, &manifest).await?;
+            Ok::<_, EarlyEnd>(WrittenManifest { manifest, digest })
         };
         attempt.stage(Stage::Scrub, interrupts, scrubbed).await
     }
@@ -149,6 +180,8 @@ struct BuildFacts {
     recipe: Recipe,
     checkout: CheckoutSettings,
     tools: ToolsInPlace,
+    baseline: job::Baseline,
+    home: BTreeMap<String, String>,
     installed: Installed,
     build_failure: Option<Failure>,
 }
@@ -166,7 +199,7 @@ impl BuildFacts {
             checkout: Some(self.checkout),
             env: settings.env,
             secrets: Some(settings.secrets),
-            home: BTreeMap::new(),
+            home: self.home,
             fingerprint: wanted.fingerprint.clone(),
             prebuild: name.clone(),
             mode: BuildMode::Cold,
@@ -181,6 +214,7 @@ impl BuildFacts {
             flags: self.installed.flags,
             recipe: self.recipe,
             tools: self.tools.tools,
+            baseline: Some(self.baseline),
             lockfiles: self.installed.lockfiles,
             stages: attempt.facts().stages,
             started_at: attempt.started_at,

@@ -1,5 +1,6 @@
 //! The stages of an attempt, one file each, in the order of `process`.
 
+pub mod baseline;
 pub mod build;
 pub(crate) mod build_in_sandbox;
 pub(crate) mod capture;

@@ -140,6 +140,7 @@ fn promote(mut state: TargetState, prebuild: PrebuildRecord, keep: u32, now: Dat
     };
     state.kept = before.into_iter().take(room).chain(last_complete).collect();
     state.promoted = Some(prebuild);
+    state.captured = None;
     state.updated_at = now;
     state
 }

@@ -7,31 +7,45 @@ mod search;
 
 use job::{Failure, FailureKind, MANIFEST_PATH, Manifest, Stage};
 use secrecy::SecretString;
+use sha2::{Digest, Sha256};
 
 use crate::sandbox::{Environment, SHORT, Sandbox};
+use crate::stages::baseline::Baseline;
 
+const PREPARE: &str = include_str!("scrub/prepare.sh");
 const CLEAN: &str = include_str!("scrub/clean.sh");
 
-/// Removes what the attempt left, then searches for the secrets that it was given.
-pub async fn run(sandbox: &Sandbox, given: &[SecretString]) -> Result<(), Failure> {
-    clean(sandbox).await?;
+/// Puts back what was there before the attempt's install, in the checkout at `path` and in the home; removes what the attempt
+/// left; then searches for the secrets that it was given.
+pub async fn run(
+    sandbox: &Sandbox,
+    path: &str,
+    baseline: &Baseline,
+    given: &[SecretString],
+) -> Result<(), Failure> {
+    step(sandbox, PREPARE).await?;
+    baseline.put_back(sandbox, path).await?;
+    step(sandbox, CLEAN).await?;
     if search::run(sandbox, given).await? == search::Searched::Everything {
         // The search's own run folder.
-        clean(sandbox).await?;
+        step(sandbox, CLEAN).await?;
     }
     Ok(())
 }
 
-/// Writes the manifest, without any secret that a message in it might quote.
-pub async fn write_manifest(sandbox: &Sandbox, manifest: &Manifest) -> Result<(), Failure> {
+/// Writes the manifest, without any secret that a message in it might quote. Answers with the SHA-256 of what was written.
+pub async fn write_manifest(sandbox: &Sandbox, manifest: &Manifest) -> Result<String, Failure> {
     let json = serde_json::to_string_pretty(manifest).map_err(|error| {
         Failure::new(FailureKind::Internal, format!("a manifest cannot be written: {error}")).at(Stage::Scrub)
     })?;
-    sandbox.upload(Stage::Scrub, MANIFEST_PATH, sandbox.redactor().scrub(&json).into_bytes()).await
+    let written = sandbox.redactor().scrub(&json).into_bytes();
+    let digest = hex::encode(Sha256::digest(&written));
+    sandbox.upload(Stage::Scrub, MANIFEST_PATH, written).await?;
+    Ok(digest)
 }
 
-async fn clean(sandbox: &Sandbox) -> Result<(), Failure> {
-    let executed = sandbox.short(Stage::Scrub, CLEAN, &Environment::new(), SHORT).await?;
+async fn step(sandbox: &Sandbox, script: &'static str) -> Result<(), Failure> {
+    let executed = sandbox.short(Stage::Scrub, script, &Environment::new(), SHORT).await?;
     if executed.exit_code == 0 {
         return Ok(());
     }

@@ -8,20 +8,29 @@ use job::{
     Blame, CommandStep, Failure, FailureKind, MANIFEST_PATH, Manifest, Outcome, PrebuildName, Stage,
     Toolchain,
 };
+use sha2::{Digest, Sha256};
 
 use crate::attempt::Attempt;
 use crate::early_end::EarlyEnd;
-use crate::failures::from_call;
 use crate::job_secrets::JobSecrets;
 use crate::lease::{Lease, Leases};
 use crate::metrics::Instruments;
-use crate::sandbox::{ANY_ROOM, Environment, FinishedCommand, LongCommand, Sandbox};
+use crate::sandbox::{ANY_ROOM, Environment, FinishedCommand, LongCommand, SHORT, Sandbox};
 use crate::sandbox_opener::SandboxOpener;
+use crate::stages::baseline;
+use crate::stages::build_in_sandbox::{Captured, KnownManifest, WrittenManifest};
 use crate::stages::resolve::Wanted;
 
+/// Bytes of another attempt's manifest that are read at most.
 const MANIFEST_LIMIT: usize = 4 * 1024 * 1024;
 /// How long asking for the facts may take.
 const FACTS_TIMEOUT: Duration = Duration::from_secs(50);
+
+/// The SHA-256 of the manifest, which is a file and no link to one.
+const MANIFEST_SUM: &str = r#"
+file=/workspace/.harvest/manifest.json
+[ -f "$file" ] && [ ! -L "$file" ] && sha256sum <"$file" | cut -c 1-64
+"#;
 
 /// One line per fact, from root's git, a plain shell and a login shell; nothing of it is interpolated.
 const FACTS: &str = r#"
@@ -56,21 +65,28 @@ impl Verifier {
         Ok((lease, cold_start))
     }
 
-    /// Reads the prebuild's own manifest and holds it against what is there.
+    /// Holds what was captured against what is known of it, before anything of the repository has run in this sandbox. The
+    /// verify command runs last, and nothing is read after it but how it ended.
     pub(crate) async fn run(
         &self,
         attempt: &Attempt,
         lease: &Lease,
         wanted: &Wanted,
-        name: &PrebuildName,
+        captured: &Captured,
     ) -> Result<Manifest, EarlyEnd> {
         let sandbox = self.opener.open(attempt, lease, Stage::Verify).await?;
-        let manifest = read_manifest(&sandbox).await?;
+        let manifest = known_manifest(&sandbox, &captured.manifest).await?;
         if manifest.commit != wanted.commit
             || manifest.fingerprint != wanted.fingerprint
-            || manifest.prebuild != *name
+            || manifest.prebuild != captured.name
         {
             return Err(mismatch("the manifest is of another build").into());
+        }
+        let Some(baseline) = &manifest.baseline else {
+            return Err(mismatch("the manifest says nothing of what was there before install").into());
+        };
+        if let Some(difference) = baseline::find_difference(&sandbox, &manifest.path, baseline).await? {
+            return Err(mismatch(&difference).into());
         }
         compare(&sandbox, attempt, &manifest).await?;
         if let CommandStep::Run { command, .. } = &manifest.recipe.verify {
@@ -117,16 +133,23 @@ pub(crate) fn is_given_up(attempt: &Attempt, name: &PrebuildName) -> bool {
         .any(|note| note.failure == Some(FailureKind::VerifyStart) && note.attempt != name.attempt())
 }
 
-/// Reads the manifest that the snapshot carries.
-async fn read_manifest(sandbox: &Sandbox) -> Result<Manifest, EarlyEnd> {
-    let bytes = sandbox
-        .toolbox()
-        .download(MANIFEST_PATH, MANIFEST_LIMIT)
-        .await
-        .map_err(|error| from_call(&error, Stage::Verify))?
-        .ok_or_else(|| mismatch(&format!("{MANIFEST_PATH} is missing")))?;
-    let manifest = serde_json::from_slice(&bytes);
-    Ok(manifest.map_err(|error| {
+/// The manifest by the word of whoever wrote it; the prebuild must carry the same, byte for byte.
+async fn known_manifest(sandbox: &Sandbox, known: &KnownManifest) -> Result<Manifest, EarlyEnd> {
+    let digest = match known {
+        KnownManifest::Own(WrittenManifest { digest, .. }) | KnownManifest::Recorded { digest } => digest,
+    };
+    let sum = sandbox.short(Stage::Verify, MANIFEST_SUM, &Environment::new(), SHORT).await?;
+    if sum.result.trim() != digest {
+        return Err(mismatch(&format!("{MANIFEST_PATH} is not what was written")).into());
+    }
+    if let KnownManifest::Own(written) = known {
+        return Ok(Manifest::clone(&written.manifest));
+    }
+    let bytes = sandbox.download(Stage::Verify, MANIFEST_PATH, MANIFEST_LIMIT).await?.unwrap_or_default();
+    if hex::encode(Sha256::digest(&bytes)) != *digest {
+        return Err(mismatch(&format!("{MANIFEST_PATH} is not what was written")).into());
+    }
+    Ok(serde_json::from_slice(&bytes).map_err(|error| {
         mismatch(&format!("{MANIFEST_PATH} cannot be read: {}", error_chain::line(&error)))
     })?)
 }

@@ -81,8 +81,15 @@ impl Meter {
 
     pub(super) fn into_report(self, complete: bool) -> Report {
         let milliseconds = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Report { milliseconds, complete, ..self.report }
+        Report { milliseconds, cpu_milliseconds: cpu_milliseconds(), complete, ..self.report }
     }
+}
+
+/// Of this process, which does nothing but search.
+fn cpu_milliseconds() -> u64 {
+    let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    let milliseconds = used.tv_sec.saturating_mul(1000).saturating_add(used.tv_nsec / 1_000_000);
+    u64::try_from(milliseconds).unwrap_or_default()
 }
 
 /// A name as a report says it.

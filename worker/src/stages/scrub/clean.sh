@@ -1,13 +1,10 @@
-# Removes what an attempt leaves beside the checkout: runs, logs, credentials, histories. Caches stay: sessions use them.
+# Removes what an attempt leaves beside the checkout: runs, logs, credentials. Caches stay: sessions use them.
+# What steers git, shells and agents, hidden files of the home among it, has been put back before.
 shopt -s nullglob dotglob
 cd "$HOME" || exit 1
-rm -rf -- /tmp/harvest-run .npm/_logs .npm/_update-notifier-last-checked .local/state/pnpm/logs .cache/pnpm/logs \
-    .git-credentials .netrc .config/git/credentials .cache/git/credential .config/gh/hosts.yml .docker/config.json \
-    .bash_history .zsh_history .python_history .node_repl_history .lesshst .wget-hsts .viminfo .sqlite_history .psql_history \
-    .daytona/sessions .harvest/toolchains/*.new /tmp/npm-* /tmp/pnpm-* /tmp/node-compile-cache /tmp/v8-compile-cache* || exit 1
-# A line of npm's settings that holds a credential; the rest of the file is the base snapshot's.
-if [ -f .npmrc ] && [ -w .npmrc ] && grep -Eqi '_authToken|_password|_auth *=' .npmrc; then
-    grep -Evi '_authToken|_password|_auth *=' .npmrc >.npmrc.new
-    mv -f .npmrc.new .npmrc || exit 1
-fi
+rm -rf -- /tmp/harvest-run .npm/_logs .npm/_update-notifier-last-checked .local/state/pnpm/logs .cache/pnpm/logs .cache/git/credential \
+    .daytona/sessions .harvest/toolchains/*.new || exit 1
+# What agents, Node and git use there by names that can be known before. A base's own may be root's, and stays.
+rm -rf -- /tmp/npm-* /tmp/pnpm-* /tmp/node-compile-cache /tmp/v8-compile-cache* /tmp/claude-* /tmp/cc-* /tmp/node_modules /tmp/package.json \
+    /tmp/.git /tmp/.claude /tmp/.mcp.json /tmp/CLAUDE.md /tmp/CLAUDE.local.md /tmp/AGENTS.md 2>/dev/null
 exit 0

@@ -4,6 +4,7 @@
 //! lengths and keyed digests, and what it reports is compared with the secrets here. A match names the file, never what was
 //! found. It catches accidents: whoever wants to hide a secret from a search can.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use job::{Failure, FailureKind, Stage, Tail};
@@ -43,9 +44,17 @@ pub(super) enum Searched {
 pub(super) async fn run(sandbox: &Sandbox, given: &[SecretString]) -> Result<Searched, Failure> {
     let Some(search) = Search::new(given) else { return Ok(Searched::Nothing) };
     let report = ask(sandbox, &search).await?;
-    let Report { files, bytes, unpacked_bytes, milliseconds, .. } = report;
+    let Report { files, bytes, unpacked_bytes, milliseconds, cpu_milliseconds, .. } = report;
     let unsearched = report.unsearched.len();
-    tracing::info!(files, bytes, unpacked_bytes, milliseconds, unsearched, "searched for the job's secrets");
+    tracing::info!(
+        files,
+        bytes,
+        unpacked_bytes,
+        milliseconds,
+        cpu_milliseconds,
+        unsearched,
+        "searched for the job's secrets"
+    );
     judge(sandbox, &search, &report)?;
     Ok(Searched::Everything)
 }
@@ -93,11 +102,16 @@ fn judge(sandbox: &Sandbox, search: &Search, report: &Report) -> Result<(), Fail
         let text = sandbox.redactor().scrub(text);
         text.chars().map(|character| if character.is_control() { '?' } else { character }).collect::<String>()
     };
-    let hits: Vec<String> = search.confirm(report).iter().map(|hit| shown(&hit.to_string())).collect();
-    if !hits.is_empty() {
+    let confirmed = search.confirm(report);
+    if !confirmed.is_empty() {
+        // Each file once: five forms of one secret in one file are not five files.
+        let mut files = BTreeSet::new();
+        let firsts = confirmed.iter().filter(|hit| files.insert(hit.hit.path.as_str()));
+        let firsts: Vec<String> = firsts.map(|hit| shown(&hit.to_string())).collect();
+        let hits: Vec<String> = confirmed.iter().map(|hit| shown(&hit.to_string())).collect();
         let text = format!(
             "a secret that this job was given is in {}; nothing was captured, and nothing will be until the commit, the settings or the secret's value changes",
-            named(&hits)
+            named(&firsts)
         );
         let failure = Failure::new(FailureKind::ScrubSecretFound, text);
         return Err(failure.with_output(None, Tail::of(&hits.join("\n"))));

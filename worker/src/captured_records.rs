@@ -1,0 +1,59 @@
+//! What captured prebuilds must hold, by the word of the workers that captured them: for whoever takes one up at verify.
+//!
+//! The register has it, for every worker. This worker's own are remembered as well, because a capture does not wait for a broker
+//! that is away.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chrono::Utc;
+use job::{CapturedPrebuild, PrebuildName, Target, TargetState};
+
+use crate::target_register::TargetRegister;
+
+/// How many of its own a worker remembers; each is taken up, or forgotten, within minutes.
+const REMEMBERED: usize = 64;
+
+/// Records of captured prebuilds.
+#[derive(Debug)]
+pub(crate) struct CapturedRecords {
+    register: TargetRegister,
+    own: Mutex<VecDeque<CapturedPrebuild>>,
+}
+
+impl CapturedRecords {
+    pub(crate) fn new(register: TargetRegister) -> Self {
+        Self { register, own: Mutex::default() }
+    }
+
+    /// Records what is about to be captured. Hold the lease: nobody else writes the target's state meanwhile.
+    pub(crate) async fn record(&self, target: &Target, captured: CapturedPrebuild) {
+        self.remember(captured.clone());
+        let now = Utc::now();
+        let state = self.register.get(target);
+        let state = state.map_or_else(|| TargetState::new(target.clone(), now), Arc::unwrap_or_clone);
+        let recorded = TargetState { captured: Some(captured), updated_at: now, ..state };
+        if let Err(error) = self.register.put(recorded).await {
+            tracing::warn!(
+                error = error_chain::line(&error),
+                "what is captured could not be recorded; no other worker can take it up"
+            );
+        }
+    }
+
+    fn remember(&self, captured: CapturedPrebuild) {
+        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        if own.len() == REMEMBERED {
+            own.pop_front();
+        }
+        own.push_back(captured);
+    }
+
+    /// What a captured prebuild must hold; none when no worker's word is known, and then it is nobody's to take up.
+    pub(crate) fn find(&self, target: &Target, name: &PrebuildName) -> Option<CapturedPrebuild> {
+        let own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        let remembered = own.iter().find(|captured| captured.name == *name).cloned();
+        remembered
+            .or_else(|| self.register.get(target)?.captured.clone().filter(|captured| captured.name == *name))
+    }
+}
