@@ -17,6 +17,9 @@ pub const DEGRADED_NO_LOCKFILE: &str = "degraded.no_lockfile";
 const LOCKFILES: &str = include_str!("install/lockfiles.sh");
 const RESTORE: &str = include_str!("install/restore.sh");
 
+/// Bytes of a lockfile that are kept at most.
+const LOCKFILE_LIMIT: usize = 64 << 20;
+
 /// What was installed, and how cleanly.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Installed {
@@ -35,7 +38,8 @@ pub async fn run(
     deadline: Duration,
 ) -> Result<Installed, Failure> {
     // As committed: whoever asks after install is told what install likes.
-    let lockfiles = hash_lockfiles(sandbox, path).await?;
+    let kept = keep_lockfiles(sandbox, path).await?;
+    let lockfiles = kept.iter().map(|kept| kept.hash.clone()).collect::<Vec<_>>();
     let CommandStep::Run { command, fallback, from } = &recipe.install else {
         return Ok(Installed { flags: Vec::new(), lockfiles });
     };
@@ -54,7 +58,7 @@ pub async fn run(
             Err(plain) => return Err(plain),
         }
     }
-    restore_lockfiles(sandbox, path).await?;
+    restore_lockfiles(sandbox, path, &kept).await?;
     if from == "package.json" && lockfiles.is_empty() {
         flags.push(DEGRADED_NO_LOCKFILE.to_owned());
     }
@@ -82,31 +86,50 @@ async fn run_command(
     if code == 0 { Ok(()) } else { Err(from_install(&tail).with_output(Some(code), tail)) }
 }
 
-/// The lockfiles that are tracked, and their hashes.
-async fn hash_lockfiles(sandbox: &Sandbox, path: &str) -> Result<Vec<LockfileHash>, Failure> {
+/// A lockfile as it was committed.
+struct KeptLockfile {
+    hash: LockfileHash,
+    content: Vec<u8>,
+}
+
+/// The lockfiles that are tracked.
+async fn keep_lockfiles(sandbox: &Sandbox, path: &str) -> Result<Vec<KeptLockfile>, Failure> {
     let environment = Environment::new().with("HARVEST_PATH", path);
     let executed = sandbox.short(Stage::Install, LOCKFILES, &environment, SHORT).await?;
+    let unreadable = |why: &str| {
+        let text = format!("the lockfiles could not be read: {}", why.trim());
+        Failure::new(FailureKind::Internal, text).at(Stage::Install)
+    };
     if executed.exit_code != 0 {
-        let text = format!("the lockfiles could not be read: {}", executed.result.trim());
-        return Err(Failure::new(FailureKind::Internal, text).at(Stage::Install));
+        return Err(unreadable(&executed.result));
     }
-    let hashes = executed.result.lines().filter_map(|line| line.split_once("  "));
-    Ok(hashes
-        .map(|(sha256, path)| LockfileHash { path: path.to_owned(), sha256: sha256.to_owned() })
-        .collect())
+    let mut kept = Vec::new();
+    for (sha256, name) in executed.result.lines().filter_map(|line| line.split_once("  ")) {
+        let content = sandbox.download(Stage::Install, &format!("{path}/{name}"), LOCKFILE_LIMIT).await?;
+        let content = content.ok_or_else(|| unreadable(name))?;
+        let hash = LockfileHash { path: name.to_owned(), sha256: sha256.to_owned() };
+        kept.push(KeptLockfile { hash, content });
+    }
+    Ok(kept)
 }
 
 /// Puts the lockfiles back as they were committed.
-async fn restore_lockfiles(sandbox: &Sandbox, path: &str) -> Result<(), Failure> {
-    let environment = Environment::new().with("HARVEST_PATH", path);
+async fn restore_lockfiles(sandbox: &Sandbox, path: &str, kept: &[KeptLockfile]) -> Result<(), Failure> {
+    let sums: Vec<String> =
+        kept.iter().map(|kept| format!("{} {}", kept.hash.sha256, kept.hash.path)).collect();
+    let sums = sums.join("\n");
+    let environment = Environment::new().with("HARVEST_PATH", path).with("HARVEST_SUMS", sums);
     let executed = sandbox.short(Stage::Install, RESTORE, &environment, SHORT).await?;
-    if executed.exit_code == 0 {
-        return Ok(());
+    if executed.exit_code != 0 {
+        let text = format!("install changed a lockfile that cannot be put back: {}", executed.result.trim());
+        return Err(Failure::new(FailureKind::InstallFailed, text)
+            .with_output(Some(executed.exit_code), Tail::of(&executed.result)));
     }
-    let text =
-        format!("install changed a lockfile, and git could not put it back: {}", executed.result.trim());
-    Err(Failure::new(FailureKind::InstallFailed, text)
-        .with_output(Some(executed.exit_code), Tail::of(&executed.result)))
+    let changed = |kept: &&KeptLockfile| executed.result.lines().any(|name| name == kept.hash.path);
+    for KeptLockfile { hash, content } in kept.iter().filter(changed) {
+        sandbox.upload(Stage::Install, &format!("{path}/{}", hash.path), content.clone()).await?;
+    }
+    Ok(())
 }
 
 /// What every install and build is told, unless the target's settings say otherwise.

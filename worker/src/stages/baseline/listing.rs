@@ -35,7 +35,7 @@ impl Listing {
                 hashed = true;
             } else if hashed {
                 let (sum, name) = field.split_once("  ").filter(|(sum, _)| is_sum(sum))?;
-                entries.get_mut(&(area.clone(), name.to_owned()))?.content = sum.to_owned();
+                sum.clone_into(&mut entries.get_mut(&(area.clone(), name.to_owned()))?.content);
             } else {
                 let (kind, mode, target) = (fields.next()?, fields.next()?, fields.next()?);
                 let mode = if kind == "l" { "" } else { mode };

@@ -1,7 +1,9 @@
-# Puts each tracked lockfile back as committed. Install has run: this git does what the repository told it, and is told nothing.
+# Removes each lockfile that is not as it was and prints its name. By no git: it would do what the repository told it.
 cd -- "$HARVEST_PATH" || exit 1
-for name in package-lock.json npm-shrinkwrap.json pnpm-lock.yaml; do
-    git ls-files --error-unmatch -- "$name" >/dev/null 2>&1 || continue
-    git diff --quiet HEAD -- "$name" 2>/dev/null || git checkout --quiet HEAD -- "$name" || exit 1
-done
+while read -r sum name; do
+    [ -n "$name" ] || continue
+    if [ -f "$name" ] && [ ! -L "$name" ] && [ "$(sha256sum <"$name" | cut -c 1-64)" = "$sum" ]; then continue; fi
+    rm -rf -- "$name" || exit 1
+    printf '%s\n' "$name"
+done <<<"$HARVEST_SUMS"
 exit 0
