@@ -4,6 +4,8 @@
 //! Before: `grep` for the secrets themselves over four folders, and five facts. Now: a restart, the baseline put back and
 //! compared, the scan, and manifest and baseline compared before the same facts.
 
+#![expect(clippy::print_stdout, reason = "the table is what this program is for")]
+
 use std::time::{Duration, Instant};
 
 use daytona::{Client, ClientSettings, CreateOutcome, DaytonaSection, NewSandbox, pace};
@@ -24,7 +26,7 @@ const SECRETS: [&str; 2] =
     ["ghp_0123456789abcdefghijklmnopqrstuvwxyz", "npm_n/p+m=0123456789abcdefghijklmnop"];
 
 /// 60,000 files of about 4 KB in 1,200 packages, a repository of 2,000 files, and a toolchain of 3,000.
-const FILES: &str = r#"
+const FILES: &str = r"
 set -e
 mkdir -p /workspace/name && cd /workspace/name
 git init --quiet --initial-branch=main
@@ -33,13 +35,13 @@ for folder in $(seq 40); do mkdir -p src/$folder; for file in $(seq 50); do { ec
 git add -A && git -c user.name=t -c user.email=t@example.com commit --quiet -m m && git config remote.origin.url https://git.example/owner/name.git
 mkdir -p ~/.harvest/bin ~/.harvest/toolchains/node
 for file in $(seq 3000); do { echo $file; cat /tmp/text; } >~/.harvest/toolchains/node/$file; done
-"#;
-const PACKAGES: &str = r#"
+";
+const PACKAGES: &str = r"
 cd /workspace/name && mkdir -p node_modules/p0
 for file in $(seq 50); do { echo $file; cat /tmp/text; } >node_modules/p0/$file.js; done
 for package in $(seq 1 1199); do cp -r node_modules/p0 node_modules/p$package; done
 find . -type f | wc -l
-"#;
+";
 
 /// The search of version 0.1: exit 0 when no file holds any of the patterns.
 const GREP: &str = r#"
@@ -50,12 +52,12 @@ names=$(find /workspace "$HOME" /tmp -xdev -not -path '/tmp/harvest-run/*' 2>/de
 [ -z "$found$names" ]
 "#;
 /// The look of version 0.1 at a new prebuild, and a part of today's.
-const FACTS: &str = r#"
+const FACTS: &str = r"
 cd /workspace/name || exit 3
 git rev-parse HEAD; git symbolic-ref --short HEAD; git config --get remote.origin.url
 PATH=$HARVEST_IMAGE_PATH
 node --version; bash -lc 'node --version' 2>/dev/null </dev/null; true
-"#;
+";
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {

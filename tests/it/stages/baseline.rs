@@ -10,7 +10,7 @@ use worker::stages::scrub;
 use super::bench::{Bench, PATH};
 
 /// A checkout, a toolchain, and a home with things of its own.
-const BEFORE: &str = r#"
+const BEFORE: &str = r"
 set -e
 git init --quiet --initial-branch=main /workspace/name
 cd /workspace/name
@@ -21,7 +21,7 @@ mkdir -p ~/.harvest/bin ~/.harvest/toolchains/node/bin ~/.config/git ~/.ssh
 echo node >~/.harvest/toolchains/node/bin/node
 ln -s ../toolchains/node/bin/node ~/.harvest/bin/node
 echo own >~/.bashrc; echo '[user]' >~/.config/git/config; echo fund=false >~/.npmrc; chmod 700 ~/.ssh
-"#;
+";
 
 async fn tampered_with(bench: &Bench, how: &str) -> Result<(), Failure> {
     bench.prints(BEFORE).await;
@@ -47,7 +47,7 @@ async fn tampered_with(bench: &Bench, how: &str) -> Result<(), Failure> {
 #[tokio::test]
 async fn what_steers_git_shells_and_agents_is_put_back() {
     let bench = Bench::start().await;
-    let how = r#"
+    let how = r"
         git config core.fsmonitor /workspace/name/evil; git config filter.x.smudge evil; git config remote.origin.url https://evil.example/
         git config url.https://evil.example/.insteadOf https://git.example/
         echo '* filter=x' >.git/info/attributes; printf '#!/bin/sh\n' >.git/hooks/post-checkout; chmod +x .git/hooks/post-checkout
@@ -62,12 +62,12 @@ async fn what_steers_git_shells_and_agents_is_put_back() {
         for name in git bash env ssh; do printf '#!/bin/sh\n' >~/.harvest/bin/$name; cp ~/.harvest/bin/$name ~/.local/bin/; done
         touch ~/.harvest/bin/own-tool
         rm -rf /workspace/.harvest; ln -s /tmp/elsewhere /workspace/.harvest
-    "#;
+    ";
     tampered_with(&bench, how).await.unwrap();
-    let facts = r#"cd /workspace/name
+    let facts = r"cd /workspace/name
         git config --local --list | grep -vE '^core\.(repositoryformatversion|filemode|bare|logallrefupdates)='
         git symbolic-ref HEAD; git status --porcelain --untracked-files=no; find . -name .git; ls -A /workspace
-        cat ~/.bashrc ~/.npmrc ~/.config/git/config; stat -c %a ~/.ssh; ls -A ~ ~/.harvest/bin ~/.local/bin | paste -sd ' '"#;
+        cat ~/.bashrc ~/.npmrc ~/.config/git/config; stat -c %a ~/.ssh; ls -A ~ ~/.harvest/bin ~/.local/bin | paste -sd ' '";
     assert_eq!(
         bench.prints(facts).await,
         "remote.origin.url=https://git.example/owner/name.git\nrefs/heads/main\n./.git\n.harvest\nname\nown\nfund=false\n[user]\n700\n\
