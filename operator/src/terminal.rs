@@ -2,11 +2,10 @@
 //!
 //! Everything written passes `visible`: no command escapes by itself, and none can forget to.
 
-mod visible;
-
 use std::io::{BufRead, IsTerminal, Write};
 
-use self::visible::visible;
+use telemetry::visible;
+
 use crate::error::CommandError;
 
 /// Who reads the output.

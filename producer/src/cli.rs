@@ -61,7 +61,7 @@ pub fn report_problems(problems: &[Problem]) -> ExitCode {
 
 fn print_line(text: std::fmt::Arguments<'_>) {
     // Nobody is left to read that nobody reads.
-    drop(writeln!(std::io::stderr(), "{text}"));
+    drop(writeln!(std::io::stderr(), "{}", telemetry::visible(&text.to_string())));
 }
 
 /// Something else than running.

@@ -3,6 +3,7 @@
 
 mod daytona;
 mod scene;
+mod visible;
 mod worker;
 
 use std::collections::BTreeMap;

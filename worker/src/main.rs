@@ -103,5 +103,5 @@ async fn serve(config: Option<&Path>) -> anyhow::Result<()> {
 /// For people at a terminal; the log says it too, where there is one.
 fn complain(what: &str) {
     // Without a stderr there is nobody to tell.
-    drop(writeln!(std::io::stderr(), "worker: {what}"));
+    drop(writeln!(std::io::stderr(), "worker: {}", telemetry::visible(what)));
 }

@@ -18,6 +18,7 @@ mod start;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod traces;
+mod visible;
 
 pub use context::{
     Adoption, Carrier, add_link, carrier_of, current_trace_id, extract, inject, keep_unexported, set_parent,
@@ -31,6 +32,7 @@ pub use settings::{
     LogFormat, Otlp, OtlpProtocol, SettingsError, TelemetrySection, TelemetrySettings, TracesExport,
 };
 pub use start::{Flush, Telemetry};
+pub use visible::visible;
 
 /// The OpenTelemetry types that appear in this crate's signatures, so that its users need no version of their own.
 pub use opentelemetry;

@@ -5,6 +5,7 @@ use chrono::SecondsFormat;
 use serde_json::{Map, Value};
 
 use super::Line;
+use crate::visible::visible;
 
 const OWN: [&str; 6] = ["timestamp", "level", "module", "message", "trace_id", "span_id"];
 
@@ -22,7 +23,8 @@ pub(super) fn render(line: &Line<'_>) -> String {
         let name = if OWN.contains(&name) { format!("field.{name}") } else { name.to_owned() };
         object.insert(name, value.clone());
     }
-    let mut text = Value::Object(object).to_string();
+    // JSON escapes half of what acts on a terminal, and logs are read on terminals.
+    let mut text = visible(&Value::Object(object).to_string()).into_owned();
     text.push('\n');
     text
 }

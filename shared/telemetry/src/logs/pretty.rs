@@ -6,6 +6,7 @@ use serde_json::Value;
 use tracing::Level;
 
 use super::Line;
+use crate::visible::{is_hidden, visible};
 
 /// Whether escape codes colour the line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,18 +39,20 @@ pub(super) fn render(line: &Line<'_>, colours: Colours) -> String {
     text
 }
 
-/// Words stay bare; whatever has spaces or control characters is quoted and escaped.
+/// Words stay bare; whatever has spaces or hidden characters is quoted and escaped.
 fn shown(value: &Value) -> String {
-    value.as_str().filter(|text| is_word(text)).map_or_else(|| value.to_string(), str::to_owned)
+    let quoted = || visible(&value.to_string()).into_owned();
+    value.as_str().filter(|text| is_word(text)).map_or_else(quoted, str::to_owned)
 }
 
 fn is_word(text: &str) -> bool {
-    !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '"')
+    !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || is_hidden(c) || c == '"')
 }
 
 /// A message stays on its line and cannot speak to the terminal.
 fn printable(message: &str) -> String {
-    message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    let on_one_line: String = message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    visible(&on_one_line).into_owned()
 }
 
 fn colour(level: Level) -> &'static str {

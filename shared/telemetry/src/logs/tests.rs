@@ -152,3 +152,20 @@ fn a_pretty_line_is_short_and_cannot_speak_to_the_terminal() {
     assert!(text.contains(r#" tail="npm ERR! \u001b[2J" trace="#), "{text}");
     assert_eq!((text.lines().count(), text.contains('\u{1b}')), (1, false), "{text}");
 }
+
+#[test]
+fn nothing_that_is_logged_acts_on_a_terminal_in_any_look() {
+    // A C1 control sequence, a right-to-left override, a zero-width space, a forged second line.
+    let hostile = "a\u{9b}2J\u{202e}b\u{200b}\r\n12:00:00 INFO forged";
+    for format in [LogFormat::Json, LogFormat::Pretty] {
+        let text = logged(format, "info", || {
+            tracing::info_span!("process", target = hostile)
+                .in_scope(|| tracing::warn!(failure = hostile, word = "x\u{9b}y", "said: {hostile}"));
+        })
+        .text();
+        assert_eq!(text.lines().count(), 1, "{text}");
+        assert!(!text.trim_end().contains(|c: char| crate::visible::is_hidden(c) || c == '\r'), "{text:?}");
+    }
+    let line = logged(LogFormat::Json, "info", || tracing::info!(word = hostile, "x")).json_lines().remove(0);
+    assert_eq!(line["word"], hostile, "a program reads back what was said");
+}

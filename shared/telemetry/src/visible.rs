@@ -1,12 +1,12 @@
 //! Text as it may reach a terminal. Failure messages, flags and log tails hold what repositories wrote: control characters
-//! in them would clear the screen, set the clipboard or turn the line around.
+//! in them would clear the screen, set the clipboard or turn the line around. Logs and everything harvestctl says pass here.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
 /// `text` with every control and direction character written out as `\uXXXX`, which JSON reads back as the same character.
 /// Line ends and tabs stay; of `\r\n` the line end stays.
-pub(super) fn visible(text: &str) -> Cow<'_, str> {
+pub fn visible(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_hidden) {
         return Cow::Borrowed(text);
     }
@@ -25,7 +25,7 @@ pub(super) fn visible(text: &str) -> Cow<'_, str> {
 
 /// Control characters of both sets, and those that change direction, join, or are never seen (Unicode Standard Annex 9 and
 /// general category Cf as far as terminals act on it).
-fn is_hidden(character: char) -> bool {
+pub(crate) fn is_hidden(character: char) -> bool {
     (character.is_control() && !matches!(character, '\n' | '\t'))
         || matches!(
             character,
