@@ -138,21 +138,3 @@ def test_a_pool_overrides_key_by_key_and_null_takes_away():
     assert deployment["replicas"] == 0
     assert "resources" not in deployment["template"]["spec"]["containers"][0]
     assert deployment["template"]["spec"]["containers"][0]["startupProbe"]["failureThreshold"] == 30
-
-
-def test_the_network_policy_lets_out_what_is_needed_and_nothing_else():
-    policy = chart.one(chart.render(CASES["production"]), "NetworkPolicy")["spec"]
-    ports = [[port["port"] for port in rule["ports"]] for rule in policy["egress"]]
-    assert ports == [[53, 53], [5672, 5671], [443], [4317]]
-    assert policy["egress"][1]["to"] == [{"podSelector": {"matchLabels": {"app.kubernetes.io/name": "harvest-rabbitmq"}}}]
-    (ingress,) = policy["ingress"]
-    assert ingress["ports"] == [{"port": 8080, "protocol": "TCP"}]
-    assert ingress["from"][0]["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "monitoring"}
-    pods = list(chart.pod_specs(chart.render(CASES["production"])))
-    assert len(pods) == 5 and all(policy["podSelector"]["matchLabels"].items() <= labels.items() for _, labels, _ in pods)
-
-
-@pytest.mark.parametrize("endpoint, port", [("http://c:4318", 4318), ("https://c.example.com/v1", 443), ("http://c", 80)])
-def test_the_collectors_port_is_read_from_its_url(endpoint, port):
-    policy = chart.one(chart.minimal(networkPolicy__enabled=True, otlp__endpoint=endpoint), "NetworkPolicy")["spec"]
-    assert policy["egress"][3]["ports"] == [{"port": port, "protocol": "TCP"}]
