@@ -13,6 +13,7 @@ mod given_secrets;
 mod job_secrets;
 mod lease;
 mod ledger_writer;
+mod losses;
 mod metrics;
 mod process;
 mod run;

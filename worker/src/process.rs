@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::attempt::{Attempt, Interrupts};
 use crate::early_end::{EarlyEnd, ResolveAgain};
 use crate::lease::Lease;
+use crate::losses::Losses;
 use crate::stages::build_in_sandbox::{Builder, Captured, KnownManifest};
 use crate::stages::promote::{Promoter, prebuild_record};
 use crate::stages::provision::Provisioner;
@@ -27,6 +28,7 @@ pub(crate) struct Pipeline {
     pub(crate) builder: Builder,
     pub(crate) verifier: Verifier,
     pub(crate) promoter: Promoter,
+    pub(crate) losses: Losses,
 }
 
 impl Pipeline {
@@ -67,7 +69,10 @@ impl Pipeline {
             Err(end) => return Err(self.resolver.resolve_again_if_base_gone(&wanted, end).await),
         };
         let interrupts = Interrupts { leaving, lease_lost: lease.lost() };
-        let captured = self.build_and_capture(attempt, &lease, &wanted, interrupts).await;
+        let captured = match self.build_and_capture(attempt, &lease, &wanted, interrupts).await {
+            Ok(captured) => Ok(captured),
+            Err(end) => Err(self.losses.explain(attempt, &wanted, &lease, end).await),
+        };
         lease.release().await;
         self.verify_and_promote(attempt, leaving, &wanted, &captured?).await
     }
@@ -136,7 +141,11 @@ impl Pipeline {
         let started = self.verifier.start(attempt, &captured.snapshot);
         let (lease, cold_start) = attempt.stage(Stage::Verify, outside, started).await?;
         let interrupts = Interrupts { leaving, lease_lost: lease.lost() };
-        let promoted = self.promote_verified(attempt, &lease, wanted, captured, cold_start, interrupts).await;
+        let promoted =
+            match self.promote_verified(attempt, &lease, wanted, captured, cold_start, interrupts).await {
+                Ok(promoted) => Ok(promoted),
+                Err(end) => Err(self.losses.explain(attempt, wanted, &lease, end).await),
+            };
         lease.release().await;
         if let Err(end) = &promoted
             && verify::condemns(end)

@@ -12,6 +12,7 @@ use crate::consume::Consumer;
 use crate::job_secrets::JobSecrets;
 use crate::lease::{Leases, SandboxLimits};
 use crate::ledger_writer::LedgerWriter;
+use crate::losses::Losses;
 use crate::metrics::Instruments;
 use crate::process::Pipeline;
 use crate::sandbox::Watching;
@@ -76,6 +77,7 @@ pub(crate) fn consumer(
             records: Arc::new(CapturedRecords::new(register.clone())),
         },
         verifier: Verifier { leases, opener, secrets, metrics: metrics.clone() },
+        losses: Losses { client: client.clone(), register: register.clone() },
         promoter: Promoter {
             client,
             register: register.clone(),

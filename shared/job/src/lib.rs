@@ -47,7 +47,7 @@ pub use recipe::{
     CommandStep, PackageManager, PackageManagerKind, Recipe, Skipped, Source, SourceUse, Toolchain,
 };
 pub use register::{
-    CapturedPrebuild, FleetState, LastAttempt, OpenDeadLetter, RegisterEntry, RegisterKey, SecretsCheck,
+    CapturedPrebuild, FleetState, LastAttempt, LostSandbox, OpenDeadLetter, RegisterEntry, RegisterKey, SecretsCheck,
     StandingFailure, TargetState,
 };
 pub use repository_url::{RepositoryUrl, UnclearUrl, UrlScheme};

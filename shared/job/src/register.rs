@@ -78,6 +78,9 @@ pub struct TargetState {
     /// Dead letters not yet dealt with, at most one per failure id.
     #[serde(default)]
     pub open_dead_letters: BTreeMap<FailureKind, OpenDeadLetter>,
+    /// The sandbox that was lost last once the repository's code had run in it; none since a good build.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost_sandbox: Option<LostSandbox>,
     /// The latest attempt that did something.
     #[serde(default)]
     pub last: Option<LastAttempt>,
@@ -94,6 +97,7 @@ impl TargetState {
             captured: None,
             failing: None,
             open_dead_letters: BTreeMap::new(),
+            lost_sandbox: None,
             last: None,
         }
     }
@@ -140,6 +144,17 @@ pub struct SecretsCheck {
     pub digest: u16,
 }
 
+/// A sandbox that was lost, and what was built in it: the next of the same may be the repository's own doing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LostSandbox {
+    /// The commit that was built in it.
+    pub commit: Commit,
+    /// The inputs it was built with.
+    pub fingerprint: Fingerprint,
+    /// When its attempt ended.
+    pub at: DateTime<Utc>,
+}
+
 /// A dead letter nobody has dealt with yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenDeadLetter {
@@ -177,4 +192,18 @@ pub struct LastAttempt {
     /// The id of its trace; absent when no trace was made.
     #[serde(default)]
     pub trace_id: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_of_an_older_version_stays_readable() {
+        let entry = r#"{"kind":"target","target":"acme/service@main","updated_at":"2026-11-23T10:00:00Z"}"#;
+        let read: RegisterEntry = serde_json::from_str(entry).unwrap();
+        let written_at = "2026-11-23T10:00:00Z".parse().unwrap();
+        let state = TargetState::new("acme/service@main".parse().unwrap(), written_at);
+        assert_eq!(read, RegisterEntry::Target(Box::new(state)));
+    }
 }

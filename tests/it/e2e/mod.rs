@@ -1,6 +1,7 @@
 //! Whole fleets of real programs on a real RabbitMQ, a real git host and sandboxd. Each test has a fleet of its own.
 
 mod base;
+mod blame;
 mod crashes;
 mod invariants;
 mod jaeger;

@@ -69,6 +69,7 @@ fn planted_state(scene: &Scene, of: &job::Target) -> TargetState {
         failure: planted_failure(),
         commit: Some(prebuild.commit.clone()),
         fingerprint: prebuild.fingerprint.clone(),
+        secrets: None,
         since: now,
         count: 2,
     });

@@ -6,7 +6,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use job::{
     AttemptSummary, Blame, DeadLetterReason, DeadLetterRecord, Decision, Envelope, Failure, FailureKind,
-    LastAttempt, NextAttempt, OpenDeadLetter, Outcome, OutcomeWord, StandingFailure, Tail, TargetState,
+    LastAttempt, LostSandbox, NextAttempt, OpenDeadLetter, Outcome, OutcomeWord, Stage, StandingFailure,
+    Tail, TargetState,
 };
 
 use crate::attempt::{Attempt, AttemptFacts, milliseconds};
@@ -54,6 +55,10 @@ impl EndedAttempt<'_> {
         if word.is_success() {
             state.failing = None;
             state.open_dead_letters.clear();
+            state.lost_sandbox = None;
+        }
+        if let Some(lost) = self.lost_sandbox() {
+            state.lost_sandbox = Some(lost);
         }
         if let Decision::DeadLetter(failure) = &self.decision {
             self.keep_open(&mut state, failure.id);
@@ -66,6 +71,13 @@ impl EndedAttempt<'_> {
         }
         state.updated_at = self.at;
         Some(state)
+    }
+
+    fn lost_sandbox(&self) -> Option<LostSandbox> {
+        let failure = self.facts.failure.as_ref().filter(|failure| failure.stage >= Stage::Install)?;
+        let lost = matches!(failure.id, FailureKind::SandboxLost | FailureKind::SandboxLostAgain);
+        let (commit, fingerprint) = (self.facts.commit.clone()?, self.facts.fingerprint.clone()?);
+        lost.then_some(LostSandbox { commit, fingerprint, at: self.at })
     }
 
     fn keep_open(&self, state: &mut TargetState, id: FailureKind) {

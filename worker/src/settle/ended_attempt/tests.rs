@@ -1,6 +1,9 @@
 use std::collections::BTreeMap;
 
-use job::{Commit, DeliveryFacts, Fingerprint, FleetName, Job, RetryPolicy, Settings, Stage, Target, decide};
+use job::{
+    AttemptId, BuildMode, Commit, Completeness, DeliveryFacts, Fingerprint, FleetName, Job, PrebuildName,
+    PrebuildRecord, RetryPolicy, SandboxName, Settings, Stage, Target, decide,
+};
 
 use super::*;
 use crate::ledger_writer;
@@ -91,6 +94,34 @@ fn another_failure_of_a_target_is_a_dead_letter_of_its_own() {
         FailureKind::InstallPackageMissing,
         "only a repository's failure stands"
     );
+}
+
+fn prebuild() -> PrebuildRecord {
+    let (commit, attempt) = ("a".repeat(40).parse().unwrap(), AttemptId::new());
+    let fingerprint = Fingerprint::from_hex(&"9".repeat(64)).unwrap();
+    let sandbox = SandboxName::of(&"demo".parse().unwrap(), &"owner/name@main".parse().unwrap());
+    let name = PrebuildName::new(sandbox, &commit, &fingerprint, BuildMode::Cold, attempt);
+    serde_json::from_value(serde_json::json!({
+        "name": name, "snapshot_id": "id", "commit": commit, "fingerprint": fingerprint, "mode": BuildMode::Cold,
+        "completeness": Completeness::Complete, "attempt": attempt, "built_at": Utc::now(),
+    }))
+    .unwrap()
+}
+
+#[test]
+fn a_sandbox_lost_after_install_is_noted_until_a_good_build() {
+    let lost_at = |stage| {
+        let failure = Failure::new(FailureKind::SandboxLost, "it is gone").at(stage);
+        Case::of(Outcome::Failed(failure)).after(None).1.unwrap()
+    };
+    assert_eq!(lost_at(Stage::Toolchain).lost_sandbox, None, "nothing of the repository's had run");
+    let noted = lost_at(Stage::Install);
+    let lost = noted.lost_sandbox.clone().unwrap();
+    assert_eq!((lost.commit.as_str(), lost.at), (&*"a".repeat(40), noted.updated_at));
+    let (_, other) = Case::failed(FailureKind::BuildNetwork).after(Some(noted.clone()));
+    assert_eq!(other.unwrap().lost_sandbox, Some(lost), "another failure forgets nothing");
+    let (_, built) = Case::of(Outcome::Built(prebuild())).after(Some(noted));
+    assert_eq!(built.unwrap().lost_sandbox, None);
 }
 
 #[test]
