@@ -36,6 +36,30 @@ class Invariants(unittest.TestCase):
         self.assertEqual(len(documents.invariant_mistakes("# Invariants", TESTS)), 1)
 
 
+class Threats(unittest.TestCase):
+    def mistakes(self, holds: str, proof: str) -> list[str]:
+        return documents.threat_mistakes(f"| R1 | tries | {holds} | {proof} |", TESTS)
+
+    def test_a_line_has_its_test_or_says_why_not(self) -> None:
+        for holds, proof in [
+            ("it holds", "`a_test_that_is_there`"),
+            ("it holds", '`tests/test_documents.py`, `e2e::leases::a_test_that_is_there`'),
+            ("*accepted*: because", ""),
+        ]:
+            self.assertEqual(self.mistakes(holds, proof), [])
+
+    def test_what_is_not_there_is_named(self) -> None:
+        for proof, mistake in [
+            ("", "R1 names no test, and does not say that it is *open* or *accepted*"),
+            ("`a_test_that_is_not_there`", "R1 names the test a_test_that_is_not_there, which is not there"),
+            ('`gone.test.mjs` "a title"', "R1 names gone.test.mjs a title, which is not there"),
+        ]:
+            self.assertEqual(self.mistakes("it holds", proof), [f"docs/threat-model.md: {mistake}"])
+
+    def test_a_page_without_tables_is_a_mistake(self) -> None:
+        self.assertEqual(len(documents.threat_mistakes("# Threat model", TESTS)), 1)
+
+
 class Glossary(unittest.TestCase):
     def test_a_word_that_no_name_has_is_a_mistake(self) -> None:
         page = "\n## Glossary\n\n| word | meaning |\n|---|---|\n| dead letter, slot | a |\n| story | b |\n\n## Code map\n| history | |\n"
