@@ -2,13 +2,13 @@
 
 use job::{Settings, Target};
 use remote::{Credential, Head, HeadError, Remote, Timeouts};
-use settings::{Environment, Secrets};
+use settings::{Environment, reserved};
 use url::Url;
 
 /// The way to git hosts, and the environment's tokens for them.
 #[derive(Debug)]
 pub(crate) struct GitHosts {
-    secrets: Secrets,
+    environment: Environment,
 }
 
 /// Why a branch's head is not known.
@@ -24,7 +24,7 @@ pub(crate) enum HeadUnknown {
 
 impl GitHosts {
     pub(crate) fn new(environment: &Environment) -> Self {
-        Self { secrets: Secrets::new(environment.clone()) }
+        Self { environment: environment.clone() }
     }
 
     /// Makes a client for any host; nothing is called yet.
@@ -45,7 +45,8 @@ impl GitHosts {
     }
 
     fn credential(&self, settings: &Settings) -> Option<Credential> {
-        let token = self.secrets.get(&settings.clone.token_secret).ok()?;
+        let name = &settings.clone.token_secret;
+        let token = self.environment.secret(name).filter(|_| reserved(name).is_none())?;
         Some(Credential { user: Some(settings.clone.user.clone()), token })
     }
 }

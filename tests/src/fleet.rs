@@ -40,6 +40,8 @@ pub struct FleetPlan {
     pub sandboxd_flags: Vec<OsString>,
     /// Variables of the worker: tokens and secrets.
     pub secrets: Vec<(&'static str, String)>,
+    /// What each of them is for: the variable, and a URL beneath which it may be the git token and given to builds.
+    pub secret_rules: Vec<(String, String)>,
     /// Variables of every program, such as OTEL_*.
     pub variables: Vec<(&'static str, String)>,
 }
@@ -58,6 +60,7 @@ impl FleetPlan {
             worker_lines: String::new(),
             sandboxd_flags: Vec::new(),
             secrets: Vec::new(),
+            secret_rules: Vec::new(),
             variables: Vec::new(),
         }
     }
@@ -105,6 +108,13 @@ impl Fleet {
         let fleet = Self { plan, sandboxd, api_url, api_key };
         fleet.write_settings()?;
         Ok(fleet)
+    }
+
+    /// Rules for the secrets of workers that start from now on, in place of the plan's.
+    pub fn allow(&mut self, rules: &[(&str, &str)]) -> anyhow::Result<()> {
+        let owned = |(name, url): &(&str, &str)| ((*name).to_owned(), (*url).to_owned());
+        self.plan.secret_rules = rules.iter().map(owned).collect();
+        self.write_settings()
     }
 
     /// The fleet's name.
@@ -251,10 +261,17 @@ impl Fleet {
             delays.join(", ")
         );
         let (beat, stale) = plan.lease;
+        let rule = |(name, url): &(String, String)| {
+            format!("[secrets.{name}]\ngit = [\"{url}\"]\nrepositories = [\"{url}\"]\n")
+        };
+        let rules: Vec<String> = plan.secret_rules.iter().map(rule).collect();
         let worker = format!(
             "slots = {}\n\n{shared}\n[lease]\nbeat = \"{beat}\"\nstale = \"{stale}\"\nsweep = \"1s\"\n\n[drain]\ndeadline = \"{}\"\n\n\
-             [commands]\npoll = \"500ms\"\n\n{}\n",
-            plan.slots, plan.drain, plan.worker_lines
+             [commands]\npoll = \"500ms\"\n\n{}\n{}",
+            plan.slots,
+            plan.drain,
+            plan.worker_lines,
+            rules.concat()
         );
         let producer = format!(
             "fleet_file = \"{}\"\n\n{shared}\n[schedule]\nreload = \"200ms\"\nstandby = \"200ms\"\n",

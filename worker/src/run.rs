@@ -7,6 +7,7 @@ use std::time::Duration;
 use broker::{Broker, BrokerStatus, Register};
 use daytona::Client;
 use lifecycle::{Drain, Endpoint, Health, Readiness, Shutdown};
+use settings::Secrets;
 use telemetry::Metrics;
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -65,6 +66,7 @@ pub async fn run(
     let register = Register::follow(&broker);
     register.sync(FIRST_READ).await?;
     let WorkerSettings { fleet, file, daytona, secrets, .. } = settings;
+    warn_of_idle_secrets(&secrets);
     let client = Client::new(daytona)?;
     let (ledger, flusher) = ledger_writer::open(&worker, file.ledger.batch.max(Duration::from_millis(10)));
     let connections = Connections {
@@ -113,6 +115,19 @@ pub async fn run(
     broker.close().await;
     endpoint.stop().await;
     Ok(())
+}
+
+/// Says which secrets no job can be given, and which rules are for none.
+fn warn_of_idle_secrets(secrets: &Secrets) {
+    for name in secrets.without_rule() {
+        let line = format!(
+            "[secrets.{name}] git = [\"https://github.com/owner/\"], or repositories = [\"owner/*\"] for builds"
+        );
+        tracing::warn!(name, line, "secret is set, and no rule says what for: no job is given it");
+    }
+    for name in secrets.rules_for_nothing() {
+        tracing::warn!(name, "there is a rule for a secret that is not set");
+    }
 }
 
 /// Waits for the slots: as long as it takes while working, then `deadline`, then until they have let go.

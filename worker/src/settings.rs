@@ -10,7 +10,7 @@ use lifecycle::{DrainSection, HttpSection};
 use serde::Deserialize;
 use settings::{
     AMQP_URL, DAYTONA_API_KEY, Effective, Environment, FLEET_MISSING, Layered, Mistake, Problems, Rule,
-    Secrets, shipped,
+    SecretRules, Secrets, check_secret_rules, shipped,
 };
 use telemetry::TelemetrySection;
 
@@ -70,6 +70,8 @@ pub struct WorkerFile {
     pub toolchain: Mirrors,
     /// How the ledger is written.
     pub ledger: LedgerSection,
+    /// What each secret of the environment is for, by its variable.
+    secrets: SecretRules,
     /// The size classes, by name.
     pub classes: BTreeMap<String, ClassSection>,
 }
@@ -88,7 +90,7 @@ impl WorkerSettings {
             broker: BrokerSettings::new(url, fleet.clone(), delays, file.broker.clone()),
             daytona: ClientSettings::new(file.daytona.clone(), key),
             fleet,
-            secrets: Secrets::new(environment.clone()),
+            secrets: Secrets::new(environment.clone(), file.secrets.clone()),
             file,
             effective,
         })
@@ -121,6 +123,7 @@ fn check(layers: &mut Layered<WorkerFile>) {
             must: "must not be shorter than sandboxes.auto_stop",
         },
     ]);
+    check_secret_rules(layers, &file.secrets);
     if let Err(error) = file.retry.validate() {
         layers.refuse("retry.delays", Mistake::Retry(error));
     }

@@ -98,6 +98,8 @@ failure_kinds! {
     CloneTimeout = "clone.timeout", Checkout, Resources;
     /// A submodule or LFS object could not be had.
     CloneIncomplete = "clone.incomplete", Checkout, Repository;
+    /// The job asks for a secret that no rule of the worker's settings gives to its repository.
+    SecretNoRule = "secret.no_rule", Resolve, Configuration;
     /// The register in RabbitMQ could not be read or written.
     RegisterUnavailable = "register.unavailable", Resolve, Upstream;
     /// The sandbox name is taken by something that is not this fleet's.

@@ -9,6 +9,7 @@ use std::str::FromStr;
 use percent_encoding::percent_decode_str;
 use thiserror::Error;
 
+use crate::Target;
 use crate::target::ignores_case;
 
 /// A URL that everyone reads alike. The ending `.git` of a segment is left out: hosts take both spellings for one repository.
@@ -94,6 +95,15 @@ impl RepositoryUrl {
     /// Whether both are one repository.
     pub fn is_same_as(&self, other: &Self) -> bool {
         self.is_within(other) && self.segments.len() == other.segments.len()
+    }
+
+    /// Whether this is where a target of that name lies unless somebody says otherwise: `https://host/owner/name`.
+    pub fn is_usual_place_of(&self, target: &Target) -> bool {
+        let names: Vec<&str> = target.path().split('/').collect();
+        self.scheme == UrlScheme::Https
+            && self.authority == target.host().trim_end_matches(":443")
+            && self.segments.len() == names.len()
+            && self.segments.iter().zip(names).all(|(own, other)| self.is_same_name(own, other))
     }
 
     fn is_same_name(&self, one: &str, other: &str) -> bool {

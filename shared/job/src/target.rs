@@ -115,6 +115,11 @@ impl Target {
         }
     }
 
+    /// Whether its host takes two spellings that differ in case for one repository.
+    pub fn ignores_case(&self) -> bool {
+        ignores_case(&self.host)
+    }
+
     /// Twelve characters that stand for the target in names; the identity behind the readable part.
     pub fn hash12(&self) -> String {
         let mut text = lower_base32(&Sha256::digest(self.key().as_bytes()));

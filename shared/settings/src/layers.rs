@@ -100,6 +100,14 @@ impl<T> Layered<T> {
         }
     }
 
+    /// Whether a key below this one was refused already.
+    pub(crate) fn is_refused_below(&self, key: &str) -> bool {
+        let is_below = |wrong: &str| wrong.strip_prefix(key).is_some_and(|rest| rest.starts_with('.'));
+        self.problems
+            .iter()
+            .any(|problem| matches!(&problem.mistake, Mistake::Value { key: wrong, .. } if is_below(wrong)))
+    }
+
     /// A knob without a default. It is not called missing when what it was set to is refused already.
     pub fn required<V>(&mut self, key: &str, value: Option<V>, missing: &'static str) -> Option<V> {
         let refused = self
@@ -168,6 +176,8 @@ fn try_alone<T: DeserializeOwned>(defaults: &Table, set: &Override) -> Result<()
 fn insert(table: &mut Table, path: &[String], value: Value) {
     match path {
         [] => {}
+        // What has a chosen name keeps what its defaults say.
+        [key] if value.as_table().is_some_and(Table::is_empty) && table.contains_key(key) => {}
         [key] => drop(table.insert(key.clone(), value)),
         [section, rest @ ..] => {
             if let Value::Table(inner) =
@@ -228,12 +238,26 @@ impl FileWalk<'_> {
                     let reason = format!("is a section: write [{dotted}] and its keys under it");
                     self.problem(&key.span(), Mistake::Value { key: dotted, reason });
                 }
+                // What has a chosen name is there even when empty; each of its keys is a value with a line of its own.
+                (_, DeValue::Table(table)) if is_open => {
+                    self.take_empty_table(above, &key.span());
+                    for (inner, value) in table {
+                        above.push(inner.get_ref().to_string());
+                        self.take(above, value);
+                        above.pop();
+                    }
+                }
                 (Some(_), _) => self.take(above, value),
                 (None, _) if is_open || is_required => self.take(above, value),
                 (None, _) => self.unknown(&dotted, &key.span(), known),
             }
             above.pop();
         }
+    }
+
+    fn take_empty_table(&mut self, path: &[String], span: &Range<usize>) {
+        let place = Problem::at(self.path, self.text, span, Mistake::Missing("")).place;
+        self.overrides.push(Override { path: path.to_vec(), value: Value::Table(Table::new()), place });
     }
 
     fn take(&mut self, path: &[String], value: &Spanned<DeValue<'_>>) {

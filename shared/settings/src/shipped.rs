@@ -10,7 +10,7 @@ const ALIASES: &[(&str, &str)] =
 pub const WORKER: Knobs = Knobs {
     defaults: include_str!("../../../config/worker.toml"),
     required: &["fleet"],
-    open: &["classes"],
+    open: &["classes", "secrets"],
     aliases: ALIASES,
 };
 

@@ -13,6 +13,8 @@ mod outcomes;
 mod queues;
 mod retries;
 pub(crate) mod scene;
+mod scene;
+mod secret_rules;
 mod secrets;
 mod steps;
 mod suspects;

@@ -60,6 +60,8 @@ impl Scene {
         plan.sandboxd_flags.push("--faults".into());
         plan.sandboxd_flags.extend(image_tools::flags().unwrap());
         change(&mut plan);
+        let git = GitServer::start().await.unwrap();
+        allow_on(&git, &mut plan);
         let delays =
             plan.retry_delays.iter().map(|delay| humantime::parse_duration(delay).unwrap()).collect();
         let fleet = Fleet::start(plan).await.unwrap();
@@ -81,7 +83,7 @@ impl Scene {
         let daytona = Client::new(crate::sections::daytona(fleet.api_url(), fleet.api_key())).unwrap();
         Self {
             fleet,
-            git: GitServer::start().await.unwrap(),
+            git,
             register: Register::follow(&broker),
             broker,
             daytona,
@@ -246,6 +248,14 @@ impl Scene {
         let toolbox = self.daytona.toolbox(&sandbox).await.unwrap();
         Session { client: &self.daytona, sandbox, toolbox }
     }
+}
+
+/// Rules for every secret that a rule may be about, for the scene's own git host.
+fn allow_on(git: &GitServer, plan: &mut FleetPlan) {
+    let variables = plan.secrets.iter().map(|(name, _)| *name);
+    let ruled = variables.filter(|name| settings::reserved(name).is_none());
+    let url = format!("http://{}/", git.host());
+    plan.secret_rules = ruled.map(|name| (name.to_owned(), url.clone())).collect();
 }
 
 /// A sandbox an agent works in.

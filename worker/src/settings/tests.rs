@@ -96,6 +96,54 @@ base_snapshot = 7
 }
 
 #[test]
+fn rules_of_secrets_are_checked_where_they_stand() {
+    let (folder, path) = file(
+        r#"[secrets.GITHUB_TOKEN]
+git = ["https://github.com/acme/", "https://github.com/*"]
+[secrets.NPM_TOKEN]
+repositories = [
+  "acme",
+]
+[secrets.DAYTONA_API_KEY]
+repositories = ["acme/*"]
+[secrets.anthropic_api_key]
+repositories = ["acme/*"]
+[secrets.EMPTY_TOKEN]
+[secrets.WRONG_TOKEN]
+repository = ["acme/*"]
+[secrets.TYPE_TOKEN]
+git = "https://github.com/"
+[secrets.ghp_0123456789abcdef]
+git = ["https://github.com/"]
+[secrets.A-B]
+git = ["https://github.com/"]
+[secrets.OPEN_TOKEN]
+git = ["https://ghp_0123456789abcdef@github.com/"]
+"#,
+    );
+    let problems = WorkerSettings::load(&environment(&[]), Some(&path)).unwrap_err();
+    let told = mistakes(&problems, folder.path());
+    assert!(!told.contains("0123456789"), "a secret is shown: {told}");
+    insta::assert_snapshot!(told);
+    let (_folder, path) = file("[secrets]\nFLAT_TOKEN = \"acme/*\"\n");
+    let problems = WorkerSettings::load(&environment(&[]), Some(&path)).unwrap_err();
+    assert_eq!(problems.0[0].line(), Some(2), "{problems}");
+}
+
+#[test]
+fn rules_of_secrets_are_read_and_shown() {
+    let (_folder, path) = file(
+        "[secrets.GITHUB_TOKEN]\ngit = [\"https://github.com/acme/\"]\n[secrets.NPM_TOKEN]\nrepositories = [\"acme/*\"]\n",
+    );
+    let environment = environment(&[("GITHUB_TOKEN", "ghp_hidden"), ("FORGOTTEN_TOKEN", "hidden")]);
+    let worker = WorkerSettings::load(&environment, Some(&path)).unwrap();
+    assert_eq!(worker.secrets.without_rule(), ["FORGOTTEN_TOKEN"]);
+    assert_eq!(worker.secrets.rules_for_nothing(), ["NPM_TOKEN"]);
+    let shown = worker.effective.to_string();
+    assert!(shown.contains("secrets.GITHUB_TOKEN.git=[\"https://github.com/acme/\"]"), "{shown}");
+}
+
+#[test]
 fn a_file_that_is_missing_or_not_toml_is_one_mistake() {
     let (folder, path) = file("slots = = 4\n");
     let problems = WorkerSettings::load(&environment(&[]), Some(&path)).unwrap_err();

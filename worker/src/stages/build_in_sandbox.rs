@@ -99,8 +99,8 @@ impl Builder {
     ) -> Result<WrittenManifest, EarlyEnd> {
         let settings = &attempt.job.settings;
         let sandbox = self.opener.open(attempt, lease, Stage::Checkout).await?;
-        let environment = self.secrets.environment(settings)?;
-        let given = GivenSecrets::new(self.secrets.credential(settings).as_ref(), &environment);
+        let environment = self.secrets.environment(&attempt.job)?;
+        let given = GivenSecrets::new(self.secrets.credential(&attempt.job)?.as_ref(), &environment);
         let timeouts = &settings.timeouts;
 
         let fetched = self.check_out(attempt, &sandbox, settings, wanted);
@@ -152,7 +152,7 @@ impl Builder {
         settings: &Settings,
         wanted: &Wanted,
     ) -> Result<CheckedOut, EarlyEnd> {
-        let credential = self.secrets.credential(settings);
+        let credential = self.secrets.credential(&attempt.job)?;
         checkout::run(sandbox, &attempt.job.target, settings, &wanted.commit, credential.as_ref()).await
     }
 

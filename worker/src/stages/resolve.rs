@@ -53,6 +53,7 @@ pub(crate) struct Resolver {
 impl Resolver {
     /// What is wanted, and whether the register knows of it, by the cheapest questions.
     pub(crate) async fn run(&self, attempt: &Attempt) -> Result<(Wanted, Present), EarlyEnd> {
+        self.secrets.check(&attempt.job)?;
         let state = self.register.get(&attempt.job.target);
         let base = self.bases.id_for(&attempt.job).await?;
         let wanted = self.find_wanted(attempt, base, state.as_deref()).await?;
@@ -99,7 +100,7 @@ impl Resolver {
                 format!("clone_url is not a URL: {error}; correct fleet.toml"),
             )
         })?;
-        let credential = self.secrets.credential(settings);
+        let credential = self.secrets.credential(&attempt.job)?;
         let head = match self.remote.head(&url, attempt.job.target.branch(), credential.as_ref()).await {
             Ok(head) => head,
             Err(error) => return Err(end_without_head(attempt, &error, &url, &fingerprint, state)),
@@ -122,9 +123,12 @@ impl Resolver {
     /// Whether the secrets that a failure is about are the ones they were; a failure that is about none is not asked.
     fn has_same_secrets(&self, attempt: &Attempt, standing: &StandingFailure) -> bool {
         let Some(check) = &standing.secrets else { return true };
-        let settings = &attempt.job.settings;
-        let Ok(environment) = self.secrets.environment(settings) else { return false };
-        GivenSecrets::new(self.secrets.credential(settings).as_ref(), &environment).pass(check)
+        let job = &attempt.job;
+        let (Ok(credential), Ok(environment)) = (self.secrets.credential(job), self.secrets.environment(job))
+        else {
+            return false;
+        };
+        GivenSecrets::new(credential.as_ref(), &environment).pass(check)
     }
 }
 

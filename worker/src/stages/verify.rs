@@ -90,7 +90,7 @@ impl Verifier {
         }
         compare(&sandbox, attempt, &manifest).await?;
         if let CommandStep::Run { command, .. } = &manifest.recipe.verify {
-            let environment = self.secrets.environment(&attempt.job.settings)?;
+            let environment = self.secrets.environment(&attempt.job)?;
             let deadline = attempt.job.settings.timeouts.verify;
             run_verify_command(&sandbox, &manifest, command, environment, deadline).await?;
         }

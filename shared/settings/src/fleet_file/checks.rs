@@ -8,7 +8,7 @@ use url::Url;
 
 use super::layer::Level;
 use crate::problem::Mistake;
-use crate::secrets::{name_looks_secret, reserved, value_looks_secret};
+use crate::secrets::{is_variable_name, name_looks_secret, reserved, value_looks_secret};
 
 /// Why a value is refused.
 pub(super) enum Refusal {
@@ -188,9 +188,4 @@ pub(super) fn plain_variable(name: &str, value: &str) -> Result<(), Mistake> {
         return Err(Mistake::LooksSecret { key: format!("env.{name}") });
     }
     Ok(())
-}
-
-fn is_variable_name(name: &str) -> bool {
-    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
