@@ -50,7 +50,15 @@ pub enum Command {
     #[command(subcommand)]
     DeadLetters(DeadLetters),
     /// Check everything the fleet needs, and say what to do where something is wrong
-    Doctor,
+    Doctor(Doctor),
+}
+
+/// What else the doctor looks at.
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// The workers' settings (worker.toml): whether their rules give each target the secrets that it asks for
+    #[arg(long, value_name = "FILE")]
+    pub worker_config: Option<PathBuf>,
 }
 
 /// Which targets to build, and how.

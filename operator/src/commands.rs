@@ -34,15 +34,17 @@ pub(crate) async fn run(
     let services = match (services, &arguments.command) {
         (Ok(services), _) => services,
         // Wrong settings are among what it looks for.
-        (Err(problems), Command::Doctor) => {
+        (Err(problems), Command::Doctor(_)) => {
             return answer_doctor(&doctor::report_settings(&problems), &mut output);
         }
         (Err(problems), _) => return Err(CommandError::usage(problems)),
     };
     let Services { fleet, fleet_file, broker, daytona, git_hosts, acts } = &services;
     match arguments.command {
-        Command::Doctor => {
-            let doctor = doctor::Doctor { fleet, fleet_file, broker, daytona, git_hosts };
+        Command::Doctor(asked) => {
+            let worker_config = asked.worker_config.as_deref();
+            let doctor =
+                doctor::Doctor { fleet, fleet_file, broker, daytona, git_hosts, environment, worker_config };
             let view = until_interrupted(shutdown, async { Ok(doctor.check_all().await) }).await?;
             answer_doctor(&view, &mut output)
         }

@@ -134,6 +134,10 @@ def settings_definitions():
                 schema["properties"][section] = knob(section, below)
         made[f"{program}Settings"] = schema
     one = {"type": "object", "additionalProperties": False, "properties": {"base_snapshot": {"type": "string"}}}
+    texts = {"type": "array", "items": {"type": "string", "minLength": 1}}
+    rule = {"type": "object", "additionalProperties": False, "minProperties": 1, "properties": {"git": texts, "repositories": texts}}
+    name = {"pattern": "^[A-Za-z_][A-Za-z0-9_]*$"}
+    made["workerSettings"]["properties"]["secrets"] = {"type": "object", "propertyNames": name, "additionalProperties": rule}
     made["workerSettings"]["properties"]["classes"] = {"type": "object", "additionalProperties": one}
     return made
 

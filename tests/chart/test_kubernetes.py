@@ -139,5 +139,5 @@ def test_helm_test_runs_doctor(files):
     assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
     # With hook-succeeded, Helm 3 would have deleted it before --logs reads it.
     assert pod["metadata"]["annotations"]["helm.sh/hook-delete-policy"] == "before-hook-creation"
-    assert pod["spec"]["containers"][0]["args"][-1] == "doctor"
+    assert pod["spec"]["containers"][0]["args"][-3:] == ["doctor", "--worker-config", "/etc/harvest/worker.toml"]
     assert pod["spec"]["restartPolicy"] == "Never"

@@ -62,6 +62,12 @@ REFUSED = [
     ({"git.existingSecrets": [{"name": "x", "keys": ["DAYTONA_API_KEY"]}]}, ["git.existingSecrets: DAYTONA_API_KEY opens the fleet itself"]),
     ({"buildSecrets": [{"name": "x", "keys": ["HARVEST_SLOTS"]}]}, ["HARVEST_SLOTS is a setting of the fleet"]),
     ({"buildSecrets": [{"name": "x", "keys": ["GITHUB_TOKEN"]}]}, ["GITHUB_TOKEN is given twice"]),
+    ({"buildSecrets": [{"name": "x", "keys": ["NPM_TOKEN"]}]}, ["buildSecrets: NPM_TOKEN is for nothing yet", "settings.worker.secrets.NPM_TOKEN.repositories", '["acme/*"]']),
+    ({"settings.worker.secrets": {"GITHUB_TOKEN": {"repositories": ["acme/*"]}}}, ["git.existingSecrets: GITHUB_TOKEN is for nothing yet", "settings.worker.secrets.GITHUB_TOKEN.git", '["https://github.com/acme/"]']),
+    ({"settings.worker.secrets.GITHUB_TOKEN": {"hosts": ["github.com"]}}, ["hosts"]),
+    ({"settings.worker.secrets.GITHUB_TOKEN": {"git": "https://github.com/"}}, ["git", "array"]),
+    ({"settings.worker.secrets.A-B": {"git": ["https://github.com/"]}}, ["A-B"]),
+    ({"workers.general.settings": {"secrets": {"NPM_TOKEN": {"repositories": ["a/*"]}}}}, ["workers.general.settings.secrets: one value for the whole fleet"]),
     ({"extraEnv": [{"name": "LINEAR_API_KEY", "value": "x"}]}, ["extraEnv: LINEAR_API_KEY belongs to the agent's session"]),
     ({"workers.general.extraEnv": [{"name": "SENTRY_AUTH_TOKEN", "value": "x"}]}, ["workers.general.extraEnv: SENTRY_AUTH_TOKEN belongs"]),
     ({"producer.extraEnv": [{"name": "AMQP_URL", "value": "amqp://x"}]}, ["producer.extraEnv: AMQP_URL opens the fleet itself"]),
@@ -116,7 +122,8 @@ ACCEPTED = [
     {"workers.general.resources": None, "workerDefaults.topologySpreadConstraints": None},
     {"fleetFile.repositories": [], "fleetFile.existingConfigMap": "mine"},
     {"global": {"anything": 1}},
-    {"buildSecrets": [{"name": "x", "keys": ["NPM_TOKEN", {"variable": "OTHER_TOKEN", "key": "other-token"}]}]},
+    {"buildSecrets": [{"name": "x", "keys": ["NPM_TOKEN", {"variable": "OTHER_TOKEN", "key": "other-token"}]}],
+     "settings.worker.secrets.NPM_TOKEN": {"repositories": ["acme/*"]}, "settings.worker.secrets.OTHER_TOKEN": {"repositories": ["*/*"]}},
 ]
 
 

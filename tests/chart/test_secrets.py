@@ -1,13 +1,15 @@
 """Secrets come from existing ones only, each reaches those programs that need it, and the agent session's reach none."""
 
+import json
 import re
+import tomllib
 
 import chart
 import pytest
 from chart import ROOT
 
 # ANTHROPIC_API_KEY is what a session may have instead of its token.
-AGENT_SIDE = {"CLAUDE_CODE_OAUTH_TOKEN", "ANTHROPIC_API_KEY", "GIT_USER_NAME", "GIT_USER_EMAIL", "GEMINI_API_KEY", "LINEAR_API_KEY", "SENTRY_AUTH_TOKEN"}
+AGENT_SIDE = {"CLAUDE_CODE_OAUTH_TOKEN", "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "GIT_USER_NAME", "GIT_USER_EMAIL", "GEMINI_API_KEY", "LINEAR_API_KEY", "SENTRY_AUTH_TOKEN"}
 
 
 def names_of(documents):
@@ -40,9 +42,10 @@ def test_the_lists_of_refused_names_are_the_programs():
     def constant(name):
         return set(re.findall(r'"([A-Z_]+)"', re.search(rf"const {name}: [^=]+=\s*\[(.*?)\]", source, re.S)[1]))
 
-    assert session == AGENT_SIDE
-    assert constant("SESSION") <= session
+    assert constant("SESSION") == session <= AGENT_SIDE
     assert constant("FLEET") <= own
+    beginnings = {text for part in re.findall(r'regexMatch "\^\(([^)]*)\)"', helper) for text in part.split("|")}
+    assert constant("SESSION_PREFIXES") | constant("FLEET_PREFIXES") == beginnings
 
 
 @pytest.mark.parametrize("name", sorted(AGENT_SIDE))
@@ -74,6 +77,23 @@ def test_each_program_gets_what_it_needs_and_no_more():
     assert git <= given["operator"] and not build & given["operator"]
     assert not (git | build) & given["producer"]
     assert "HARVEST_FLEET_FILE" in given["producer"] & given["operator"]
+
+
+def test_harvestctl_reads_the_rules_that_workers_have(tmp_path):
+    documents = chart.render(chart.CASES["production"])
+    rules = {"GITHUB_TOKEN": {"git": ["https://github.com/acme/"]}, "NPM_TOKEN": {"repositories": ["acme/shop"]},
+             "PLATFORM_GIT_TOKEN": {"git": ["https://git.example.com/platform/"]}}
+    written = [tomllib.loads(one["data"]["worker.toml"])["secrets"] for one in chart.of_kind(documents, "ConfigMap") if "worker.toml" in one["data"]]
+    assert written == [rules] * 2
+    mounted = {spec["volumes"][0]["name"]: spec for _, labels, spec in chart.pod_specs(documents) if labels["app.kubernetes.io/component"] == "operator"}
+    assert mounted and all("worker.toml" in json.dumps(spec["volumes"]) for spec in mounted.values())
+
+
+@pytest.mark.parametrize("name", ["RABBITMQ_PASSWORD", "OTEL_EXPORTER_OTLP_METRICS_HEADERS", "amqp_password"])
+def test_what_opens_the_fleet_is_no_secret_of_jobs_but_may_be_a_variable(name):
+    with pytest.raises(chart.Refused, match="opens the fleet itself"):
+        chart.minimal(buildSecrets=[{"name": "s", "keys": [{"variable": name, "key": "k"}]}])
+    chart.minimal(extraEnv=[{"name": name, "value": "x"}])
 
 
 def test_the_producers_daytona_key_can_be_left_out():

@@ -282,6 +282,30 @@ async fn explain_and_doctor_ask_everybody() {
 }
 
 #[tokio::test]
+async fn doctor_names_the_lines_that_the_workers_rules_lack() {
+    let mut scene = Scene::at("amqp://guest:guest@127.0.0.1:1/%2f".to_owned());
+    scene.set("HARVEST_BROKER_CONNECT_TIMEOUT", "1s");
+    scene.set("GITHUB_TOKEN", "ghp_hidden");
+    scene.repositories("https://git.invalid/{owner}/{name}.git", &["acme/shop"]);
+    let file = scene.folder.path().join("worker.toml");
+    let line = format!("doctor --worker-config {}", file.display());
+    let asked = async |rules: &str| {
+        std::fs::write(&file, format!("slots = 8\n{rules}")).unwrap();
+        scene.ask(&line, Exit::Failed).await.out.text()
+    };
+    let said = asked("").await;
+    let missing = "git = [\"https://git.invalid/acme/shop\"] under [secrets.GITHUB_TOKEN]";
+    assert!(said.contains("FAIL  secret rules") && said.contains(missing), "{said}");
+    assert!(!said.contains("ghp_hidden"), "{said}");
+    let said = asked("[secrets.GITHUB_TOKEN]\ngit = [\"https://git.invalid/acme/\"]\n").await;
+    assert!(said.contains("ok    secret rules"), "{said}");
+    let said = asked("[secrets.GITHUB_TOKEN]\ngit = [\"https://*/\"]\n").await;
+    assert!(said.contains("worker.toml:3:7"), "{said}");
+    let said = scene.ask("doctor", Exit::Failed).await.out.text();
+    assert!(said.contains("--worker-config"), "{said}");
+}
+
+#[tokio::test]
 async fn doctor_says_what_to_do_when_nothing_is_there() {
     let mut scene = Scene::at("amqp://guest:guest@127.0.0.1:1/%2f".to_owned());
     scene.set("HARVEST_BROKER_CONNECT_TIMEOUT", "1s");

@@ -69,6 +69,9 @@ fn check(config: Option<&Path>) -> ExitCode {
                 // A reader that went away wants no more.
                 drop(writeln!(std::io::stdout(), "{} = {}  # {}", entry.knob, entry.value, entry.from));
             }
+            for name in settings.secrets.without_rule() {
+                complain(&format!("{name} is set, and for nothing: [secrets.{name}] is missing"));
+            }
             ExitCode::SUCCESS
         }
         Err(error) => {

@@ -126,7 +126,7 @@ fn warn_of_idle_secrets(secrets: &Secrets) {
         tracing::warn!(name, line, "secret is set, and no rule says what for: no job is given it");
     }
     for name in secrets.rules_for_nothing() {
-        tracing::warn!(name, "there is a rule for a secret that is not set");
+        tracing::info!(name, "there is a rule for a secret that is not set");
     }
 }
 

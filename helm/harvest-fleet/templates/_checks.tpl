@@ -12,14 +12,24 @@ Every template begins with harvest.check, since Helm does not say which one it r
 
 {{- /* Why a variable is refused, or nothing. The lists are those of shared/settings/src/secrets.rs; a test compares them. */ -}}
 {{- define "harvest.refusedVariable" -}}
-{{- $session := list "CLAUDE_CODE_OAUTH_TOKEN" "ANTHROPIC_API_KEY" "GIT_USER_NAME" "GIT_USER_EMAIL" "GEMINI_API_KEY" "LINEAR_API_KEY" "SENTRY_AUTH_TOKEN" -}}
+{{- $session := list "CLAUDE_CODE_OAUTH_TOKEN" "GIT_USER_NAME" "GIT_USER_EMAIL" "GEMINI_API_KEY" "LINEAR_API_KEY" "SENTRY_AUTH_TOKEN" -}}
 {{- $own := list "AMQP_URL" "DAYTONA_API_KEY" "DAYTONA_API_URL" "DAYTONA_TARGET" "OTEL_EXPORTER_OTLP_HEADERS" "OTEL_EXPORTER_OTLP_TRACES_HEADERS" -}}
-{{- if has (upper .) $session -}}
+{{- if or (has (upper .) $session) (regexMatch "^(ANTHROPIC_|CLAUDE_)" (upper .)) -}}
 belongs to the agent's session, which gets it when it starts; no pod of the fleet may have it
 {{- else if has (upper .) $own -}}
 opens the fleet itself: it has a place of its own in the values
 {{- else if hasPrefix "HARVEST_" (upper .) -}}
 is a setting of the fleet: put it under settings
+{{- end -}}
+{{- end -}}
+
+{{- /* Why a variable is no secret for jobs, or nothing. Wider than the above: a pod may be given more of these than a build. */ -}}
+{{- define "harvest.refusedSecret" -}}
+{{- $why := include "harvest.refusedVariable" . -}}
+{{- if $why -}}
+{{ $why }}
+{{- else if regexMatch "^(AMQP_|DAYTONA_|OTEL_EXPORTER_|RABBITMQ_|ERLANG_COOKIE)" (upper .) -}}
+opens the fleet itself: it has a place of its own in the values
 {{- end -}}
 {{- end -}}
 
@@ -69,11 +79,16 @@ is a setting of the fleet: put it under settings
 {{- /* Variables: none of the agent's, none twice. */ -}}
 {{- $secrets := dict "git.existingSecrets" $values.git.existingSecrets "buildSecrets" $values.buildSecrets -}}
 {{- $given := list -}}
+{{- $rules := $values.settings.worker.secrets | default dict -}}
+{{- $uses := dict "git.existingSecrets" (dict "key" "git" "example" "[\"https://github.com/acme/\"]") "buildSecrets" (dict "key" "repositories" "example" "[\"acme/*\"]") -}}
 {{- range $place, $list := $secrets -}}
 {{- range (include "harvest.secretVariables" $list | fromJson).items -}}
-{{- $why := include "harvest.refusedVariable" .variable -}}
+{{- $why := include "harvest.refusedSecret" .variable -}}
 {{- if $why -}}
 {{- $problems = append $problems (printf "%s: %s %s" $place .variable $why) -}}
+{{- else if not (get (get $rules .variable | default dict) (get $uses $place).key) -}}
+{{- $use := get $uses $place -}}
+{{- $problems = append $problems (printf "%s: %s is for nothing yet, and no job is given it: say what for in settings.worker.secrets.%s.%s, such as %s" $place .variable .variable $use.key $use.example) -}}
 {{- end -}}
 {{- if has .variable $given -}}
 {{- $problems = append $problems (printf "%s: %s is given twice" $place .variable) -}}
@@ -133,7 +148,7 @@ is a setting of the fleet: put it under settings
 {{- $place := printf "workers.%s" $name -}}
 {{- $taken = concat $taken $pool.queues -}}
 {{- $poolSettings := $pool.settings | default dict -}}
-{{- $shared := dict "retry" "settings.retry" "classes" "settings.worker.classes" -}}
+{{- $shared := dict "retry" "settings.retry" "classes" "settings.worker.classes" "secrets" "settings.worker.secrets" -}}
 {{- range $knob, $home := $shared -}}
 {{- if hasKey $poolSettings $knob -}}
 {{- $problems = append $problems (printf "%s.settings.%s: one value for the whole fleet, so it goes under %s" $place $knob $home) -}}

@@ -74,3 +74,8 @@ annotations:
 {{- $image.repository -}}
 {{- if $image.digest }}@{{ $image.digest }}{{ else }}:{{ $image.tag | default $root.Values.image.tag | default $root.Chart.AppVersion }}{{ end -}}
 {{- end -}}
+
+{{- /* The settings of the first pool by name: what harvestctl looks at is the same in all. */ -}}
+{{- define "harvest.anyWorkerConfigMap" -}}
+{{ include "harvest.fullname" . }}-worker-{{ include "harvest.pools" . | fromJson | keys | sortAlpha | first }}
+{{- end -}}

@@ -1,16 +1,20 @@
 //! `harvestctl doctor`: everything the fleet needs, checked one by one, each failure with what to do.
 
 mod checks;
+mod secret_rules;
 mod view;
 
+use std::path::Path;
+
 use job::FleetName;
-use settings::Problems;
+use settings::{Environment, Problems};
 
 use crate::broker_access::BrokerAccess;
 use crate::daytona_access::DaytonaAccess;
 use crate::fleet_file_source::FleetFileSource;
 use crate::git_hosts::GitHosts;
 use checks::{check_broker, check_daytona, check_fleet_file, check_repositories};
+use secret_rules::check_secret_rules;
 use view::Check;
 pub(super) use view::DoctorView;
 
@@ -21,6 +25,8 @@ pub(super) struct Doctor<'a> {
     pub(super) broker: &'a BrokerAccess,
     pub(super) daytona: &'a DaytonaAccess,
     pub(super) git_hosts: &'a GitHosts,
+    pub(super) environment: &'a Environment,
+    pub(super) worker_config: Option<&'a Path>,
 }
 
 impl Doctor<'_> {
@@ -28,6 +34,7 @@ impl Doctor<'_> {
     pub(super) async fn check_all(&self) -> DoctorView {
         let mut checks = vec![Check::ok("settings", format!("fleet {}", self.fleet))];
         let load = check_fleet_file(self.fleet_file, &mut checks);
+        checks.push(check_secret_rules(self.worker_config, self.environment, load.as_ref()));
         let (broker, daytona, repositories) = tokio::join!(
             check_broker(self.broker),
             check_daytona(self.daytona, load.as_ref()),

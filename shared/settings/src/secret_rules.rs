@@ -99,7 +99,7 @@ impl SecretRules {
     }
 
     /// Whether this variable may be the git token for a URL.
-    pub(crate) fn check_url(&self, name: &str, url: &str) -> Result<(), NoRule> {
+    pub fn check_url(&self, name: &str, url: &str) -> Result<(), NoRule> {
         let read: Result<RepositoryUrl, _> = url.parse();
         let prefixes = self.of(name).map(|rule| rule.git.as_slice()).unwrap_or_default();
         match &read {
@@ -110,7 +110,7 @@ impl SecretRules {
     }
 
     /// Whether a build of this target, cloned from `url`, may be given this variable.
-    pub(crate) fn check_build(&self, name: &str, target: &Target, url: &str) -> Result<(), NoRule> {
+    pub fn check_build(&self, name: &str, target: &Target, url: &str) -> Result<(), NoRule> {
         let patterns = self.of(name).map(|rule| rule.repositories.as_slice()).unwrap_or_default();
         match url.parse::<RepositoryUrl>() {
             Ok(read) if patterns.iter().any(|pattern| pattern.covers(target, &read)) => Ok(()),

@@ -1,9 +1,33 @@
 //! Mistakes in the rules of secrets that only show when they are seen as a whole, at the lines where they stand.
 
+use std::path::Path;
+
+use serde::Deserialize;
+
+use crate::Environment;
 use crate::layers::Layered;
-use crate::problem::Mistake;
+use crate::problem::{Mistake, Problems};
 use crate::secret_rules::SecretRules;
 use crate::secrets::{is_variable_name, reserved, value_looks_secret};
+use crate::shipped;
+
+/// Of the worker's settings, the rules of secrets alone.
+#[derive(Deserialize)]
+struct Rules {
+    secrets: SecretRules,
+}
+
+impl SecretRules {
+    /// The rules in a worker's settings file, for whoever has to know what its workers may give.
+    pub fn read(file: &Path) -> Result<Self, Problems> {
+        let environment = Environment::default();
+        let mut layers: Layered<Rules> = Layered::read(&shipped::WORKER, Some(file), &environment);
+        let rules = layers.value().secrets.clone();
+        check_secret_rules(&mut layers, &rules);
+        let (Rules { secrets }, (), _) = layers.finish(Some(()), &environment)?;
+        Ok(secrets)
+    }
+}
 
 /// Refuses a rule for what is no variable, for one that nobody is ever given, and one that allows nothing.
 pub fn check_secret_rules<T>(layers: &mut Layered<T>, rules: &SecretRules) {

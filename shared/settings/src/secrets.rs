@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_set_without_a_rule_and_ruled_without_being_set_is_known() {
+    fn idle_secrets_and_idle_rules_are_known() {
         assert_eq!(secrets().without_rule(), ["SHORT_TOKEN"]);
         assert_eq!(secrets().rules_for_nothing(), ["NPM_TOKEN"]);
     }
