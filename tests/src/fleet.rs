@@ -40,7 +40,7 @@ pub struct FleetPlan {
     pub sandboxd_flags: Vec<OsString>,
     /// Variables of the worker: tokens and secrets.
     pub secrets: Vec<(&'static str, String)>,
-    /// What each of them is for: the variable, and a URL beneath which it may be the git token and given to builds.
+    /// What each of them is for: the variable, and the lines of its section in the worker's settings.
     pub secret_rules: Vec<(String, String)>,
     /// Variables of every program, such as OTEL_*.
     pub variables: Vec<(&'static str, String)>,
@@ -112,7 +112,7 @@ impl Fleet {
 
     /// Rules for the secrets of workers that start from now on, in place of the plan's.
     pub fn allow(&mut self, rules: &[(&str, &str)]) -> anyhow::Result<()> {
-        let owned = |(name, url): &(&str, &str)| ((*name).to_owned(), (*url).to_owned());
+        let owned = |(name, lines): &(&str, &str)| ((*name).to_owned(), (*lines).to_owned());
         self.plan.secret_rules = rules.iter().map(owned).collect();
         self.write_settings()
     }
@@ -261,9 +261,7 @@ impl Fleet {
             delays.join(", ")
         );
         let (beat, stale) = plan.lease;
-        let rule = |(name, url): &(String, String)| {
-            format!("[secrets.{name}]\ngit = [\"{url}\"]\nrepositories = [\"{url}\"]\n")
-        };
+        let rule = |(name, lines): &(String, String)| format!("[secrets.{name}]\n{lines}\n");
         let rules: Vec<String> = plan.secret_rules.iter().map(rule).collect();
         let worker = format!(
             "slots = {}\n\n{shared}\n[lease]\nbeat = \"{beat}\"\nstale = \"{stale}\"\nsweep = \"1s\"\n\n[drain]\ndeadline = \"{}\"\n\n\

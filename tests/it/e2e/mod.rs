@@ -13,7 +13,6 @@ mod outcomes;
 mod queues;
 mod retries;
 pub(crate) mod scene;
-mod scene;
 mod secret_rules;
 mod secrets;
 mod steps;

@@ -254,8 +254,9 @@ impl Scene {
 fn allow_on(git: &GitServer, plan: &mut FleetPlan) {
     let variables = plan.secrets.iter().map(|(name, _)| *name);
     let ruled = variables.filter(|name| settings::reserved(name).is_none());
-    let url = format!("http://{}/", git.host());
-    plan.secret_rules = ruled.map(|name| (name.to_owned(), url.clone())).collect();
+    let host = git.host();
+    let lines = format!("git = [\"http://{host}/\"]\nrepositories = [\"http://{host}/\"]");
+    plan.secret_rules = ruled.map(|name| (name.to_owned(), lines.clone())).collect();
 }
 
 /// A sandbox an agent works in.

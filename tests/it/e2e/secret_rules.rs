@@ -16,8 +16,10 @@ async fn scene() -> Scene {
         plan.secrets.push(("NPM_TOKEN", NPM.into()));
     });
     let mut scene = scene.await;
-    let url = format!("http://{}/", scene.git.host());
-    scene.fleet.allow(&[("GITHUB_TOKEN", &url), ("NPM_TOKEN", &format!("{url}acme/"))]).unwrap();
+    let host = scene.git.host();
+    let git = format!("git = [\"http://{host}/\"]");
+    let builds = format!("repositories = [\"http://{host}/acme/\"]");
+    scene.fleet.allow(&[("GITHUB_TOKEN", &git), ("NPM_TOKEN", &builds)]).unwrap();
     scene
 }
 
@@ -121,7 +123,7 @@ async fn a_published_job_gets_no_secret_that_is_not_for_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_says_which_secrets_are_for_nothing() {
     let mut scene = scene().await;
-    scene.fleet.allow(&[("NPM_TOKN", "http://127.0.0.1/")]).unwrap();
+    scene.fleet.allow(&[("NPM_TOKN", "repositories = [\"acme/*\"]")]).unwrap();
     let worker = scene.fleet.worker().await.unwrap();
     let log = worker.stderr();
     for named in ["[secrets.GITHUB_TOKEN]", "[secrets.NPM_TOKEN]", "NPM_TOKN"] {

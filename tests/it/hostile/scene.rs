@@ -68,7 +68,7 @@ impl Yard {
         let tokens = ["GITHUB_TOKEN", "ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN", "LINEAR_API_KEY"];
         let tokens = tokens.map(|name| (name, fresh("session-"))).to_vec();
         let ear = Ear::open().await;
-        let scene = Scene::with(|plan| {
+        let mut scene = Scene::with(|plan| {
             plan.slots = SLOTS;
             plan.secrets.clone_from(&secrets);
             let image = tools_of_the_image(&plan.directory);
@@ -87,16 +87,25 @@ impl Yard {
             plan.sandboxd_flags.extend(quota.map(Into::into));
         })
         .await;
+        let stranger = Host::knowing_nothing().await;
+        let host = scene.git.host();
+        let moved = Host::redirecting(&stranger).await;
+        let moved_for_git = Host::redirecting_git(&stranger, format!("http://{host}")).await;
+        // The hosts that redirect are allowed, so that it is the redirect which is refused.
+        let git =
+            format!("git = [\"http://{host}/\", \"{}/\", \"{}/\"]", moved.address, moved_for_git.address);
+        let theirs = format!("repositories = [\"http://{host}/others/\"]");
+        let builds = format!("repositories = [\"http://{host}/\"]");
+        let rules = [("GITHUB_TOKEN", &*git), ("OTHER_TEAM_TOKEN", &*theirs), ("NPM_TOKEN", &*builds)];
+        scene.fleet.allow(&rules).unwrap();
         let files = scene.fleet.directory().join("private");
         std::fs::create_dir_all(&files).unwrap();
         std::fs::write(files.join("others.txt"), KEPT).unwrap();
         let private = scene.git.create_repo_from(PRIVATE, &files).await.unwrap();
         scene.git.require_token(PRIVATE, &secrets[0].1).unwrap();
-        let stranger = Host::knowing_nothing().await;
-        let here = format!("http://{}", scene.git.host());
         Self {
-            moved: Host::redirecting(&stranger).await,
-            moved_for_git: Host::redirecting_git(&stranger, here).await,
+            moved,
+            moved_for_git,
             worker: tokio::sync::Mutex::new(scene.fleet.worker().await.unwrap()),
             node: installed_node(),
             private,

@@ -23,10 +23,7 @@ pub(super) fn link_submodule(bare: &Path, commit: &str) {
     assert!(status.success());
 }
 
-const REFUSED: Must = Must::Fail(
-    &["install.secret_unavailable", "secret.unavailable", "secret.not_allowed", "secret.refused"],
-    1,
-);
+const REFUSED: Must = Must::Fail(&["install.secret_unavailable", "secret.no_rule"], 1);
 
 pub(super) fn rows() -> Vec<Row> {
     let asks = |name, tries, secrets| {
