@@ -32,6 +32,10 @@ up: prerequisites ## The demo's fleet, kept running until Ctrl-C
 	$(PROGRAMS)
 	$${CARGO_TARGET_DIR:-target}/debug/demo --keep
 
+.PHONY: hostile-mutants
+hostile-mutants: prerequisites ## Take each defence out of a copy, and see the hostile repositories catch it (an hour)
+	scripts/hostile-mutants
+
 .PHONY: snapshot-test
 snapshot-test: prerequisites ## Build the sandbox image and test it, in a private Docker engine where none runs
 	$(PROGRAMS)
