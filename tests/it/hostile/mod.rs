@@ -29,16 +29,12 @@ use futures::StreamExt as _;
 use self::row::Row;
 use self::scene::Yard;
 
-/// Rows, by how their names begin, whose defence is still to come.
-const AWAITED: [&str; 3] = ["secrets-others", "secrets-git", "secrets-elsewhere"];
-
 /// Repositories that are made, and sessions that are started, at once.
 const AT_ONCE: usize = 4;
 
 fn rows() -> Vec<Row> {
     let wanted = std::env::var_os("HARVEST_HOSTILE").unwrap_or_default().into_string().unwrap();
     let wanted: Vec<&str> = wanted.split(',').filter(|name| !name.is_empty()).collect();
-    let is_awaited = |row: &Row| AWAITED.iter().any(|name| row.name.starts_with(name));
     // What takes longest begins first.
     let themes = [
         blame::rows(),
@@ -50,9 +46,7 @@ fn rows() -> Vec<Row> {
         secrets::rows(),
     ];
     let chosen = |row: &Row| {
-        (wanted.is_empty() && !is_awaited(row))
-            || row.is_control()
-            || wanted.iter().any(|name| row.name.starts_with(name))
+        wanted.is_empty() || row.is_control() || wanted.iter().any(|name| row.name.starts_with(name))
     };
     themes.into_iter().flatten().filter(chosen).collect()
 }

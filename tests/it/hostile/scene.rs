@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use super::ear::Ear;
 use super::hosts::Host;
 use super::row::{Must, Place, Row};
-use super::secrets::{KEPT, link_submodule};
+use super::secrets::{KEPT, give_owners, link_submodule};
 use super::session::{Seen, tools_of_the_image};
 use crate::e2e::scene::{SOON, Scene};
 
@@ -103,6 +103,11 @@ impl Yard {
         std::fs::write(files.join("others.txt"), KEPT).unwrap();
         let private = scene.git.create_repo_from(PRIVATE, &files).await.unwrap();
         scene.git.require_token(PRIVATE, &secrets[0].1).unwrap();
+        let stranger = Host::knowing_nothing().await;
+        let here = format!("http://{}", scene.git.host());
+        let moved = Host::redirecting(&stranger).await;
+        let moved_for_git = Host::redirecting_git(&stranger, here.clone()).await;
+        give_owners(&mut scene, &here, [&moved, &moved_for_git]);
         Self {
             moved,
             moved_for_git,
