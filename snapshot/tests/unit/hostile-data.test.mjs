@@ -75,6 +75,15 @@ test('what a session has staged before the first run stays staged', async (t) =>
   assert.deepEqual([made.git('workspace/app', 'show', ':a.txt'), made.file('a.txt')], ['mine', 'mine, later\n']);
 });
 
+test('a build cannot say where the remote\'s branch is, even while the remote is out of reach', async (t) => {
+  const made = prebuild(t, FILES);
+  const evil = made.git('workspace/app', 'commit-tree', '-m', 'evil', 'HEAD^{tree}');
+  made.git('workspace/app', 'update-ref', 'refs/remotes/origin/main', evil);
+  fs.renameSync(made.remote, made.at('away.git'));
+  await ended(t, made, 4);
+  assert.equal(made.git('workspace/app', 'rev-parse', 'origin/main'), made.commit);
+});
+
 test('refs that a build left stand for nothing and make nobody wait', async (t) => {
   const made = prebuild(t, FILES);
   await serve(t, made);

@@ -134,6 +134,8 @@ test('programs of git\'s that a build put first on PATH are not run, and are gon
   const left = homeFolders(made).map((folder) => fs.readdirSync(folder).sort());
   // What has no namesake among root's programs is in nobody's place.
   for (const names_ of left) assert.deepEqual(names_.filter((name) => fs.existsSync(`/usr/bin/${name}`) && name !== 'node'), []);
+  // Nor does what git and Claude Code look for stay where root has none.
+  for (const names_ of left) assert.deepEqual(names_.filter((name) => ['git-anything', 'rg', 'zsh'].includes(name)), []);
   assert.deepEqual(left[0].filter((name) => ['node', 'pnpm', 'own-tool'].includes(name)), ['node', 'own-tool', 'pnpm']);
 });
 
@@ -223,8 +225,10 @@ test('a folder with the files of a bare repository is no repository to a session
   made.git('.', 'init', '--quiet', '--bare', path.join(made.app, 'dir'));
   configure(made, commands(made), path.join(made.app, 'dir/config'));
   await sync(t, made, { env: { ...SECRETS, ...IDENTITY } });
-  const { code, stderr } = await sessionGit(t, made, ['status'], { cwd: path.join(made.app, 'dir') });
-  assert.deepEqual([code, ran(made)], [128, []], stderr);
+  for (const args of [['status'], ['st'], ['fetch'], ['log', '--patch']]) {
+    const { code, stderr } = await sessionGit(t, made, args, { cwd: path.join(made.app, 'dir') });
+    assert.deepEqual([code === 0, ran(made)], [false, []], stderr);
+  }
 });
 
 test('a folder that a build made a link to the checkout itself costs it nothing', async (t) => {
