@@ -47,8 +47,8 @@ pub use recipe::{
     CommandStep, PackageManager, PackageManagerKind, Recipe, Skipped, Source, SourceUse, Toolchain,
 };
 pub use register::{
-    CapturedPrebuild, FleetState, LastAttempt, LostSandbox, OpenDeadLetter, RegisterEntry, RegisterKey, SecretsCheck,
-    StandingFailure, TargetState,
+    CapturedPrebuild, FleetState, LastAttempt, LostSandbox, OpenDeadLetter, RegisterEntry, RegisterKey,
+    SecretsCheck, StandingFailure, TargetState,
 };
 pub use repository_url::{RepositoryUrl, UnclearUrl, UrlScheme};
 pub use settings::{

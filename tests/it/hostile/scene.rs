@@ -87,17 +87,6 @@ impl Yard {
             plan.sandboxd_flags.extend(quota.map(Into::into));
         })
         .await;
-        let stranger = Host::knowing_nothing().await;
-        let host = scene.git.host();
-        let moved = Host::redirecting(&stranger).await;
-        let moved_for_git = Host::redirecting_git(&stranger, format!("http://{host}")).await;
-        // The hosts that redirect are allowed, so that it is the redirect which is refused.
-        let git =
-            format!("git = [\"http://{host}/\", \"{}/\", \"{}/\"]", moved.address, moved_for_git.address);
-        let theirs = format!("repositories = [\"http://{host}/others/\"]");
-        let builds = format!("repositories = [\"http://{host}/\"]");
-        let rules = [("GITHUB_TOKEN", &*git), ("OTHER_TEAM_TOKEN", &*theirs), ("NPM_TOKEN", &*builds)];
-        scene.fleet.allow(&rules).unwrap();
         let files = scene.fleet.directory().join("private");
         std::fs::create_dir_all(&files).unwrap();
         std::fs::write(files.join("others.txt"), KEPT).unwrap();
@@ -107,6 +96,7 @@ impl Yard {
         let here = format!("http://{}", scene.git.host());
         let moved = Host::redirecting(&stranger).await;
         let moved_for_git = Host::redirecting_git(&stranger, here.clone()).await;
+        // The hosts that redirect are allowed, so that it is the redirect which is refused.
         give_owners(&mut scene, &here, [&moved, &moved_for_git]);
         Self {
             moved,
