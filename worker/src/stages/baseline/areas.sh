@@ -1,3 +1,4 @@
+# shellcheck disable=SC2034,SC2317 # Not every script that this stands before uses all of it.
 # What is put back before the capture, each by its place: settings and start files of the home, and of git all that is no data.
 # Found by their kind, as harvest-sync does: hidden files of the home itself and all of ~/.config, and these folders beside them.
 home_folders=(

@@ -13,7 +13,7 @@ reach() {
 }
 reach "$git_folder/objects" 2>/dev/null
 for folder in "$HARVEST_PATH" "$git_folder" "$git_folder/objects"; do
-    [ -d "$folder" ] && [ ! -L "$folder" ] || { echo "$folder"; exit 60; }
+    if [ ! -d "$folder" ] || [ -L "$folder" ]; then echo "$folder" && exit 60; fi
 done
 cd -- "$HOME" || exit 1
 for name in "${home_folders[@]}" .local/lib; do
