@@ -19,8 +19,9 @@ use crate::programs::Program;
 /// How much of each output a panicking test prints.
 const PRINTED_BYTES: usize = 16 * 1024;
 
-/// Variables of the product: what the developer has set must not steer a test.
-const OWN_PREFIXES: [&str; 3] = ["HARVEST_", "OTEL_", "DAYTONA_"];
+/// Variables of the product, and the token that a job asks for when its settings name none: what the developer has set must
+/// not steer a test, and a token that no rule gives to the samples would be refused to each of them.
+const OWN_PREFIXES: [&str; 4] = ["HARVEST_", "OTEL_", "DAYTONA_", "GITHUB_TOKEN"];
 
 /// One running program. Dropping it kills it; a panicking test prints its output first.
 #[derive(Debug)]
