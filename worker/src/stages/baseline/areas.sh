@@ -26,5 +26,5 @@ in_home() {
     done
 }
 in_git() { cd -- "$git_folder" && find . "${is_data[@]}" -prune -o ! -type d -print0; }
-# The `.git` of each submodule: the checkout is fresh, and has no others.
-in_checkout() { cd -- "$HARVEST_PATH" && find . -mindepth 2 -name .git -prune -print0; }
+# The `.git` of each submodule: the checkout is fresh, and has no others. Folders that install or build closed are passed over.
+in_checkout() { cd -- "$HARVEST_PATH" && find . -mindepth 2 -name .git -prune -print0 2>/dev/null; }
