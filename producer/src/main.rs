@@ -3,6 +3,7 @@
 use std::io::{Write, stdout};
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use lifecycle::Lifecycle;
@@ -57,7 +58,8 @@ async fn program(arguments: Arguments) -> anyhow::Result<ExitCode> {
         let listener = lifecycle::bind(settings.http.listen).await?;
         producer::run(settings, listener, hangups, context).await.map(|()| ExitCode::SUCCESS)
     };
-    if !matches!(telemetry.shutdown().await, telemetry::Flush::Flushed) {
+    let flushed = lifecycle.shutdown().farewell().wait(Duration::ZERO, telemetry.shutdown()).await;
+    if !matches!(flushed, Some(telemetry::Flush::Flushed)) {
         writeln!(std::io::stderr(), "producer: the last spans did not reach the collector")?;
     }
     Ok(ended?)

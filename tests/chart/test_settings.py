@@ -171,6 +171,15 @@ def test_the_grace_period_is_the_drain_and_half_a_minute(text, seconds, tmp_path
     assert effective(tmp_path, tmp_path / "fleet-harvest-fleet-worker-general" / "worker.toml")["drain.deadline"] == json.dumps(text)
 
 
+def test_the_grace_period_is_longer_than_the_programs_take_to_leave():
+    source = (ROOT / "shared/lifecycle/src/shutdown.rs").read_text()
+    farewell = int(re.search(r"pub const FAREWELL: Duration = Duration::from_secs\((\d+)\);", source)[1])
+    documents = chart.minimal(settings__worker__drain__deadline="100s", settings__producer__drain__deadline="100s")
+    for name in ("-worker-general", "-producer"):
+        spec = chart.one(documents, "Deployment", name)["spec"]["template"]["spec"]
+        assert spec["terminationGracePeriodSeconds"] == 100 + farewell + 10
+
+
 @pytest.mark.parametrize("text", ["", "60", "s", "1.5h", "1x", "-1s", "1h -3m", "1 month", "1s;", "ten seconds"])
 def test_what_is_no_duration_here_is_refused(text):
     if text == "":

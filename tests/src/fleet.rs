@@ -242,6 +242,13 @@ impl Fleet {
         Ok(())
     }
 
+    /// Takes every planted misbehaviour out of sandboxd.
+    pub async fn heal(&self) -> anyhow::Result<()> {
+        let url = format!("{}/faults", self.api_url.trim_end_matches("/api"));
+        reqwest::Client::new().delete(url).send().await?.error_for_status()?;
+        Ok(())
+    }
+
     fn variables(&self) -> impl Iterator<Item = (&str, OsString)> {
         let own = [
             ("HARVEST_FLEET", OsString::from(&self.plan.name)),

@@ -1,9 +1,10 @@
 //! The lease: the right to build a target, held by owning the sandbox with that target's name.
 //!
 //! Daytona refuses a second sandbox of one name, so two attempts never build one target at once. The holder raises a
-//! beat in the labels; a holder whose beat stands still for long enough, at two polls, is dead and is replaced.
+//! beat in the labels; a holder whose beat is seen to stand still for long enough is dead and is replaced.
 
 mod acquire;
+mod held;
 mod labels;
 mod life;
 
@@ -19,9 +20,11 @@ use tracing::Instrument;
 use tracing::instrument::WithSubscriber;
 
 pub(crate) use self::acquire::{Acquired, Leases, SandboxLimits};
+use self::held::Hold;
+pub(crate) use self::held::HeldSandboxes;
 use self::labels::Labels;
 pub(crate) use self::labels::Owner;
-pub(crate) use self::life::{first_seen, is_dead};
+pub(crate) use self::life::{is_dead, look};
 use crate::early_end::EarlyEnd;
 use crate::failures::{from_call, from_restart};
 
@@ -57,10 +60,18 @@ pub(crate) struct Lease {
     labels: Labels,
     lost: CancellationToken,
     beat_task: AbortOnDropHandle<()>,
+    hold: Hold,
 }
 
 impl Lease {
-    fn start_beating(client: Client, sandbox: Sandbox, labels: Labels, every: Duration) -> Self {
+    fn start_beating(
+        client: Client,
+        sandbox: Sandbox,
+        labels: Labels,
+        every: Duration,
+        held: &HeldSandboxes,
+    ) -> Self {
+        let hold = held.hold(sandbox.id.clone());
         let lost = CancellationToken::new();
         let beats = beat(client.clone(), sandbox.id.clone(), labels.clone(), every, lost.clone());
         // Two calls every half minute, for as long as a build takes: a trace is no place for them.
@@ -69,7 +80,7 @@ impl Lease {
         tracing::trace!(?kept, "the beats of a lease are in no trace");
         let beat_task =
             AbortOnDropHandle::new(tokio::spawn(beats.instrument(span).with_current_subscriber()));
-        Self { client, sandbox, labels, lost, beat_task }
+        Self { client, sandbox, labels, lost, beat_task, hold }
     }
 
     pub(crate) fn sandbox(&self) -> &Sandbox {
@@ -106,6 +117,7 @@ impl Lease {
         if !self.lost.is_cancelled() {
             remove(&self.client, &self.sandbox.id).await;
         }
+        drop(self.hold);
     }
 }
 

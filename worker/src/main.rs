@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -97,7 +98,8 @@ async fn serve(config: Option<&Path>) -> anyhow::Result<()> {
     let listener = lifecycle::bind(settings.file.http.listen).await?;
     tracing::info!(effective = %settings.effective, "settings");
     let ran = worker::run(settings, name, listener, metrics, lifecycle.shutdown().clone()).await;
-    if !matches!(telemetry.shutdown().await, Flush::Flushed) {
+    let flushed = lifecycle.shutdown().farewell().wait(Duration::ZERO, telemetry.shutdown()).await;
+    if !matches!(flushed, Some(Flush::Flushed)) {
         complain("the last spans did not reach the collector");
     }
     Ok(ran?)

@@ -15,15 +15,18 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::instrument::WithSubscriber;
 
+use crate::lease::HeldSandboxes;
 use crate::metrics::Instruments;
 use crate::target_register::TargetRegister;
 use crate::wiring::Connections;
 use crate::{WorkerSettings, ledger_writer, sweeper, wiring};
 
-/// How long attempts that were told to leave may take to release their sandboxes.
-const RELEASE: Duration = Duration::from_secs(20);
-/// How long the ledger's last entries and a sweep under way may hold a leaving worker up.
-const LAST_WORDS: Duration = Duration::from_secs(15);
+/// What attempts that were told to leave keep of the farewell for the ledger's last entries, connections and spans.
+const FOR_LAST_WORDS: Duration = Duration::from_secs(10);
+/// What the ledger's last entries, and a sweep under way, keep of it for connections and spans.
+const FOR_CONNECTIONS: Duration = Duration::from_secs(7);
+/// What connections keep of it for spans.
+const FOR_SPANS: Duration = Duration::from_secs(5);
 /// How long the register may take to be read whole at the start.
 const FIRST_READ: Duration = Duration::from_mins(2);
 
@@ -69,11 +72,13 @@ pub async fn run(
     warn_of_idle_secrets(&secrets);
     let client = Client::new(daytona)?;
     let (ledger, flusher) = ledger_writer::open(&worker, file.ledger.batch.max(Duration::from_millis(10)));
+    let held = HeldSandboxes::default();
     let connections = Connections {
         client: client.clone(),
         register: TargetRegister::new(register),
         ledger,
         metrics: instruments.clone(),
+        held: held.clone(),
     };
     let slots = file.slots;
     let queues: Vec<_> = file.queues.iter().copied().collect();
@@ -91,7 +96,7 @@ pub async fn run(
         let work = Arc::clone(&consumer).run_slot(number, slot, shutdown.draining().clone(), leaving.clone());
         tasks.spawn(work.with_current_subscriber());
     }
-    let sweep = sweeper::run(client, fleet.clone(), lease, instruments, shutdown.draining().clone());
+    let sweep = sweeper::run(client, fleet.clone(), lease, held, instruments, shutdown.draining().clone());
     let sweeping = tokio::spawn(sweep.with_current_subscriber());
     let watching =
         tokio::spawn(watch(broker.clone(), connected, shutdown.draining().clone()).with_current_subscriber());
@@ -99,11 +104,12 @@ pub async fn run(
 
     drain(&mut tasks, &shutdown, &leaving, drain_deadline).await;
     all_written.cancel();
+    let farewell = shutdown.farewell();
     for mut task in [flushing, sweeping, watching] {
-        match tokio::time::timeout(LAST_WORDS, &mut task).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(%error, "a task of the worker ended badly"),
-            Err(_elapsed) => {
+        match farewell.wait(FOR_CONNECTIONS, &mut task).await {
+            Some(Ok(())) => {}
+            Some(Err(error)) => tracing::error!(%error, "a task of the worker ended badly"),
+            None => {
                 task.abort();
                 tracing::warn!(
                     "a ledger without a broker, or a sweep, is left unfinished: the worker leaves"
@@ -112,8 +118,13 @@ pub async fn run(
         }
     }
     drop(consumer);
-    broker.close().await;
-    endpoint.stop().await;
+    let closing = async {
+        broker.close().await;
+        endpoint.stop().await;
+    };
+    if farewell.wait(FOR_SPANS, closing).await.is_none() {
+        tracing::warn!("connections are left open: the worker leaves");
+    }
     Ok(())
 }
 
@@ -152,7 +163,7 @@ async fn drain(
     }
     tracing::info!(under_way = tasks.len(), "drain deadline passed: attempts under way are handed back");
     leaving.cancel();
-    if tokio::time::timeout(RELEASE, join_all(tasks)).await.is_err() {
+    if shutdown.farewell().wait(FOR_LAST_WORDS, join_all(tasks)).await.is_none() {
         tracing::warn!(under_way = tasks.len(), "attempts did not let go in time; their messages come again");
         tasks.shutdown().await;
     }

@@ -32,5 +32,6 @@ invalid
 {{- end -}}
 {{- end -}}
 
-{{- /* Builds are handed back when the drain's deadline is over; that takes some time itself. */ -}}
+{{- /* Builds are handed back when the drain's deadline is over. The programs have left 20 s later, whatever is not done by then (FAREWELL of
+shared/lifecycle, which a test compares); 10 s more are for a busy node. */ -}}
 {{- define "harvest.drainMargin" -}}30{{- end -}}

@@ -35,4 +35,8 @@ pub struct LeaseSeen {
     pub sign: String,
     /// When this was first seen.
     pub since: DateTime<Utc>,
+    /// How long, at the least, a change of it could have been seen since and was not, in milliseconds. It counts what is known to lie
+    /// between two looks that both succeeded, whatever clocks say.
+    #[serde(default)]
+    pub silent_ms: u64,
 }

@@ -20,6 +20,6 @@ pub use endpoint::Endpoint;
 pub use health::{Condition, Health, Heartbeat, Readiness};
 pub use healthcheck::{HealthcheckError, healthcheck};
 pub use section::{DrainSection, HttpSection};
-pub use shutdown::{Drain, Shutdown};
+pub use shutdown::{Drain, FAREWELL, Farewell, Shutdown};
 pub use signals::{Lifecycle, SignalError};
 pub use tasks::{TaskEnd, TaskEndReport, TaskGroup, TaskOutput, TasksFailed};

@@ -3,9 +3,15 @@
 //! Both are cancellation tokens and only ever go forward; forced implies draining.
 
 use std::future::Future;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+/// How long a program takes at most to leave once its work has ended or its drain deadline has passed: what it held is given up, the
+/// last entries and spans are written, connections are closed. The chart's grace period is this and some to spare.
+pub const FAREWELL: Duration = Duration::from_secs(20);
 
 /// A handle to the shutdown of one program. Clones share the same state; made by hand in tests, by
 /// [`Lifecycle`](crate::Lifecycle) in programs.
@@ -13,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 pub struct Shutdown {
     draining: CancellationToken,
     forced: CancellationToken,
+    leaves: Arc<OnceLock<Instant>>,
 }
 
 /// How a drain ended.
@@ -65,6 +72,24 @@ impl Shutdown {
             () = tokio::time::sleep(deadline) => Drain::DeadlinePassed,
         }
     }
+
+    /// The one bound that all farewells of the program share. It begins with the first call.
+    pub fn farewell(&self) -> Farewell {
+        Farewell { until: *self.leaves.get_or_init(|| Instant::now() + FAREWELL) }
+    }
+}
+
+/// Until when a program has left, whatever is not done by then.
+#[derive(Debug, Clone, Copy)]
+pub struct Farewell {
+    until: Instant,
+}
+
+impl Farewell {
+    /// Gives `last` the time that is left, but for what is `reserved` for farewells after it. None when that was not enough.
+    pub async fn wait<F: Future>(self, reserved: Duration, last: F) -> Option<F::Output> {
+        tokio::time::timeout_at(self.until - reserved, last).await.ok()
+    }
 }
 
 #[cfg(test)]
@@ -107,6 +132,18 @@ mod tests {
             });
         assert_eq!(drain, Drain::Forced);
         assert_eq!(started.elapsed(), Duration::from_secs(2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_farewells_share_one_bound() {
+        let shutdown = Shutdown::new();
+        let started = Instant::now();
+        let reserved = Duration::from_secs(6);
+        assert_eq!(shutdown.farewell().wait(reserved, pending::<()>()).await, None);
+        assert_eq!(started.elapsed(), FAREWELL - reserved);
+        assert_eq!(shutdown.clone().farewell().wait(Duration::ZERO, pending::<()>()).await, None);
+        assert_eq!(started.elapsed(), FAREWELL);
+        assert_eq!(shutdown.farewell().wait(reserved, ready(1)).await, Some(1), "what has ended needs no time");
     }
 
     #[test]

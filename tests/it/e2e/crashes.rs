@@ -191,6 +191,22 @@ async fn a_worker_told_to_leave_finishes_what_ends_in_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_worker_leaves_a_frozen_broker_within_its_grace() {
+    let mut node = RabbitNode::start().await.unwrap();
+    let scene = Scene::at(&node.amqp_url("/"), |plan| plan.drain = "0s").await;
+    let (target, _) = scene.small("acme/frozen").await;
+    let mut worker = scene.fleet.worker().await.unwrap();
+    scene.publish(&scene.job_building(&target, HELD)).await;
+    scene.until_held(&target).await;
+    node.freeze().unwrap();
+    // What the chart grants after the drain deadline.
+    let grace = lifecycle::FAREWELL + Duration::from_secs(10);
+    let status = worker.terminate(grace).await.unwrap();
+    assert_eq!(status.code(), Some(0), "{}", worker.stderr());
+    assert_eq!(scene.sandboxes().await.len(), 0, "what it held is given up all the same");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_worker_with_nothing_to_do_leaves_within_seconds() {
     let scene = Scene::start().await;
     let mut worker = scene.fleet.worker().await.unwrap();

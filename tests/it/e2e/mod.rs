@@ -15,6 +15,7 @@ mod retries;
 pub(crate) mod scene;
 mod secret_rules;
 mod secrets;
+mod silence;
 mod steps;
 mod suspects;
 mod traces;

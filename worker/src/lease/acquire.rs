@@ -8,8 +8,8 @@ use job::{Failure, FailureKind, JobId, LeaseSeen, Outcome, SandboxName, Stage};
 use tokio::time::Instant;
 
 use super::labels::{Labels, Owner};
-use super::life::{first_seen, is_dead};
-use super::{DELETE_DEADLINE, Lease, LeaseSection, remove};
+use super::life::{is_dead, look};
+use super::{DELETE_DEADLINE, HeldSandboxes, Lease, LeaseSection, remove};
 use crate::attempt::Attempt;
 use crate::early_end::EarlyEnd;
 use crate::failures::{from_call, from_delete, from_start};
@@ -41,6 +41,9 @@ pub(crate) struct Leases {
     pub(crate) client: Client,
     pub(crate) section: LeaseSection,
     pub(crate) limits: SandboxLimits,
+    pub(crate) held: HeldSandboxes,
+    /// How long, at the least, a job that met another's lease waits before it looks again.
+    pub(crate) busy_delay: Duration,
 }
 
 impl Leases {
@@ -115,8 +118,8 @@ impl Leases {
                 .into());
             }
         };
-        let seen_now = first_seen(&holder, &owner.sign, seen, Utc::now());
-        if is_dead(&holder, &seen_now, self.section.stale, Utc::now()) {
+        let seen_now = look(&holder, &owner.sign, seen, self.busy_delay, Utc::now());
+        if !self.held.contains(&holder.id) && is_dead(&seen_now, self.section.stale) {
             tracing::warn!(sandbox.id = %holder.id, holder.job = ?owner.job, "lease taken over: its holder stopped beating");
             let deadline = Instant::now() + DELETE_DEADLINE;
             self.client
@@ -130,7 +133,7 @@ impl Leases {
 
     /// Keeps the lease alive while the sandbox starts, and from then on.
     async fn hold(&self, sandbox: Sandbox, labels: Labels) -> Result<Lease, EarlyEnd> {
-        let lease = Lease::start_beating(self.client.clone(), sandbox, labels, self.section.beat);
+        let lease = Lease::start_beating(self.client.clone(), sandbox, labels, self.section.beat, &self.held);
         let deadline = Instant::now() + self.limits.start_timeout;
         let started = self
             .client

@@ -48,22 +48,39 @@ fn the_next_generation_is_not_the_same_attempt() {
 }
 
 #[test]
-fn a_holder_is_dead_only_after_two_looks_at_the_same_sign() {
+fn a_holder_is_dead_when_it_was_silent_at_looks_enough() {
     let labels = labels();
     let holder = sandbox(&labels, "started");
-    let stale = Duration::from_mins(3);
-    let first_look: DateTime<Utc> = "2026-11-23T10:00:00Z".parse().unwrap();
-    let second_look = first_look + chrono::Duration::minutes(3);
+    let (stale, apart) = (Duration::from_mins(3), Duration::from_secs(30));
+    // A clock that is wrong by an hour, at every other look.
+    let clocks: [DateTime<Utc>; 2] =
+        ["2026-11-23T10:00:00Z", "2026-11-23T11:00:00Z"].map(|time| time.parse().unwrap());
+    let silent = |looks: usize| {
+        let mut seen = None;
+        for number in 0..looks {
+            seen = Some(look(&holder, "a/1/7", seen.as_ref(), apart, clocks[number % 2]));
+        }
+        seen.unwrap()
+    };
+    assert!(!is_dead(&silent(6), stale), "150 s between the first and the last");
+    assert!(is_dead(&silent(7), stale));
+    assert_eq!(silent(7).since, clocks[0]);
 
-    let seen = first_seen(&holder, "a/1/7", None, first_look);
-    assert!(!is_dead(&holder, &seen, stale, first_look));
-    let again = first_seen(&holder, "a/1/7", Some(&seen), second_look);
-    assert_eq!(again.since, first_look);
-    assert!(is_dead(&holder, &again, stale, second_look));
-    assert!(!is_dead(&holder, &again, stale, second_look - chrono::Duration::seconds(1)));
-
-    let beating = first_seen(&holder, "a/1/8", Some(&seen), second_look);
-    assert!(!is_dead(&holder, &beating, stale, second_look));
+    let beating = look(&holder, "a/1/8", Some(&silent(9)), apart, clocks[1]);
+    assert_eq!((beating.silent_ms, beating.since), (0, clocks[1]));
+    let other = Sandbox { id: serde_json::from_value(json!("sandbox-2")).unwrap(), ..holder.clone() };
+    assert_eq!(look(&other, "a/1/7", Some(&silent(9)), apart, clocks[1]).silent_ms, 0);
     let capturing = sandbox(&labels, "snapshotting");
-    assert!(!is_dead(&capturing, &again, stale, second_look), "a pending state counts as alive");
+    let seen = look(&capturing, "a/1/7", Some(&silent(9)), apart, clocks[1]);
+    assert!(!is_dead(&seen, stale), "a pending state counts as alive");
+}
+
+#[test]
+fn what_is_held_is_held_until_it_is_dropped() {
+    let held = HeldSandboxes::default();
+    let id = sandbox(&labels(), "started").id;
+    let hold = held.clone().hold(id.clone());
+    assert!(held.contains(&id));
+    drop(hold);
+    assert!(!held.contains(&id));
 }

@@ -38,7 +38,7 @@ fn envelope(text: &str) -> Envelope {
     envelope.last_error = Some(text.to_owned());
     envelope.previous_attempt_trace = Some(text.to_owned());
     envelope.lease_seen =
-        Some(LeaseSeen { sandbox: text.to_owned(), sign: text.to_owned(), since: Utc::now() });
+        Some(LeaseSeen { sandbox: text.to_owned(), sign: text.to_owned(), since: Utc::now(), silent_ms: 90_000 });
     envelope.replay = Some(uuid::Uuid::now_v7());
     envelope
 }
