@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use job::{CloneSettings, Failure, FailureKind, Job, Settings, Stage};
+use job::{CloneSettings, Failure, FailureKind, Job, Stage};
 use remote::Credential;
 use secrecy::SecretString;
 use settings::{SecretRefusal, Secrets};
@@ -66,11 +66,13 @@ impl JobSecrets {
         self.secrets.for_build(name, &job.target, &job.settings.clone.url)
     }
 
-    /// Hides all that must not leave the job's sandbox or stay in it: the worker's own secrets, and those that settings name.
-    pub(crate) fn redactor(&self, settings: &Settings) -> Redactor {
-        let named = settings.secrets.iter().map(String::as_str).chain([settings.clone.token_secret.as_str()]);
-        let known: BTreeMap<String, SecretString> = self.secrets.to_search_for(named).into_iter().collect();
-        Redactor::new(&known)
+    /// Hides the secrets that the job's sandboxes are given. No other can come from there but as a guess, and what is hidden would
+    /// tell whoever guesses that it was right.
+    pub(crate) fn redactor(&self, job: &Job) -> Redactor {
+        let token = self.credential(job).ok().flatten().map(|credential| credential.token);
+        let named = job.settings.secrets.iter().filter_map(|name| self.for_build(job, name).ok());
+        let given: Vec<SecretString> = token.into_iter().chain(named).collect();
+        Redactor::of(&given)
     }
 }
 

@@ -20,8 +20,8 @@ use tracing::Instrument;
 use tracing::instrument::WithSubscriber;
 
 pub(crate) use self::acquire::{Acquired, Leases, SandboxLimits};
-use self::held::Hold;
 pub(crate) use self::held::HeldSandboxes;
+use self::held::Hold;
 use self::labels::Labels;
 pub(crate) use self::labels::Owner;
 pub(crate) use self::life::{is_dead, look};
@@ -71,7 +71,7 @@ impl Lease {
         every: Duration,
         held: &HeldSandboxes,
     ) -> Self {
-        let hold = held.hold(sandbox.id.clone());
+        let ours = held.hold(sandbox.id.clone());
         let lost = CancellationToken::new();
         let beats = beat(client.clone(), sandbox.id.clone(), labels.clone(), every, lost.clone());
         // Two calls every half minute, for as long as a build takes: a trace is no place for them.
@@ -80,7 +80,7 @@ impl Lease {
         tracing::trace!(?kept, "the beats of a lease are in no trace");
         let beat_task =
             AbortOnDropHandle::new(tokio::spawn(beats.instrument(span).with_current_subscriber()));
-        Self { client, sandbox, labels, lost, beat_task, hold }
+        Self { client, sandbox, labels, lost, beat_task, hold: ours }
     }
 
     pub(crate) fn sandbox(&self) -> &Sandbox {

@@ -11,6 +11,7 @@ use crate::attempt::{Attempt, Interrupts};
 use crate::early_end::{EarlyEnd, ResolveAgain};
 use crate::lease::Lease;
 use crate::losses::Losses;
+use crate::stages::baseline;
 use crate::stages::build_in_sandbox::{Builder, Captured, KnownManifest};
 use crate::stages::promote::{Promoter, prebuild_record};
 use crate::stages::provision::Provisioner;
@@ -122,6 +123,10 @@ impl Pipeline {
             tracing::warn!(prebuild = %name, "nobody says what a captured prebuild must hold; it is built anew");
             return None;
         };
+        if recorded.baseline != baseline::method() {
+            tracing::info!(prebuild = %name, "a captured prebuild of another version of the worker is built anew");
+            return None;
+        }
         let snapshot = self.resolver.find_captured(&name).await?;
         tracing::info!(prebuild = %name, "a captured prebuild nobody promoted is taken up at verify");
         Some(Captured { name, snapshot, manifest: KnownManifest::Recorded { digest: recorded.manifest } })

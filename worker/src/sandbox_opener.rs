@@ -12,7 +12,7 @@ use crate::job_secrets::JobSecrets;
 use crate::lease::Lease;
 use crate::sandbox::{Sandbox, SandboxWitness, Watching};
 
-/// Opens sandboxes, so that nothing they say has a known secret in it.
+/// Opens sandboxes, so that nothing they say has a secret in it that they were given.
 #[derive(Debug, Clone)]
 pub(crate) struct SandboxOpener {
     pub(crate) client: Client,
@@ -29,7 +29,7 @@ impl SandboxOpener {
         stage: Stage,
     ) -> Result<Sandbox, EarlyEnd> {
         let toolbox = self.client.toolbox(lease.sandbox()).await.map_err(|error| from_call(&error, stage))?;
-        let redactor = Arc::new(self.secrets.redactor(&attempt.job.settings));
+        let redactor = Arc::new(self.secrets.redactor(&attempt.job));
         let witness = SandboxWitness::of(&self.client, lease.sandbox());
         Ok(Sandbox::new(toolbox, witness, redactor, self.watching.clone(), attempt.id))
     }

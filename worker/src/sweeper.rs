@@ -89,7 +89,8 @@ impl Sweeper {
 
     /// The list may be stale: whether it is to go is decided on what its own id answers.
     async fn confirm_and_remove(&self, id: &SandboxId, seen: &LeaseSeen) -> Result<(), String> {
-        let sandbox = self.client.get_sandbox(id.as_str()).await.map_err(|error| error_chain::line(&error))?;
+        let sandbox =
+            self.client.get_sandbox(id.as_str()).await.map_err(|error| error_chain::line(&error))?;
         let Some(sandbox) = sandbox else { return Ok(()) };
         let still = self.look(&sandbox, Duration::ZERO).is_some_and(|now| now.sign == seen.sign);
         if !still || sandbox.state.is_pending() || self.held.contains(id) {

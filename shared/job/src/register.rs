@@ -115,6 +115,9 @@ pub struct CapturedPrebuild {
     pub name: PrebuildName,
     /// SHA-256 of its manifest, in hexadecimal.
     pub manifest: String,
+    /// SHA-256 of what the baseline was taken with: another version of it may see other things, and takes nothing up.
+    #[serde(default)]
+    pub baseline: String,
 }
 
 /// A failure that stands until something changes.

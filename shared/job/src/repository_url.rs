@@ -175,7 +175,14 @@ fn read_path(path: &str) -> Result<Vec<String>, UnclearUrl> {
     if path.is_empty() {
         return Ok(Vec::new());
     }
-    path.split('/').map(read_segment).collect()
+    let mut segments: Vec<String> = path.split('/').map(read_segment).collect::<Result<_, _>>()?;
+    // Hosts take both spellings for the repository itself, whose name comes last.
+    if let Some(last) = segments.last_mut()
+        && let Some(name) = last.strip_suffix(".git").filter(|name| !name.is_empty())
+    {
+        *last = name.to_owned();
+    }
+    Ok(segments)
 }
 
 fn read_segment(segment: &str) -> Result<String, UnclearUrl> {
@@ -185,7 +192,7 @@ fn read_segment(segment: &str) -> Result<String, UnclearUrl> {
     if decoded.is_empty() || decoded == "." || decoded.starts_with("..") || !decoded.chars().all(is_plain) {
         return Err(UnclearUrl::Path);
     }
-    Ok(decoded.strip_suffix(".git").filter(|name| !name.is_empty()).unwrap_or(&decoded).to_owned())
+    Ok(decoded.into_owned())
 }
 
 #[cfg(test)]
@@ -204,6 +211,7 @@ mod tests {
             ("http://localhost:80/%61cme/app", "http://localhost/acme/app"),
             ("http://127.0.0.1:3000/acme/app.git", "http://127.0.0.1:3000/acme/app"),
             ("https://[::1]:8443/acme/app", "https://[::1]:8443/acme/app"),
+            ("https://github.com/acme.git/app.git", "https://github.com/acme.git/app"),
             ("https://github.com/", "https://github.com/"),
             ("https://github.com", "https://github.com/"),
             ("file:///srv/git/acme/app.git", "file:///srv/git/acme/app"),

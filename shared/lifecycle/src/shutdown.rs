@@ -143,7 +143,11 @@ mod tests {
         assert_eq!(started.elapsed(), FAREWELL - reserved);
         assert_eq!(shutdown.clone().farewell().wait(Duration::ZERO, pending::<()>()).await, None);
         assert_eq!(started.elapsed(), FAREWELL);
-        assert_eq!(shutdown.farewell().wait(reserved, ready(1)).await, Some(1), "what has ended needs no time");
+        assert_eq!(
+            shutdown.farewell().wait(reserved, ready(1)).await,
+            Some(1),
+            "what has ended needs no time"
+        );
     }
 
     #[test]

@@ -1,10 +1,7 @@
 //! Secrets by name: which a build may be given, which never, and all values that must not be found in a prebuild.
 
-use std::collections::BTreeSet;
-
 use job::Target;
-use percent_encoding::percent_decode_str;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use thiserror::Error;
 
 use crate::Environment;
@@ -50,9 +47,6 @@ const SECRET_PREFIXES: [&str; 14] = [
     "lin_api_",
     "sntrys_",
 ];
-
-/// Shorter values than this are found everywhere by chance, so they cannot be searched for.
-const SHORTEST_SEARCHED: usize = 8;
 
 /// Why a variable is never given to a build, if it is one of those.
 pub fn reserved(name: &str) -> Option<&'static str> {
@@ -172,36 +166,6 @@ impl Secrets {
         }
         self.environment.secret(name).ok_or(SecretRefusal::NotSet)
     }
-
-    /// Every value that must not be in a prebuild or a log, with its variable's name: those that look secret by
-    /// name, the fleet's and the session's own, the password in the broker's URL, and those `named` by a job.
-    pub fn to_search_for<'a>(&self, named: impl IntoIterator<Item = &'a str>) -> Vec<(String, SecretString)> {
-        let named: BTreeSet<&str> = named.into_iter().collect();
-        let is_secret = |name: &&str| {
-            named.contains(name) || name_looks_secret(name) || FLEET.contains(name) || SESSION.contains(name)
-        };
-        // An author's name is no secret, and is in every commit.
-        let is_public = |name: &str| matches!(name, "GIT_USER_NAME" | "GIT_USER_EMAIL");
-        let mut found: Vec<(String, SecretString)> = self
-            .environment
-            .names()
-            .filter(|name| is_secret(name) && !is_public(name))
-            .filter_map(|name| Some((name.to_owned(), self.environment.secret(name)?)))
-            .collect();
-        found.extend(self.broker_passwords().map(|password| ("AMQP_URL".to_owned(), password)));
-        found.retain(|(_, value)| value.expose_secret().len() >= SHORTEST_SEARCHED);
-        found
-    }
-
-    /// The password as the URL spells it, and as it is.
-    fn broker_passwords(&self) -> impl Iterator<Item = SecretString> {
-        let url = self.environment.get("AMQP_URL").and_then(|url| url::Url::parse(url).ok());
-        let spelled = url.as_ref().and_then(|url| url.password()).map(ToOwned::to_owned);
-        let decoded =
-            spelled.as_deref().map(|text| percent_decode_str(text).decode_utf8_lossy().into_owned());
-        let decoded = decoded.filter(|decoded| Some(decoded) != spelled.as_ref());
-        spelled.into_iter().chain(decoded).map(SecretString::from)
-    }
 }
 
 #[cfg(test)]
@@ -303,22 +267,5 @@ mod tests {
     fn idle_secrets_and_idle_rules_are_known() {
         assert_eq!(secrets().without_rule(), ["SHORT_TOKEN"]);
         assert_eq!(secrets().rules_for_nothing(), ["NPM_TOKEN"]);
-    }
-
-    #[test]
-    fn everything_secret_is_searched_for() {
-        let found = secrets().to_search_for(["PRIVATE_REGISTRY"]);
-        let values: Vec<&str> = found.iter().map(|(_, value)| value.expose_secret()).collect();
-        for value in
-            ["ghp_0123456789", "registry-password", "broker%2Dpassword", "broker-password", "dtn_0123456789"]
-        {
-            assert!(values.contains(&value), "{value}");
-        }
-        assert!(
-            !values
-                .iter()
-                .any(|value| value.contains("/usr/bin") || *value == "abc" || value.contains("Else"))
-        );
-        assert!(!format!("{found:?}").contains("dtn_"));
     }
 }

@@ -34,7 +34,11 @@ async fn who_could_not_beat_while_daytona_was_away_lives() {
     scene.fleet.plant_fault(&away).await.unwrap();
     // A look fails at most every second: four of them are twice the time after which a silent holder is dead.
     eventually(BUILD, "both sweepers fail four times", async || {
-        if looks(failed).iter().all(|times| *times >= 4) { Ok(()) } else { Err(format!("{:?}", looks(failed))) }
+        if looks(failed).iter().all(|times| *times >= 4) {
+            Ok(())
+        } else {
+            Err(format!("{:?}", looks(failed)))
+        }
     })
     .await;
     scene.fleet.heal().await.unwrap();

@@ -82,6 +82,12 @@ async fn a_changed_tool_or_repository_fails_and_is_named() {
         ("echo evil >>~/.harvest/toolchains/node/bin/node", ".harvest/toolchains/node/bin/node"),
         ("ln -sfn /usr/bin/env ~/.harvest/bin/node", ".harvest/bin/node"),
         ("mv ~/.harvest ~/old; mkdir -p ~/.harvest/bin", ".harvest/toolchains/node/bin/node"),
+        (
+            "rm ~/.harvest/toolchains/node/bin/node; mkfifo ~/.harvest/toolchains/node/bin/node",
+            ".harvest/toolchains/node/bin/node",
+        ),
+        ("rm -rf .git && git init --quiet --initial-branch=main", ".git/objects"),
+        ("find .git/objects -type f | head -n 1 | xargs rm -f", ".git/objects"),
         ("mv .git /tmp/elsewhere; ln -s /tmp/elsewhere .git", "/workspace/name/.git"),
         ("mv .git/objects /tmp/objects; ln -s /tmp/objects .git/objects", ".git/objects"),
         ("cd /; mv /workspace/name /tmp/name; ln -s /tmp/name /workspace/name", "/workspace/name"),
@@ -92,4 +98,38 @@ async fn a_changed_tool_or_repository_fails_and_is_named() {
         assert!(failure.message.contains(named), "{how}: {failure}");
         bench.end().await;
     }
+}
+
+#[tokio::test]
+async fn what_an_honest_build_leaves_stays() {
+    let bench = Bench::start().await;
+    let how = r"
+        for clone in node_modules/y build/_deps/x; do git init --quiet $clone && touch $clone/.git/objects/x; done
+        mkdir -p ~/.local/lib/python3.11/site-packages && cd ~/.local/lib/python3.11/site-packages
+        echo /workspace/name/src >__editable__.name.pth; echo 'import evil' >evil.pth; echo 'import evil' >.evil.pth
+        mkdir -p ~/.npm/_logs/closed ~/.cache/tool; touch ~/.npm/_logs/closed/log; chmod 0 ~/.npm/_logs/closed
+    ";
+    tampered_with(&bench, how).await.unwrap();
+    let facts = "cd /workspace/name; find . -name .git | sort | paste -sd ' '; ls -A ~/.local/lib/python3.11/site-packages; ls -A ~/.npm ~/.cache";
+    assert_eq!(
+        bench.prints(facts).await,
+        "./.git ./build/_deps/x/.git ./node_modules/y/.git\n__editable__.name.pth\n/home/harvest/.cache:\ntool\n\n/home/harvest/.npm:"
+    );
+    bench.end().await;
+}
+
+#[tokio::test]
+async fn what_stands_in_the_way_of_what_is_put_back_goes() {
+    let bench = Bench::start().await;
+    let how = r"
+        rm ~/.bashrc .git/config .git/refs/heads/main .git/HEAD
+        mkdir -p ~/.bashrc/x .git/config/a/b .git/refs/heads/main/b .git/HEAD .git/rebase-merge .git/sequencer .git/worktrees/x
+        mkfifo src/.gitattributes .git/objects/pack/x.idx .gitignore src/deep/pipe; ln -s /etc .git/objects/pack/link
+        rm -rf ~/.config; touch ~/.config
+    ";
+    tampered_with(&bench, how).await.unwrap();
+    let facts = r"cd /workspace/name; git status --porcelain; git log --format=%s; cat ~/.bashrc ~/.config/git/config; ls -A .git/objects/pack
+        find . ~ -type p; ls -d .git/rebase-merge .git/sequencer .git/worktrees 2>/dev/null || true";
+    assert_eq!(bench.prints(facts).await, "m\nown\n[user]");
+    bench.end().await;
 }

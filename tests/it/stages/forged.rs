@@ -56,8 +56,10 @@ async fn a_run_that_is_written_to_ends_as_a_command_may_end() {
     ] {
         // Moved into place whole, so that no look meets it half written.
         let what = what.replace(">$run/exit", ">$run/written; mv $run/written $run/exit");
-        let ended = end_of(&sandbox, label, &format!("{what}; {stop}"));
-        let ended = tokio::time::timeout(Duration::from_mins(2), ended).await.expect("nothing holds a look up");
+        let script = format!("{what}; {stop}");
+        let ended = end_of(&sandbox, label, &script);
+        let ended =
+            tokio::time::timeout(Duration::from_mins(2), ended).await.expect("nothing holds a look up");
         assert_eq!(ended, expected, "{label}");
     }
     assert_eq!(bench.prints("ls /workspace").await, "", "what it wrote is no script");

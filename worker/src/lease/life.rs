@@ -25,12 +25,9 @@ pub(crate) fn look(
             let apart = u64::try_from(apart.as_millis()).unwrap_or(u64::MAX);
             LeaseSeen { silent_ms: seen.silent_ms.saturating_add(apart), ..seen.clone() }
         }
-        Some(_) | None => LeaseSeen {
-            sandbox: sandbox.id.to_string(),
-            sign: sign.to_owned(),
-            since: now,
-            silent_ms: 0,
-        },
+        Some(_) | None => {
+            LeaseSeen { sandbox: sandbox.id.to_string(), sign: sign.to_owned(), since: now, silent_ms: 0 }
+        }
     }
 }
 

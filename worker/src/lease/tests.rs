@@ -79,8 +79,8 @@ fn a_holder_is_dead_when_it_was_silent_at_looks_enough() {
 fn what_is_held_is_held_until_it_is_dropped() {
     let held = HeldSandboxes::default();
     let id = sandbox(&labels(), "started").id;
-    let hold = held.clone().hold(id.clone());
+    let ours = held.clone().hold(id.clone());
     assert!(held.contains(&id));
-    drop(hold);
+    drop(ours);
     assert!(!held.contains(&id));
 }

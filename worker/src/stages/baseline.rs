@@ -161,6 +161,11 @@ fn at(path: &str) -> Environment {
     Environment::new().with("HARVEST_PATH", path)
 }
 
+/// SHA-256 of how a baseline is listed and compared.
+pub(crate) fn method() -> String {
+    hex::encode(Sha256::new().chain_update(LIST).chain_update(CHECK).finalize())
+}
+
 fn not_taken(why: &str) -> Failure {
     let text = format!("what the worker put into the sandbox could not be written down: {}", why.trim());
     Failure::new(FailureKind::Internal, text).at(Stage::Toolchain)

@@ -20,7 +20,7 @@ use crate::job_secrets::JobSecrets;
 use crate::lease::Lease;
 use crate::sandbox::Sandbox;
 use crate::sandbox_opener::SandboxOpener;
-use crate::stages::baseline::Baseline;
+use crate::stages::baseline::{self, Baseline};
 use crate::stages::checkout::CheckedOut;
 use crate::stages::detect::Detected;
 use crate::stages::install::Installed;
@@ -81,7 +81,11 @@ impl Builder {
         );
         let written = self.build(attempt, lease, wanted, &name, interrupts).await?;
         lease.confirm(Stage::Capture).await?;
-        let captured = CapturedPrebuild { name: name.clone(), manifest: written.digest.clone() };
+        let captured = CapturedPrebuild {
+            name: name.clone(),
+            manifest: written.digest.clone(),
+            baseline: baseline::method(),
+        };
         self.records.record(&attempt.job.target, captured).await;
         let captured = capture::run(&self.client, lease, &name, attempt.job.settings.timeouts.capture);
         let snapshot = attempt.stage(Stage::Capture, interrupts, captured).await?;

@@ -25,6 +25,8 @@ const TOKEN_USER: &str = "x-access-token";
 const COMMIT_GONE: i32 = 90;
 /// The script's exit code when submodules or LFS objects are missing.
 const INCOMPLETE: i32 = 92;
+/// The script's exit code when a submodule's own git folder could not be told from git's data.
+const UNTELLABLE: i32 = 93;
 
 /// A checkout that lies in the sandbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +65,13 @@ pub async fn run(
     match code {
         0 => Ok(CheckedOut { path }),
         COMMIT_GONE => Err(ResolveAgain::CommitGone.into()),
+        UNTELLABLE => {
+            let text = "a submodule is named like a folder in which git keeps its data (…/objects or …/lfs), which this version cannot put back; give it another name in .gitmodules";
+            Err(Failure::new(FailureKind::DetectUnsupported, text)
+                .at(Stage::Checkout)
+                .with_output(Some(code), tail)
+                .into())
+        }
         code => {
             let otherwise =
                 if code == INCOMPLETE { FailureKind::CloneIncomplete } else { FailureKind::CloneFailed };

@@ -35,7 +35,7 @@ file=/workspace/.harvest/manifest.json
 /// One line per fact, from root's git, a plain shell and a login shell; nothing of it is interpolated.
 const FACTS: &str = r#"
 cd "$CHECKOUT" || exit 3
-printf 'commit=%s\n' "$(git rev-parse HEAD)"
+git rev-parse --quiet --verify 'HEAD^{tree}' >/dev/null && printf 'commit=%s\n' "$(git rev-parse HEAD)"
 printf 'branch=%s\n' "$(git symbolic-ref --short HEAD)"
 printf 'remote=%s\n' "$(git config --get remote.origin.url)"
 PATH=$HARVEST_IMAGE_PATH

@@ -37,8 +37,12 @@ fn envelope(text: &str) -> Envelope {
     envelope.history = (0..20).map(|number| summary(number, text)).collect();
     envelope.last_error = Some(text.to_owned());
     envelope.previous_attempt_trace = Some(text.to_owned());
-    envelope.lease_seen =
-        Some(LeaseSeen { sandbox: text.to_owned(), sign: text.to_owned(), since: Utc::now(), silent_ms: 90_000 });
+    envelope.lease_seen = Some(LeaseSeen {
+        sandbox: text.to_owned(),
+        sign: text.to_owned(),
+        since: Utc::now(),
+        silent_ms: 90_000,
+    });
     envelope.replay = Some(uuid::Uuid::now_v7());
     envelope
 }

@@ -170,6 +170,7 @@ impl<'a> Scan<'a> {
                 Ok(member) => member,
                 Err(error) => {
                     damaged = Some(unreadable(error));
+                    self.meter.check_time().map_err(StreamEnd::Exhausted)?;
                     continue;
                 }
             };

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -207,6 +208,36 @@ fn damaged_and_huge_archives_are_said_and_stop_nothing() {
             ("pack-1.pack", UnsearchedReason::Damaged),
         ]
     );
+}
+
+#[test]
+fn an_index_that_is_a_pipe_or_a_hole_stops_nothing() {
+    let folder = TempDir::new().unwrap();
+    let pack = b"PACK\x00\x00\x00\x02\x00\x00\x00\x00";
+    for name in ["pipe.pack", "hole.pack"] {
+        fs::write(folder.path().join(name), pack).unwrap();
+    }
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mkfifoat(rustix::fs::CWD, folder.path().join("pipe.idx"), mode).unwrap();
+    // An index of the second version that says that it lists 200 million objects, on one block of the disk.
+    let objects: u32 = 200_000_000;
+    let mut start = b"\xfftOc\x00\x00\x00\x02".to_vec();
+    start.extend(std::iter::repeat_n(objects.to_be_bytes(), 256).flatten());
+    let hole = folder.path().join("hole.idx");
+    fs::write(&hole, start).unwrap();
+    fs::File::options()
+        .write(true)
+        .open(&hole)
+        .unwrap()
+        .set_len(1032 + u64::from(objects) * 28 + 40)
+        .unwrap();
+    let (report, _) = searched(&folder, LIMITS);
+    assert!(report.complete, "{report:?}");
+    let unsearched: BTreeSet<&str> =
+        report.unsearched.iter().map(|unsearched| unsearched.path.as_str()).collect();
+    for name in ["pipe.pack", "hole.pack"] {
+        assert!(unsearched.iter().any(|path| path.ends_with(name)), "{name}: {unsearched:?}");
+    }
 }
 
 #[test]

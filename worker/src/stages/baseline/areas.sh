@@ -1,6 +1,8 @@
 # shellcheck disable=SC2034,SC2317 # Not every script that this stands before uses all of it.
+export LC_ALL=C GIT_OPTIONAL_LOCKS=0
 # What is put back before the capture, each by its place: settings and start files of the home, and of git all that is no data.
 # Found by their kind, as harvest-sync does: hidden files of the home itself and all of ~/.config, and these folders beside them.
+user=$(id -u)
 home_folders=(
     .config .git .ssh .gnupg .pki .aws .azure .kube .docker .vim .emacs.d .tmux .pip .bundle .ipython .node_modules .node_libraries
     .npm-global/etc .cargo/config .cargo/config.toml .cargo/credentials .cargo/credentials.toml .gradle/init.d .gradle/gradle.properties
@@ -20,11 +22,32 @@ in_home() {
         if [ -L "$name" ] || { [ -e "$name" ] && [ ! -d "$name" ]; }; then printf '%s\0' "$name"; fi
     done
     # What Python runs at every start, whatever it was started for.
-    for name in "${home_folders[@]}" .local/lib/python*/site-packages/{*.pth,sitecustomize*,usercustomize*}; do
+    for name in "${home_folders[@]}" .local/lib/python*/site-packages/{*.pth,.*.pth,sitecustomize*,usercustomize*}; do
+        if [ ! -e "$name" ] && [ ! -L "$name" ]; then continue; fi
         # A link at the top is among the files above.
-        if [ -e "$name" ] || [ -L "$name" ]; then case $name in */*) true ;; *) [ ! -L "$name" ] ;; esac && printf '%s\0' "$name"; fi
+        case $name in */*) ;; *) if [ -L "$name" ]; then continue; fi ;; esac
+        case $name in *.pth) if only_adds_paths "$name"; then continue; fi ;; esac
+        # What is another's (root's, in a base image) the user can neither have changed nor put back.
+        if [ -n "$(find "$name" ! -user "$user" -print -quit 2>/dev/null)" ]; then
+            find "$name" ! -type d -user "$user" -print0 2>/dev/null
+        else
+            printf '%s\0' "$name"
+        fi
     done
 }
+# Python runs the lines of a .pth file that begin with an import; every other names a folder that is looked in after its own.
+only_adds_paths() {
+    [ -f "$1" ] && [ ! -L "$1" ] && [ "$(stat -c %s -- "$1")" -lt 65536 ] && ! grep --quiet --text -e 'import[[:blank:]]' -- "$1"
+}
 in_git() { cd -- "$git_folder" && find . "${is_data[@]}" -prune -o ! -type d -print0; }
-# The `.git` of each submodule: the checkout is fresh, and has no others. Folders that install or build closed are passed over.
-in_checkout() { cd -- "$HARVEST_PATH" && find . -mindepth 2 -name .git -prune -print0 2>/dev/null; }
+# The `.git` of submodules, and of any other folder that git has something of: there a session's git would find it before the
+# checkout's own. One in a folder that git knows nothing of is a clone that install or build made, and stays.
+in_checkout() {
+    cd -- "$HARVEST_PATH" || return
+    {
+        git ls-files --stage -z | sed --null-data --quiet 's|^160000 [^\t]*\t||p'
+        git ls-files -z | sed --null-data --quiet ':up; s|/[^/]*$||p; t up'
+    } | sort --zero-terminated --unique | while IFS= read -r -d '' folder; do
+        if [ -d "$folder" ] && [ ! -L "$folder" ] && { [ -e "$folder/.git" ] || [ -L "$folder/.git" ]; }; then printf './%s/.git\0' "$folder"; fi
+    done
+}

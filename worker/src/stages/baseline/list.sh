@@ -1,5 +1,5 @@
 # Prints all that is put back, each field ended by a zero byte: what git has staged, then name, type, mode and target, then sums.
-export GIT_OPTIONAL_LOCKS=0
+exec 2>/dev/null
 set -o pipefail
 staged=$(cd -- "$HARVEST_PATH" && git ls-files --stage -v -z | sha256sum | cut -c 1-64) || exit 1
 set +o pipefail

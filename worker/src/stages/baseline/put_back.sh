@@ -9,8 +9,20 @@ remove() {
 # Makes a folder, and those above it, ones that can be worked in. Not through a link: what lies behind it is somebody else's.
 reach() {
     case $1 in */*) reach "${1%/*}" ;; esac
-    if [ -L "$1" ]; then rm -f -- "$1"; elif [ -d "$1" ]; then chmod u+rwx -- "$1"; fi
+    if [ -d "$1" ] && [ ! -L "$1" ]; then chmod u+rwx -- "$1" 2>/dev/null; else rm -f -- "$1"; fi
 }
+# Takes folders away that stand where the archive has files, and extracts it there.
+extract() {
+    tar --list --quoting-style=literal --file "$1" | while IFS= read -r name; do
+        case $name in */) continue ;; esac
+        if [ -d "$2/$name" ] && [ ! -L "$2/$name" ]; then remove "$2/$name"; fi
+    done
+    tar --extract --preserve-permissions --file "$1" --directory "$2"
+}
+# One at a time: a step whose answer was lost is asked for again, maybe while it still goes on.
+exec 9<"$harvest/kept.tar.gz" && flock --wait 50 9 || exit 1
+# A pipe or a socket has nobody at its other end any more, and holds up whoever opens it.
+find "$HARVEST_PATH" "$HOME" /tmp /var/tmp -xdev '(' -type p -o -type s ')' -exec rm -f -- {} + 2>/dev/null
 reach "$git_folder/objects" 2>/dev/null
 for folder in "$HARVEST_PATH" "$git_folder" "$git_folder/objects"; do
     if [ ! -d "$folder" ] || [ -L "$folder" ]; then echo "$folder" && exit 60; fi
@@ -27,22 +39,22 @@ cd -- "$git_folder" || exit 1
 open_folders .
 tar --list --file "$harvest/kept/git.tar" | grep --quiet '^\./modules/' || remove modules
 find . "${is_data[@]}" -prune -o ! -type d -exec rm -f -- {} + || { echo "$git_folder"; exit 60; }
-# Other objects' folders, and lists that only make git quicker.
-remove objects/info
-remove /workspace/.git
+# Objects are files in folders; links among them, and devices, are somebody else's.
+find objects lfs modules ! -type f ! -type d -exec rm -f -- {} + 2>/dev/null
+# Other objects' folders, lists that only make git quicker, and what says that something is half done.
+for name in objects/info rebase-apply rebase-merge sequencer worktrees /workspace/.git; do remove "$name"; done
 
-tar --extract --preserve-permissions --file "$harvest/kept/home.tar" --directory "$HOME" || exit 1
-tar --extract --preserve-permissions --file "$harvest/kept/git.tar" --directory "$git_folder" || exit 1
+extract "$harvest/kept/home.tar" "$HOME" && extract "$harvest/kept/git.tar" "$git_folder" || exit 1
 
-# Repositories in the middle of the checkout, where git of a session would find them before its own.
-export GIT_OPTIONAL_LOCKS=0
+in_checkout | while IFS= read -r -d '' name; do remove "$name"; done
 cd -- "$HARVEST_PATH" || exit 1
-git ls-files -z | sed --null-data --quiet ':up; s|/[^/]*$||p; t up' | sort --zero-terminated --unique | while IFS= read -r -d '' folder; do
-    if [ -d "$folder" ] && { [ -e "$folder/.git" ] || [ -L "$folder/.git" ]; }; then remove "$folder/.git"; fi
-done
 tar --list --quoting-style=literal --file "$harvest/kept/nested.tar" 2>/dev/null | while IFS= read -r name; do remove "$name"; done
-tar --extract --preserve-permissions --file "$harvest/kept/nested.tar" || exit 1
-rm -rf -- "$harvest/kept" "$harvest/kept.tar.gz"
+extract "$harvest/kept/nested.tar" . || exit 1
+rm -rf -- "$harvest/kept"
+# The objects of the commit: without them the right refs are worth nothing. A partial clone fetches files when they are asked for.
+wanted=(rev-list --objects --max-count=1 HEAD)
+if [ -n "$(git config remote.origin.promisor)$(git config extensions.partialClone)" ]; then wanted=(cat-file -e 'HEAD^{tree}'); fi
+GIT_ALLOW_PROTOCOL=none timeout 40 git "${wanted[@]}" >/dev/null 2>&1 || { echo "$git_folder/objects"; exit 60; }
 
 # Programs of the user's that would be run in place of root's of the same name. A toolchain's own may stand before the image's.
 cd -- "$HOME" || exit 1

@@ -1,4 +1,5 @@
-# Brings one commit of one branch into one folder. Exit 90: the commit is gone; 92: LFS or a submodule is missing.
+# Brings one commit of one branch into one folder. Exit 90: the commit is gone; 92: LFS or a submodule is missing; 93: a
+# submodule has a name that this version cannot keep.
 export GIT_TERMINAL_PROMPT=0 GIT_LFS_SKIP_SMUDGE=1 LC_ALL=C
 url=$HARVEST_URL branch=$HARVEST_BRANCH commit=$HARVEST_COMMIT path=$HARVEST_PATH
 filter=$HARVEST_FILTER sparse=$HARVEST_SPARSE lfs=$HARVEST_LFS submodules=$HARVEST_SUBMODULES
@@ -6,8 +7,8 @@ token=$HARVEST_TOKEN token_user=$HARVEST_TOKEN_USER token_urls=$HARVEST_TOKEN_UR
 unset HARVEST_URL HARVEST_BRANCH HARVEST_COMMIT HARVEST_PATH HARVEST_FILTER HARVEST_SPARSE HARVEST_LFS HARVEST_SUBMODULES
 unset HARVEST_TOKEN HARVEST_TOKEN_USER HARVEST_TOKEN_URLS HARVEST_TOKEN_HEADER
 set -e -f
-# No helper may keep the token, and none of the sandbox's own may be asked.
-git() { command git -c credential.helper= -c advice.detachedHead=false -c gc.auto=0 "$@"; }
+# No helper may keep the token, and none of the sandbox's own may be asked. No hook runs, wherever a repository puts one.
+git() { command git -c credential.helper= -c advice.detachedHead=false -c gc.auto=0 -c core.hooksPath=/dev/null "$@"; }
 
 # Git with the token as a header for one URL: the repository's own, in both spellings, or that of its LFS objects.
 git_at() {
@@ -37,11 +38,12 @@ git_at_named() {
     local -x GIT_ALLOW_PROTOCOL=https:http:git:ssh
     if [ -z "$token" ]; then git "$@"; return; fi
     HARVEST_TOKEN=$token HARVEST_TOKEN_USER=$token_user HARVEST_TOKEN_URLS=$token_urls \
-        GIT_CONFIG_COUNT=5 GIT_CONFIG_KEY_0=http.followRedirects GIT_CONFIG_VALUE_0=false \
+        GIT_CONFIG_COUNT=6 GIT_CONFIG_KEY_0=http.followRedirects GIT_CONFIG_VALUE_0=false \
         GIT_CONFIG_KEY_1=credential.helper GIT_CONFIG_VALUE_1='' \
         GIT_CONFIG_KEY_2=credential.helper GIT_CONFIG_VALUE_2=$helper \
         GIT_CONFIG_KEY_3=credential.useHttpPath GIT_CONFIG_VALUE_3=true \
         GIT_CONFIG_KEY_4=gc.auto GIT_CONFIG_VALUE_4=0 \
+        GIT_CONFIG_KEY_5=core.hooksPath GIT_CONFIG_VALUE_5=/dev/null \
         command git "$@"
 }
 
@@ -93,7 +95,8 @@ if [ -n "$sparse" ]; then
     printf '%s' "$sparse" | git_at "$url" sparse-checkout set --cone --stdin
 fi
 if [ "$lfs" = yes ]; then
-    git lfs install --local --skip-smudge >/dev/null || exit 92
+    # It writes its hooks, for sessions.
+    command git lfs install --local --skip-smudge >/dev/null || exit 92
 fi
 git symbolic-ref HEAD "refs/heads/$branch"
 git_at "$url" reset --quiet --hard "$commit"
@@ -123,5 +126,8 @@ if [ "$submodules" = yes ]; then
         say "$said" git_at_named
         exit 92
     fi
+    # Named like the folder that git keeps objects in: the two could not be told apart when the checkout is put back.
+    named=$(find .git/modules '(' -path '*/objects/HEAD' -o -path '*/lfs/HEAD' ')' -print -quit)
+    if [ -n "$named" ]; then printf '%s\n' "${named%/HEAD}" && exit 93; fi
 fi
 [ "$(git rev-parse HEAD)" = "$commit" ]

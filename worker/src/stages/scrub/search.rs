@@ -26,6 +26,11 @@ const PREPARE: &str = include_str!("search/prepare.sh");
 const RUN: &str = include_str!("search/run.sh");
 const REMOVE: &str = "rm -rf -- /workspace/.harvest/scan";
 
+/// What a shell exits with when it may not start a program.
+const CANNOT_RUN: i32 = 126;
+/// What a shell exits with when there is no such program.
+const NOT_FOUND: i32 = 127;
+
 /// How long a search may take; the program gives up by itself before it is ended.
 const DEADLINE: Duration = Duration::from_mins(15);
 const LIMITS: Limits = Limits { milliseconds: 14 * 60 * 1000, bytes: 1 << 37, unpacked_bytes: 1 << 30 };
@@ -78,12 +83,20 @@ async fn ask(sandbox: &Sandbox, search: &Search) -> Result<Report, Failure> {
     let end = sandbox.run(&command).await?;
     match end.exit {
         Exit::Code(0) => {}
-        Exit::Code(code) | Exit::OutOfMemory(code) => {
-            return Err(failed(
-                "it ended with an error, or could not be started",
-                Some(code),
-                end.tail.as_str(),
-            ));
+        Exit::OutOfMemory(code) => {
+            let text = "the search for secrets was ended for want of memory; give the target a larger class";
+            let failure = Failure::new(FailureKind::OutOfMemory, text).at(Stage::Scrub);
+            return Err(failure.with_output(Some(code), end.tail));
+        }
+        Exit::Code(code @ (CANNOT_RUN | NOT_FOUND)) => {
+            return Err(failed("it could not be started", Some(code), end.tail.as_str()));
+        }
+        // It reads nothing but what the repository's code could write, so that is what ended it.
+        Exit::Code(code) => {
+            let text = format!(
+                "what install or build left cannot be searched for secrets: the search ended with {code}; nothing was captured"
+            );
+            return Err(Failure::new(FailureKind::ScrubFailed, text).with_output(Some(code), end.tail));
         }
         Exit::DeadlinePassed => return Err(too_slow()),
     }
