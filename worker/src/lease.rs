@@ -24,7 +24,7 @@ pub(crate) use self::held::HeldSandboxes;
 use self::held::Hold;
 use self::labels::Labels;
 pub(crate) use self::labels::Owner;
-pub(crate) use self::life::{is_dead, look};
+pub(crate) use self::life::{is_dead, observe};
 use crate::early_end::EarlyEnd;
 use crate::failures::{from_call, from_restart};
 

@@ -12,7 +12,7 @@ use job::{FleetName, LeaseSeen};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::lease::{DELETE_DEADLINE, HeldSandboxes, LeaseSection, Owner, fleet_label, is_dead, look};
+use crate::lease::{DELETE_DEADLINE, HeldSandboxes, LeaseSection, Owner, fleet_label, is_dead, observe};
 use crate::metrics::Instruments;
 
 /// Looks every so often until the worker leaves, and once per beat while a sandbox shows no sign of life.
@@ -61,7 +61,7 @@ impl Sweeper {
         };
         self.seen.retain(|id, _| listed.iter().any(|sandbox| sandbox.id == *id));
         for sandbox in listed.iter().filter(|sandbox| !self.held.contains(&sandbox.id)) {
-            let Some(mut seen) = self.look(sandbox, self.section.beat) else { continue };
+            let Some(mut seen) = self.observe(sandbox, self.section.beat) else { continue };
             if is_dead(&seen, self.section.stale)
                 && let Err(error) = self.confirm_and_remove(&sandbox.id, &seen).await
             {
@@ -78,7 +78,7 @@ impl Sweeper {
     }
 
     /// The sign of life it shows, when it is this fleet's, and how long it was the same. Looks are a beat apart at the least.
-    fn look(&self, sandbox: &Sandbox, apart: Duration) -> Option<LeaseSeen> {
+    fn observe(&self, sandbox: &Sandbox, apart: Duration) -> Option<LeaseSeen> {
         match Owner::of(sandbox, &self.fleet) {
             Owner::Ours(holder) => {
                 Some(look(sandbox, &holder.sign, self.seen.get(&sandbox.id), apart, Utc::now()))
@@ -92,7 +92,7 @@ impl Sweeper {
         let sandbox =
             self.client.get_sandbox(id.as_str()).await.map_err(|error| error_chain::line(&error))?;
         let Some(sandbox) = sandbox else { return Ok(()) };
-        let still = self.look(&sandbox, Duration::ZERO).is_some_and(|now| now.sign == seen.sign);
+        let still = self.observe(&sandbox, Duration::ZERO).is_some_and(|now| now.sign == seen.sign);
         if !still || sandbox.state.is_pending() || self.held.contains(id) {
             return Ok(());
         }

@@ -170,6 +170,8 @@ impl Secrets {
 
 #[cfg(test)]
 mod tests {
+    use secrecy::ExposeSecret as _;
+
     use super::*;
 
     fn secrets() -> Secrets {

@@ -8,7 +8,7 @@ use job::{Failure, FailureKind, JobId, LeaseSeen, Outcome, SandboxName, Stage};
 use tokio::time::Instant;
 
 use super::labels::{Labels, Owner};
-use super::life::{is_dead, look};
+use super::life::{is_dead, observe};
 use super::{DELETE_DEADLINE, HeldSandboxes, Lease, LeaseSection, remove};
 use crate::attempt::Attempt;
 use crate::early_end::EarlyEnd;
@@ -118,7 +118,7 @@ impl Leases {
                 .into());
             }
         };
-        let seen_now = look(&holder, &owner.sign, seen, self.busy_delay, Utc::now());
+        let seen_now = observe(&holder, &owner.sign, seen, self.busy_delay, Utc::now());
         if !self.held.contains(&holder.id) && is_dead(&seen_now, self.section.stale) {
             tracing::warn!(sandbox.id = %holder.id, holder.job = ?owner.job, "lease taken over: its holder stopped beating");
             let deadline = Instant::now() + DELETE_DEADLINE;

@@ -10,7 +10,7 @@ use daytona::Sandbox;
 use job::LeaseSeen;
 
 /// What is seen of a holder now, after `seen`, since when at least `apart` has gone by with Daytona answering at both ends.
-pub(crate) fn look(
+pub(crate) fn observe(
     sandbox: &Sandbox,
     sign: &str,
     seen: Option<&LeaseSeen>,

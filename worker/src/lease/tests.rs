@@ -58,7 +58,7 @@ fn a_holder_is_dead_when_it_was_silent_at_looks_enough() {
     let silent = |looks: usize| {
         let mut seen = None;
         for number in 0..looks {
-            seen = Some(look(&holder, "a/1/7", seen.as_ref(), apart, clocks[number % 2]));
+            seen = Some(observe(&holder, "a/1/7", seen.as_ref(), apart, clocks[number % 2]));
         }
         seen.unwrap()
     };
@@ -66,12 +66,12 @@ fn a_holder_is_dead_when_it_was_silent_at_looks_enough() {
     assert!(is_dead(&silent(7), stale));
     assert_eq!(silent(7).since, clocks[0]);
 
-    let beating = look(&holder, "a/1/8", Some(&silent(9)), apart, clocks[1]);
+    let beating = observe(&holder, "a/1/8", Some(&silent(9)), apart, clocks[1]);
     assert_eq!((beating.silent_ms, beating.since), (0, clocks[1]));
     let other = Sandbox { id: serde_json::from_value(json!("sandbox-2")).unwrap(), ..holder.clone() };
-    assert_eq!(look(&other, "a/1/7", Some(&silent(9)), apart, clocks[1]).silent_ms, 0);
+    assert_eq!(observe(&other, "a/1/7", Some(&silent(9)), apart, clocks[1]).silent_ms, 0);
     let capturing = sandbox(&labels, "snapshotting");
-    let seen = look(&capturing, "a/1/7", Some(&silent(9)), apart, clocks[1]);
+    let seen = observe(&capturing, "a/1/7", Some(&silent(9)), apart, clocks[1]);
     assert!(!is_dead(&seen, stale), "a pending state counts as alive");
 }
 
