@@ -81,7 +81,7 @@ impl Sweeper {
     fn observe(&self, sandbox: &Sandbox, apart: Duration) -> Option<LeaseSeen> {
         match Owner::of(sandbox, &self.fleet) {
             Owner::Ours(holder) => {
-                Some(look(sandbox, &holder.sign, self.seen.get(&sandbox.id), apart, Utc::now()))
+                Some(observe(sandbox, &holder.sign, self.seen.get(&sandbox.id), apart, Utc::now()))
             }
             Owner::Foreign => None,
         }
