@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 mod deadletters;
 mod deliveries;
 mod outages;
+mod register;
 mod streams;
 mod topology;
 mod undeliverable;

@@ -4,10 +4,9 @@
 //! that is away.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
-use chrono::Utc;
-use job::{CapturedPrebuild, PrebuildName, Target, TargetState};
+use job::{CapturedPrebuild, Concern, PrebuildName, Target};
 
 use crate::target_register::TargetRegister;
 
@@ -26,14 +25,10 @@ impl CapturedRecords {
         Self { register, own: Mutex::default() }
     }
 
-    /// Records what is about to be captured. Hold the lease: nobody else writes the target's state meanwhile.
+    /// Records what is about to be captured.
     pub(crate) async fn record(&self, target: &Target, captured: CapturedPrebuild) {
         self.remember(captured.clone());
-        let now = Utc::now();
-        let state = self.register.get(target);
-        let state = state.map_or_else(|| TargetState::new(target.clone(), now), Arc::unwrap_or_clone);
-        let recorded = TargetState { captured: Some(captured), updated_at: now, ..state };
-        if let Err(error) = self.register.put(recorded).await {
+        if let Err(error) = self.register.note(target, Concern::Captured(captured)).await {
             tracing::warn!(
                 error = error_chain::line(&error),
                 "what is captured could not be recorded; no other worker can take it up"

@@ -11,13 +11,15 @@ pub enum EarlyEnd {
     ResolveAgain(ResolveAgain),
 }
 
-/// What went away between resolving and fetching.
+/// What changed since it was resolved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ResolveAgain {
     /// The branch was pushed over, and the host no longer gives the wanted commit away.
     CommitGone,
     /// The base snapshot was deleted or put to sleep.
     BaseGone,
+    /// Another attempt promoted a prebuild that this one did not know of.
+    PromotedMeanwhile,
 }
 
 impl EarlyEnd {

@@ -2,6 +2,7 @@
 //!
 //! While a sandbox exists its lease is held, and on every way out it is released: nothing here returns past a lease.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use job::{Failure, FailureKind, Outcome, PrebuildName, PrebuildRecord, Stage, TargetState};
@@ -45,6 +46,9 @@ impl Pipeline {
                 Err(EarlyEnd::ResolveAgain(ResolveAgain::BaseGone)) => {
                     tracing::info!("the base snapshot was taken away meanwhile; looking again");
                 }
+                Err(EarlyEnd::ResolveAgain(ResolveAgain::PromotedMeanwhile)) => {
+                    tracing::info!("another attempt promoted a prebuild meanwhile; looking again");
+                }
             }
         }
         Outcome::Failed(Failure::new(
@@ -86,8 +90,6 @@ impl Pipeline {
         prebuild: PrebuildRecord,
     ) -> Result<Outcome, EarlyEnd> {
         attempt.announce();
-        // Another worker may have promoted since our copy of the register was read: never put its state back.
-        self.promoter.catch_up().await?;
         attempt.stage(Stage::Promote, outside, self.promoter.run(attempt, &prebuild)).await?;
         Ok(Outcome::Built(prebuild))
     }
@@ -170,7 +172,7 @@ impl Pipeline {
         captured: &Captured,
         cold_start: Duration,
         interrupts: Interrupts<'_>,
-    ) -> Result<(Outcome, TargetState), EarlyEnd> {
+    ) -> Result<(Outcome, Arc<TargetState>), EarlyEnd> {
         // Between the build's lease and this one the name is free, and who takes it then goes on with this very snapshot.
         // What sessions are given already is not judged again: a failure would delete it.
         if let Some(prebuild) = self.promoter.find_promoted(attempt, &captured.name).await? {

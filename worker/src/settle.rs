@@ -6,7 +6,6 @@
 mod ended_attempt;
 mod report;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use broker::{Delivery, Settled};
@@ -86,17 +85,18 @@ async fn perform(delivery: Delivery, ended: &EndedAttempt<'_>, dead_letter_use: 
     }
 }
 
-/// Writes the target's new state. The register is read anew first: this attempt's own promotion must not be undone.
+/// Notes how the attempt ended, each concern by itself. The register is read anew first, to count what was counted before.
 async fn remember(register: &TargetRegister, ended: &EndedAttempt<'_>) {
     let target = &ended.attempt.job.target;
-    let known = register.get(target);
-    if ended.next_state(known.map(Arc::unwrap_or_clone)).is_none() {
+    if ended.notes(register.get(target).as_deref()).is_empty() {
         return;
     }
     let written = async {
         let known = register.catch_up_and_get(target).await.map_err(|_| "it could not be read")?;
-        let Some(state) = ended.next_state(known.map(Arc::unwrap_or_clone)) else { return Ok(()) };
-        register.put(state).await.map_err(|_| "it could not be written")
+        for about in ended.notes(known.as_deref()) {
+            register.note(target, about).await.map_err(|_| "it could not be written")?;
+        }
+        Ok::<(), &str>(())
     };
     if let Err(why) = written.await {
         tracing::warn!(why, "the register does not know of this attempt; the next one tells it");

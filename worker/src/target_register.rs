@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker::{PublishError, Register};
-use job::{Failure, FailureKind, RegisterEntry, Scope, Target, TargetState, Tick};
+use broker::{PublishError, Register, SyncError};
+use job::{Concern, Failure, FailureKind, Folded, Promotion, Scope, Target, TargetState, Tick};
 
 use crate::early_end::EarlyEnd;
 
@@ -44,9 +44,14 @@ impl TargetRegister {
         })
     }
 
-    /// Writes a target's new state, confirmed.
-    pub(crate) async fn put(&self, state: TargetState) -> Result<(), PublishError> {
-        self.register.put(&RegisterEntry::Target(Box::new(state))).await
+    /// Writes about one concern of a target, confirmed.
+    pub(crate) async fn note(&self, target: &Target, about: Concern) -> Result<(), PublishError> {
+        self.register.note(target, about).await
+    }
+
+    /// Writes a promotion, and waits for what becomes of it.
+    pub(crate) async fn promote(&self, target: &Target, promotion: Promotion) -> Result<Folded, SyncError> {
+        self.register.append(target, Concern::Promotion(Box::new(promotion)), CATCH_UP).await
     }
 
     /// The last tick that was fired.

@@ -1,13 +1,17 @@
-//! The register, read: the newest entry of every target and of the fleet, folded from the stream and kept current.
+//! The register: every target and the fleet, folded from the stream and kept current, and how it is written to.
 //!
 //! Invariant: what [`Register::get`] answers after [`Register::sync`] includes everything that was confirmed before it.
+//! Nobody writes the state of a target: only entries about one concern of it, whose versions this gives out.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use backoff::jittered;
-use job::{FleetState, RegisterEntry, RegisterKey, Target, TargetState};
+use job::{
+    Concern, EntryFormat, EntryVersion, FleetState, Folded, RegisterEntry, Target, TargetEntry, TargetFold,
+    TargetState, Writing,
+};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout_at};
@@ -18,14 +22,14 @@ use crate::error::PublishError;
 use crate::stream::{ReadFrom, Reader, StreamItem};
 use crate::{Broker, Publisher};
 
-/// Why a register is not known to be current.
+/// Why a register is not known to be current, or to have taken an entry.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SyncError {
-    /// The mark could not be published.
-    #[error("the register could not be asked")]
+    /// The mark or the entry could not be published.
+    #[error("nothing could be published to the register")]
     Publish(#[from] PublishError),
-    /// The mark did not come back in time.
+    /// It did not come back in time.
     #[error("the register was not current within {0:?}")]
     TooSlow(Duration),
 }
@@ -49,9 +53,12 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    targets: HashMap<String, Arc<TargetState>>,
+    targets: HashMap<String, TargetFold>,
     fleet: FleetState,
     marks: HashMap<Uuid, oneshot::Sender<()>>,
+    appended: HashMap<EntryVersion, oneshot::Sender<Folded>>,
+    /// The last version that was given to an entry of this program's, by target: it may not have come back yet.
+    given: HashMap<String, EntryVersion>,
     undecodable: u64,
 }
 
@@ -79,13 +86,57 @@ impl Register {
         let id = Uuid::now_v7();
         let (mark_seen, mark_back) = oneshot::channel();
         self.shared.lock().marks.insert(id, mark_seen);
-        let _forget = ForgetMark { shared: &self.shared, id };
+        let _forget = Forget { shared: &self.shared, forget: |state| drop(state.marks.remove(&id)) };
+        self.publish_until(deadline, patience, &RegisterEntry::Mark { id }).await?;
+        match timeout_at(deadline, mark_back).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(SyncError::TooSlow(patience)),
+        }
+    }
+
+    /// Publishes an entry, and waits until it has come back: what became of it is the same for every reader.
+    pub async fn append(
+        &self,
+        target: &Target,
+        about: Concern,
+        patience: Duration,
+    ) -> Result<Folded, SyncError> {
+        let deadline = Instant::now() + patience;
+        let (version, entry) = self.entry(target, about);
+        let (folded, outcome) = oneshot::channel();
+        self.shared.lock().appended.insert(version, folded);
+        let _forget = Forget { shared: &self.shared, forget: |state| drop(state.appended.remove(&version)) };
+        self.publish_until(deadline, patience, &entry).await?;
+        match timeout_at(deadline, outcome).await {
+            Ok(Ok(folded)) => Ok(folded),
+            Ok(Err(_)) | Err(_) => Err(SyncError::TooSlow(patience)),
+        }
+    }
+
+    /// Publishes an entry, confirmed, without waiting for it to come back.
+    pub async fn note(&self, target: &Target, about: Concern) -> Result<(), PublishError> {
+        let (_, entry) = self.entry(target, about);
+        self.put(&entry).await
+    }
+
+    /// An entry that comes after everything seen of the target, and everything written before.
+    fn entry(&self, target: &Target, about: Concern) -> (EntryVersion, RegisterEntry) {
+        let version = self.shared.lock().next_version(target.key());
+        let (target, format) = (target.clone(), EntryFormat::PerConcern);
+        let entry = TargetEntry { format, target, version, writing: Writing::First, about };
+        (version, RegisterEntry::Concern(Box::new(entry)))
+    }
+
+    /// Publishes a mark or an entry. It may be there although the broker did not say so, and a second one does no harm.
+    async fn publish_until(
+        &self,
+        deadline: Instant,
+        patience: Duration,
+        entry: &RegisterEntry,
+    ) -> Result<(), SyncError> {
         loop {
-            let entry = RegisterEntry::Mark { id };
-            let published = timeout_at(deadline, self.publisher.publish_register(&entry)).await;
-            match published {
-                // It may be there all the same, and a second mark does no harm.
-                Ok(Ok(()) | Err(PublishError::Unknown(_))) => break,
+            match timeout_at(deadline, self.publisher.publish_register(entry)).await {
+                Ok(Ok(()) | Err(PublishError::Unknown(_))) => return Ok(()),
                 Ok(Err(PublishError::Disconnected)) if Instant::now() < deadline => {}
                 // A node that has just started takes publishes before its streams are back.
                 Ok(Err(PublishError::Unroutable { .. })) if Instant::now() + REPUBLISH_PAUSE < deadline => {
@@ -95,15 +146,12 @@ impl Register {
                 Err(_elapsed) => return Err(SyncError::TooSlow(patience)),
             }
         }
-        match timeout_at(deadline, mark_back).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(SyncError::TooSlow(patience)),
-        }
     }
 
     /// What is known of a target.
     pub fn get(&self, target: &Target) -> Option<Arc<TargetState>> {
-        self.shared.lock().targets.get(&target.key()).cloned()
+        let shared = self.shared.lock();
+        shared.targets.get(&target.key()).map(|fold| Arc::new(fold.state()))
     }
 
     /// The state of the fleet.
@@ -113,12 +161,13 @@ impl Register {
 
     /// What is known of every target, as of now, in the order of their keys.
     pub fn targets(&self) -> Vec<Arc<TargetState>> {
-        let mut targets: Vec<_> = self.shared.lock().targets.values().cloned().collect();
+        let mut targets: Vec<_> =
+            self.shared.lock().targets.values().map(|fold| Arc::new(fold.state())).collect();
         targets.sort_unstable_by_key(|state| state.target.key());
         targets
     }
 
-    /// Publishes an entry, confirmed. It is visible here once it has come back.
+    /// Publishes an entry as it is, confirmed. It is visible here once it has come back.
     pub async fn put(&self, entry: &RegisterEntry) -> Result<(), PublishError> {
         self.publisher.publish_register(entry).await
     }
@@ -140,14 +189,15 @@ impl Shared {
     }
 }
 
-struct ForgetMark<'a> {
+/// Forgets what is waited for once nobody waits.
+struct Forget<'a, F: Fn(&mut State)> {
     shared: &'a Shared,
-    id: Uuid,
+    forget: F,
 }
 
-impl Drop for ForgetMark<'_> {
+impl<F: Fn(&mut State)> Drop for Forget<'_, F> {
     fn drop(&mut self) {
-        self.shared.lock().marks.remove(&self.id);
+        (self.forget)(&mut self.shared.lock());
     }
 }
 
@@ -171,16 +221,31 @@ impl State {
                 return;
             }
         };
-        match (entry.key(), entry) {
-            (RegisterKey::Target(key), RegisterEntry::Target(state)) => {
-                self.targets.insert(key, Arc::new(*state));
+        match entry {
+            RegisterEntry::Concern(entry) => {
+                let version = entry.version;
+                let folded = self.fold_of(&entry.target).fold(*entry);
+                if let Some(appended) = self.appended.remove(&version)
+                    && appended.send(folded).is_err()
+                {
+                    tracing::trace!("nobody waits for this entry any more");
+                }
             }
-            (_, RegisterEntry::Fleet(fleet)) => self.fleet = fleet,
-            (_, RegisterEntry::Mark { id }) => self.complete_mark(id),
-            (RegisterKey::Fleet | RegisterKey::Mark(_), RegisterEntry::Target(_)) => {
-                unreachable!("a target's entry has a target's key")
-            }
+            RegisterEntry::Target(state) => self.fold_of(&state.target).fold_whole_state(*state),
+            RegisterEntry::Fleet(fleet) => self.fleet = fleet,
+            RegisterEntry::Mark { id } => self.complete_mark(id),
         }
+    }
+
+    fn next_version(&mut self, target: String) -> EntryVersion {
+        let seen = self.targets.get(&target).and_then(TargetFold::newest);
+        let version = EntryVersion::after(seen.max(self.given.get(&target).copied()), Uuid::now_v7());
+        self.given.insert(target, version);
+        version
+    }
+
+    fn fold_of(&mut self, target: &Target) -> &mut TargetFold {
+        self.targets.entry(target.key()).or_insert_with(|| TargetFold::new(target.clone()))
     }
 
     fn complete_mark(&mut self, id: Uuid) {

@@ -25,6 +25,11 @@ impl AttemptId {
     pub fn new() -> Self {
         Self(Uuid::now_v7())
     }
+
+    /// The UUID v7 that it is.
+    pub(crate) fn uuid(self) -> Uuid {
+        self.0
+    }
 }
 
 impl Default for AttemptId {

@@ -47,8 +47,9 @@ pub use recipe::{
     CommandStep, PackageManager, PackageManagerKind, Recipe, Skipped, Source, SourceUse, Toolchain,
 };
 pub use register::{
-    CapturedPrebuild, FleetState, LastAttempt, LostSandbox, OpenDeadLetter, RegisterEntry, RegisterKey,
-    SecretsCheck, StandingFailure, TargetState,
+    CapturedPrebuild, Concern, EntryFormat, EntryVersion, FleetState, Folded, LastAttempt, LostSandbox,
+    OpenDeadLetter, Promotion, RegisterEntry, SecretsCheck, StandingFailure, TargetEntry, TargetFold,
+    TargetState, UnknownFormat, Writing,
 };
 pub use repository_url::{RepositoryUrl, UnclearUrl, UrlScheme};
 pub use settings::{

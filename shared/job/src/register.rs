@@ -1,4 +1,7 @@
-//! The register: the current state of every target and of the fleet. Newest entry per key wins.
+//! The register: the current state of every target and of the fleet, as the entries that make it and as what they come to.
+
+mod entry;
+mod fold;
 
 use std::collections::BTreeMap;
 
@@ -6,6 +9,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+pub use self::entry::{Concern, EntryFormat, EntryVersion, Promotion, TargetEntry, UnknownFormat, Writing};
+pub use self::fold::{Folded, TargetFold};
 use crate::{
     AttemptId, Commit, Failure, FailureKind, Fingerprint, JobId, OutcomeWord, PrebuildName, PrebuildRecord,
     Target, Tick,
@@ -15,37 +20,17 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum RegisterEntry {
-    /// The state of one target, whole.
+    /// One concern of one target.
+    Concern(Box<TargetEntry>),
+    /// The state of one target, whole, as 0.1 wrote it. It is read, and no longer written.
     Target(Box<TargetState>),
-    /// The state of the fleet, whole.
+    /// The state of the fleet, whole: the active producer alone writes it.
     Fleet(FleetState),
     /// Nothing but a mark: who sees it has seen everything published before it.
     Mark {
         /// Drawn at random by who publishes it, to know it by.
         id: Uuid,
     },
-}
-
-/// What an entry is about.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum RegisterKey {
-    /// A target, by [`Target::key`].
-    Target(String),
-    /// The fleet, of which there is one.
-    Fleet,
-    /// A mark; never kept.
-    Mark(Uuid),
-}
-
-impl RegisterEntry {
-    /// What it is about.
-    pub fn key(&self) -> RegisterKey {
-        match self {
-            Self::Target(state) => RegisterKey::Target(state.target.key()),
-            Self::Fleet(_) => RegisterKey::Fleet,
-            Self::Mark { id } => RegisterKey::Mark(*id),
-        }
-    }
 }
 
 /// What is known of the fleet as a whole.
@@ -61,8 +46,11 @@ pub struct FleetState {
 pub struct TargetState {
     /// The target that all of it is about.
     pub target: Target,
-    /// When this entry was written.
+    /// When the newest of its entries was written.
     pub updated_at: DateTime<Utc>,
+    /// The promotion that `promoted` and `kept` come from: the next one says that it follows it.
+    #[serde(skip)]
+    pub promotion: Option<EntryVersion>,
     /// The prebuild sessions are given.
     #[serde(default)]
     pub promoted: Option<PrebuildRecord>,
@@ -92,6 +80,7 @@ impl TargetState {
         Self {
             target,
             updated_at: now,
+            promotion: None,
             promoted: None,
             kept: Vec::new(),
             captured: None,

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use job::{
-    AttemptSummary, Blame, DeadLetterReason, DeadLetterRecord, Decision, Envelope, Failure, FailureKind,
-    LastAttempt, LostSandbox, NextAttempt, OpenDeadLetter, Outcome, OutcomeWord, Stage, StandingFailure,
-    Tail, TargetState,
+    AttemptSummary, Blame, Concern, DeadLetterReason, DeadLetterRecord, Decision, Envelope, Failure,
+    FailureKind, LastAttempt, LostSandbox, NextAttempt, OpenDeadLetter, Outcome, OutcomeWord, Stage,
+    StandingFailure, Tail, TargetState,
 };
 
 use crate::attempt::{Attempt, AttemptFacts, milliseconds};
@@ -44,33 +44,37 @@ impl EndedAttempt<'_> {
         if lies_there { DeadLetterUse::Count } else { DeadLetterUse::Queue }
     }
 
-    /// The target's new state; none when nothing worth writing changed.
-    pub(super) fn next_state(&self, state: Option<TargetState>) -> Option<TargetState> {
-        let mut state = state.unwrap_or_else(|| TargetState::new(self.attempt.job.target.clone(), self.at));
+    /// What the register is told, in this order; nothing when nothing worth writing changed. The attempt's end comes last: who
+    /// sees it has seen the rest.
+    pub(super) fn notes(&self, state: Option<&TargetState>) -> Vec<Concern> {
         let word = self.outcome.word();
-        let closes = word.is_success() && (state.failing.is_some() || !state.open_dead_letters.is_empty());
+        let failing = state.and_then(|state| state.failing.as_ref());
+        let has_letters = state.is_some_and(|state| !state.open_dead_letters.is_empty());
+        let closes = word.is_success() && (failing.is_some() || has_letters);
         if (word.is_no_op() && !closes) || matches!(word, OutcomeWord::Interrupted | OutcomeWord::LeaseLost) {
-            return None;
+            return Vec::new();
         }
+        let mut notes = Vec::new();
         if word.is_success() {
-            state.failing = None;
-            state.open_dead_letters.clear();
-            state.lost_sandbox = None;
+            notes.extend(failing.map(|_| Concern::StandingFailure(None)));
+            notes.extend(has_letters.then_some(Concern::DeadLettersClosed));
+            let lost = state.and_then(|state| state.lost_sandbox.as_ref());
+            notes.extend(lost.map(|_| Concern::LostSandbox(None)));
         }
-        if let Some(lost) = self.lost_sandbox() {
-            state.lost_sandbox = Some(lost);
-        }
+        notes.extend(self.lost_sandbox().map(|lost| Concern::LostSandbox(Some(lost))));
         if let Decision::DeadLetter(failure) = &self.decision {
-            self.keep_open(&mut state, failure.id);
+            let known = state.and_then(|state| state.open_dead_letters.get(&failure.id));
+            let open = Some(self.open_dead_letter(known));
+            notes.push(Concern::DeadLetter { failure: failure.id, open });
             if failure.blame() == Blame::Repository {
-                self.keep_standing(&mut state, failure);
+                let standing = self.standing_failure(failing, failure);
+                notes.extend(standing.map(|standing| Concern::StandingFailure(Some(Box::new(standing)))));
             }
         }
         if !word.is_no_op() {
-            state.last = Some(self.last_attempt());
+            notes.push(Concern::Attempt(Box::new(self.last_attempt())));
         }
-        state.updated_at = self.at;
-        Some(state)
+        notes
     }
 
     fn lost_sandbox(&self) -> Option<LostSandbox> {
@@ -80,32 +84,35 @@ impl EndedAttempt<'_> {
         lost.then_some(LostSandbox { commit, fingerprint, at: self.at })
     }
 
-    fn keep_open(&self, state: &mut TargetState, id: FailureKind) {
-        let open = state.open_dead_letters.entry(id).or_insert_with(|| OpenDeadLetter {
-            job: self.attempt.job.id,
-            count: 0,
-            first: self.at,
+    fn open_dead_letter(&self, known: Option<&OpenDeadLetter>) -> OpenDeadLetter {
+        OpenDeadLetter {
+            job: known.map_or(self.attempt.job.id, |known| known.job),
+            count: known.map_or(0, |known| known.count) + 1,
+            first: known.map_or(self.at, |known| known.first),
             last: self.at,
-        });
-        open.count += 1;
-        open.last = self.at;
+        }
     }
 
-    fn keep_standing(&self, state: &mut TargetState, failure: &Failure) {
-        let Some(fingerprint) = self.facts.fingerprint.clone() else { return };
-        let same = state.failing.take().filter(|standing| {
+    /// None where its inputs are not known: it stands until they change.
+    fn standing_failure(
+        &self,
+        known: Option<&StandingFailure>,
+        failure: &Failure,
+    ) -> Option<StandingFailure> {
+        let fingerprint = self.facts.fingerprint.clone()?;
+        let same = known.filter(|standing| {
             standing.failure.id == failure.id
                 && standing.commit == self.facts.commit
                 && standing.fingerprint == fingerprint
         });
-        state.failing = Some(StandingFailure {
+        Some(StandingFailure {
             failure: without_log(failure),
             commit: self.facts.commit.clone(),
             fingerprint,
             secrets: self.facts.secrets.clone(),
-            since: same.as_ref().map_or(self.at, |standing| standing.since),
+            since: same.map_or(self.at, |standing| standing.since),
             count: same.map_or(0, |standing| standing.count) + 1,
-        });
+        })
     }
 
     fn last_attempt(&self) -> LastAttempt {

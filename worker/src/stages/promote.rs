@@ -6,13 +6,13 @@ use std::sync::Arc;
 use chrono::{DateTime, Duration, Utc};
 use daytona::{Client, Snapshot};
 use job::{
-    Completeness, Failure, FailureKind, Manifest, PrebuildName, PrebuildRecord, SandboxName, Scope, Stage,
-    TargetState,
+    Completeness, Failure, FailureKind, Folded, Manifest, PrebuildName, PrebuildRecord, Promotion,
+    SandboxName, Scope, Stage, TargetState,
 };
 use serde::Deserialize;
 
 use crate::attempt::{Attempt, milliseconds};
-use crate::early_end::EarlyEnd;
+use crate::early_end::{EarlyEnd, ResolveAgain};
 use crate::target_register::TargetRegister;
 
 /// The section `[prebuilds]` of the settings.
@@ -34,29 +34,26 @@ pub(crate) struct Promoter {
 }
 
 impl Promoter {
-    /// Points the register at `prebuild`; the one before it is kept. Nobody else may have written the target's state since
-    /// it was read: hold the lease, or catch up first.
+    /// Points the register at `prebuild`; the one before it is kept. Where another promotion was made that this copy of the
+    /// register did not show, that one stands, and the attempt looks again.
     pub(crate) async fn run(
         &self,
         attempt: &Attempt,
         prebuild: &PrebuildRecord,
-    ) -> Result<TargetState, EarlyEnd> {
-        let now = Utc::now();
+    ) -> Result<Arc<TargetState>, EarlyEnd> {
         let target = &attempt.job.target;
         let state = self.register.get(target);
-        let state = state.map_or_else(|| TargetState::new(target.clone(), now), Arc::unwrap_or_clone);
-        let state = promote(state, prebuild.clone(), attempt.job.settings.keep, now);
-        self.register.put(state.clone()).await.map_err(|error| {
+        let state = state.unwrap_or_else(|| Arc::new(TargetState::new(target.clone(), Utc::now())));
+        let promotion = promotion(&state, prebuild.clone(), attempt.job.settings.keep);
+        let folded = self.register.promote(target, promotion).await.map_err(|error| {
             let text =
                 format!("the register in RabbitMQ could not be written: {}", error_chain::line(&error));
             Failure::new(FailureKind::RegisterUnavailable, text).with_scope(Scope::Broker).at(Stage::Promote)
         })?;
-        Ok(state)
-    }
-
-    /// Waits until the register shows what others have promoted.
-    pub(crate) async fn catch_up(&self) -> Result<(), EarlyEnd> {
-        self.register.catch_up().await
+        match folded {
+            Folded::Taken => Ok(self.register.get(target).unwrap_or(state)),
+            Folded::Refused | Folded::Outdated => Err(ResolveAgain::PromotedMeanwhile.into()),
+        }
     }
 
     /// The prebuild of this name, when it is promoted or kept already.
@@ -121,28 +118,19 @@ pub(crate) fn prebuild_record(
     }
 }
 
-/// The state after a promotion: the newest `keep` prebuilds, and the last complete one whatever its age.
-fn promote(mut state: TargetState, prebuild: PrebuildRecord, keep: u32, now: DateTime<Utc>) -> TargetState {
-    let before: Vec<PrebuildRecord> = state
-        .promoted
-        .take()
-        .into_iter()
-        .chain(state.kept.drain(..))
-        .filter(|kept| kept.name != prebuild.name)
-        .collect();
+/// The promotion that follows this state: the newest `keep` prebuilds, and the last complete one whatever its age.
+fn promotion(state: &TargetState, promoted: PrebuildRecord, keep: u32) -> Promotion {
+    let before: Vec<&PrebuildRecord> = state.prebuilds().filter(|kept| kept.name != promoted.name).collect();
     let room = usize::try_from(keep.max(1)).unwrap_or(usize::MAX) - 1;
-    let has_complete = prebuild.completeness == Completeness::Complete
+    let has_complete = promoted.completeness == Completeness::Complete
         || before.iter().take(room).any(|kept| kept.completeness == Completeness::Complete);
     let last_complete = if has_complete {
         None
     } else {
-        before.iter().skip(room).find(|kept| kept.completeness == Completeness::Complete).cloned()
+        before.iter().skip(room).find(|kept| kept.completeness == Completeness::Complete)
     };
-    state.kept = before.into_iter().take(room).chain(last_complete).collect();
-    state.promoted = Some(prebuild);
-    state.captured = None;
-    state.updated_at = now;
-    state
+    let kept = before.iter().take(room).chain(last_complete).map(|&kept| kept.clone()).collect();
+    Promotion { follows: state.promotion, promoted, kept }
 }
 
 /// Which snapshots the register no longer keeps, and nobody uses.

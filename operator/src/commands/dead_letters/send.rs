@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use broker::{DeadLetter, DeadLetterQueue, PublishSpan, Publisher, Register, Replay, WorkQueue};
-use chrono::Utc;
-use job::{Job, JobId, LedgerEvent, RegisterEntry, TargetState};
+use job::{Concern, FailureKind, Job, JobId, LedgerEvent, TargetState};
 use tracing::Instrument;
 
 use crate::acts::OperatorActs;
@@ -48,19 +47,16 @@ impl Sender<'_> {
     async fn close_in_register(&self, job: &Job) -> anyhow::Result<()> {
         self.register.sync(SYNC).await?;
         let Some(state) = self.register.get(&job.target) else { return Ok(()) };
-        if let Some(closed) = without_letters_of(job.id, &state) {
-            self.register.put(&RegisterEntry::Target(Box::new(closed))).await?;
+        for failure in letters_of(job.id, &state) {
+            self.register.note(&job.target, Concern::DeadLetter { failure, open: None }).await?;
         }
         Ok(())
     }
 }
 
-/// The state without this job's open letters; none when it has none.
-fn without_letters_of(job: JobId, state: &TargetState) -> Option<TargetState> {
-    let mut closed = state.clone();
-    closed.open_dead_letters.retain(|_, open| open.job != job);
-    (closed.open_dead_letters.len() < state.open_dead_letters.len())
-        .then(|| TargetState { updated_at: Utc::now(), ..closed })
+/// The failures whose open letter is this job's.
+fn letters_of(job: JobId, state: &TargetState) -> impl Iterator<Item = FailureKind> {
+    state.open_dead_letters.iter().filter(move |(_, open)| open.job == job).map(|(failure, _)| *failure)
 }
 
 #[cfg(test)]
@@ -71,9 +67,7 @@ mod tests {
     #[test]
     fn only_the_jobs_own_letter_is_closed() {
         let state = dead_letter("acme/service@main");
-        assert!(without_letters_of(job(2), &state).is_none());
-        let closed = without_letters_of(job(1), &state).unwrap();
-        assert!(closed.open_dead_letters.is_empty());
-        assert_eq!(closed.last, state.last);
+        assert_eq!(letters_of(job(2), &state).count(), 0);
+        assert_eq!(letters_of(job(1), &state).collect::<Vec<_>>(), [FailureKind::InstallLockfileOutOfSync]);
     }
 }

@@ -1,8 +1,9 @@
 use std::collections::BTreeMap;
 
 use job::{
-    AttemptId, BuildMode, Commit, Completeness, DeliveryFacts, Fingerprint, FleetName, Job, PrebuildName,
-    PrebuildRecord, RetryPolicy, SandboxName, Settings, Stage, Target, decide,
+    AttemptId, BuildMode, Commit, Completeness, DeliveryFacts, EntryFormat, EntryVersion, Fingerprint,
+    FleetName, Job, PrebuildName, PrebuildRecord, RetryPolicy, SandboxName, Settings, Stage, Target,
+    TargetEntry, TargetFold, Writing, decide,
 };
 
 use super::*;
@@ -29,7 +30,8 @@ impl Case {
         Self { outcome, facts }
     }
 
-    fn after(&self, state: Option<TargetState>) -> (DeadLetterUse, Option<TargetState>) {
+    /// What is done with a dead letter, and the state that comes of what was known and what is noted of this.
+    fn after(&self, known: Option<&TargetFold>) -> (DeadLetterUse, Option<TargetFold>) {
         let attempt = third_attempt();
         let delivered = DeliveryFacts {
             attempt: attempt.number,
@@ -48,7 +50,20 @@ impl Case {
             trace_id: None,
             traceparent: None,
         };
-        (ended.dead_letter_use(state.as_ref()), ended.next_state(state))
+        let state = known.map(TargetFold::state);
+        let used = ended.dead_letter_use(state.as_ref());
+        let notes = ended.notes(state.as_ref());
+        let target = &attempt.job.target;
+        let known = (!notes.is_empty()).then(|| {
+            let known = known.cloned().unwrap_or_else(|| TargetFold::new(target.clone()));
+            notes.into_iter().fold(known, |mut fold, about| {
+                let version = EntryVersion::after(fold.newest(), uuid::Uuid::now_v7());
+                let (format, writing) = (EntryFormat::PerConcern, Writing::First);
+                fold.fold(TargetEntry { format, target: target.clone(), version, writing, about });
+                fold
+            })
+        });
+        (used, known)
     }
 }
 
@@ -71,12 +86,12 @@ fn a_permanent_failure_stands_and_a_second_letter_is_counted() {
     let case = Case::failed(FailureKind::InstallPackageMissing);
     let (used, first) = case.after(None);
     assert_eq!(used, DeadLetterUse::Queue);
-    let standing = first.as_ref().unwrap().failing.as_ref().unwrap();
+    let standing = first.as_ref().unwrap().state().failing.unwrap();
     assert_eq!((standing.count, standing.failure.stage), (1, Stage::Install));
     assert!(standing.failure.log_tail.is_empty(), "logs stay in the ledger");
 
-    let (used, second) = case.after(first);
-    let second = second.unwrap();
+    let (used, second) = case.after(first.as_ref());
+    let second = second.unwrap().state();
     assert_eq!(used, DeadLetterUse::Count);
     assert_eq!(second.open_dead_letters[&FailureKind::InstallPackageMissing].count, 2);
     assert_eq!(second.failing.unwrap().count, 2);
@@ -85,9 +100,9 @@ fn a_permanent_failure_stands_and_a_second_letter_is_counted() {
 #[test]
 fn another_failure_of_a_target_is_a_dead_letter_of_its_own() {
     let (_, state) = Case::failed(FailureKind::InstallPackageMissing).after(None);
-    let (used, state) = Case::failed(FailureKind::InstallRegistryUnavailable).after(state);
+    let (used, state) = Case::failed(FailureKind::InstallRegistryUnavailable).after(state.as_ref());
     assert_eq!(used, DeadLetterUse::Queue);
-    let state = state.unwrap();
+    let state = state.unwrap().state();
     assert_eq!(state.open_dead_letters.len(), 2);
     assert_eq!(
         state.failing.unwrap().failure.id,
@@ -114,14 +129,15 @@ fn a_sandbox_lost_after_install_is_noted_until_a_good_build() {
         let failure = Failure::new(FailureKind::SandboxLost, "it is gone").at(stage);
         Case::of(Outcome::Failed(failure)).after(None).1.unwrap()
     };
-    assert_eq!(lost_at(Stage::Toolchain).lost_sandbox, None, "nothing of the repository's had run");
+    let toolchain = lost_at(Stage::Toolchain).state();
+    assert_eq!(toolchain.lost_sandbox, None, "nothing of the repository's had run");
     let noted = lost_at(Stage::Install);
-    let lost = noted.lost_sandbox.clone().unwrap();
-    assert_eq!((lost.commit.as_str(), lost.at), (&*"a".repeat(40), noted.updated_at));
-    let (_, other) = Case::failed(FailureKind::BuildNetwork).after(Some(noted.clone()));
-    assert_eq!(other.unwrap().lost_sandbox, Some(lost), "another failure forgets nothing");
-    let (_, built) = Case::of(Outcome::Built(prebuild())).after(Some(noted));
-    assert_eq!(built.unwrap().lost_sandbox, None);
+    let lost = noted.state().lost_sandbox.unwrap();
+    assert_eq!((lost.commit.as_str(), lost.at), (&*"a".repeat(40), noted.state().last.unwrap().at));
+    let (_, other) = Case::failed(FailureKind::BuildNetwork).after(Some(&noted));
+    assert_eq!(other.unwrap().state().lost_sandbox, Some(lost), "another failure forgets nothing");
+    let (_, built) = Case::of(Outcome::Built(prebuild())).after(Some(&noted));
+    assert_eq!(built.unwrap().state().lost_sandbox, None);
 }
 
 #[test]

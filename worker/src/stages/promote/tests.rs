@@ -32,20 +32,29 @@ fn snapshot(prebuild: &PrebuildRecord, last_used: Option<DateTime<Utc>>) -> Snap
     .unwrap()
 }
 
+fn nothing_known() -> TargetState {
+    TargetState::new("o/n@main".parse().unwrap(), Utc::now())
+}
+
+fn promote(state: TargetState, prebuild: PrebuildRecord, keep: u32) -> TargetState {
+    let Promotion { follows: _, promoted, kept } = promotion(&state, prebuild, keep);
+    TargetState { promoted: Some(promoted), kept, ..state }
+}
+
 #[test]
 fn the_newest_and_the_last_complete_prebuild_are_kept() {
     let complete = prebuild(Completeness::Complete);
-    let mut state = TargetState::new("o/n@main".parse().unwrap(), Utc::now());
-    state = promote(state, complete.clone(), 2, Utc::now());
+    let mut state = nothing_known();
+    state = promote(state, complete.clone(), 2);
     let partials: Vec<_> = (0..3).map(|_| prebuild(Completeness::Partial)).collect();
     for partial in &partials {
-        state = promote(state, partial.clone(), 2, Utc::now());
+        state = promote(state, partial.clone(), 2);
     }
     assert_eq!(state.promoted.as_ref(), Some(&partials[2]));
     assert_eq!(state.kept, [partials[1].clone(), complete]);
 
     let newest = prebuild(Completeness::Complete);
-    state = promote(state, newest.clone(), 2, Utc::now());
+    state = promote(state, newest.clone(), 2);
     assert_eq!(state.promoted.as_ref(), Some(&newest));
     assert_eq!(state.kept, [partials[2].clone()]);
 }
@@ -53,9 +62,9 @@ fn the_newest_and_the_last_complete_prebuild_are_kept() {
 #[test]
 fn promoting_a_kept_one_again_does_not_double_it() {
     let (first, second) = (prebuild(Completeness::Complete), prebuild(Completeness::Complete));
-    let mut state = TargetState::new("o/n@main".parse().unwrap(), Utc::now());
+    let mut state = nothing_known();
     for prebuild in [&first, &second, &first] {
-        state = promote(state, prebuild.clone(), 2, Utc::now());
+        state = promote(state, prebuild.clone(), 2);
     }
     assert_eq!((state.promoted, state.kept), (Some(first), vec![second]));
 }
@@ -68,7 +77,7 @@ fn only_older_unused_ones_of_exactly_this_target_are_collected() {
     let in_use = prebuild(Completeness::Complete);
     let current = prebuild(Completeness::Complete);
     let in_the_making = prebuild(Completeness::Complete);
-    let state = promote(TargetState::new("o/n@main".parse().unwrap(), now), current.clone(), 1, now);
+    let state = promote(nothing_known(), current.clone(), 1);
     let foreign = Snapshot { name: "somebody-elses".into(), ..snapshot(&old, None) };
     let all = [
         snapshot(&old, Some(now - hour)),
@@ -80,6 +89,5 @@ fn only_older_unused_ones_of_exactly_this_target_are_collected() {
     let collected: Vec<&str> =
         select_superfluous(&all, &name(), &state, hour, now).iter().map(|s| s.name.as_str()).collect();
     assert_eq!(collected, [old.name.to_string()]);
-    let nothing_promoted = TargetState::new("o/n@main".parse().unwrap(), now);
-    assert!(select_superfluous(&all, &name(), &nothing_promoted, hour, now).is_empty());
+    assert!(select_superfluous(&all, &name(), &nothing_known(), hour, now).is_empty());
 }

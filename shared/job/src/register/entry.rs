@@ -1,0 +1,168 @@
+//! What programs write to the register of one target: an entry per concern, so that nobody writes what it only knows a copy of.
+//!
+//! Each entry has a version, which orders it among those of its concern wherever in the stream it stands. Whoever writes an
+//! entry anew keeps its version.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use uuid::{Builder, Uuid};
+
+use super::{CapturedPrebuild, LastAttempt, LostSandbox, OpenDeadLetter, StandingFailure};
+use crate::{AttemptId, FailureKind, PrebuildRecord, Target};
+
+/// The greatest number of milliseconds that a UUID v7 has room for.
+const MILLISECONDS_MAX: u64 = (1 << 48) - 1;
+
+/// Orders the entries of one concern of a target: a UUID v7, so the clock of whoever wrote it, but greater than everything
+/// that its writer had seen of the target, however wrong that clock is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct EntryVersion(Uuid);
+
+impl EntryVersion {
+    /// The version of an entry that is written after `seen` was. `drawn` is a new UUID v7.
+    pub fn after(seen: Option<Self>, drawn: Uuid) -> Self {
+        match seen {
+            Some(seen) if drawn <= seen.0 => {
+                let mut rest = [0; 10];
+                rest.copy_from_slice(&drawn.as_bytes()[6..]);
+                Self::new(seen.milliseconds() + 1, &rest)
+            }
+            Some(_) | None => Self(drawn),
+        }
+    }
+
+    /// The version of what 0.1 wrote at this time.
+    pub(super) fn at(time: DateTime<Utc>) -> Self {
+        let milliseconds = u64::try_from(time.timestamp_millis()).unwrap_or(0);
+        let [.., high, low] = (time.timestamp_subsec_micros() % 1000).to_be_bytes();
+        Self::new(milliseconds, &[high, low, 0, 0, 0, 0, 0, 0, 0, 0])
+    }
+
+    /// The version of a promotion that 0.1 wrote: whichever of its entries is read first, it is the same.
+    pub(super) fn of_attempt(attempt: AttemptId) -> Self {
+        Self(attempt.uuid())
+    }
+
+    fn new(milliseconds: u64, rest: &[u8; 10]) -> Self {
+        Self(Builder::from_unix_timestamp_millis(milliseconds.min(MILLISECONDS_MAX), rest).into_uuid())
+    }
+
+    /// When it was written, by the clock of whoever wrote it.
+    pub fn time(self) -> DateTime<Utc> {
+        i64::try_from(self.milliseconds())
+            .ok()
+            .and_then(DateTime::from_timestamp_millis)
+            .unwrap_or(DateTime::<Utc>::MAX_UTC)
+    }
+
+    fn milliseconds(self) -> u64 {
+        self.0.as_bytes()[..6].iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
+    }
+}
+
+/// How entries of this format are read. One that is not known makes the entry unreadable, and unread entries are counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "u32", into = "u32")]
+pub enum EntryFormat {
+    /// Entries per concern. The format before it, 0.1's, had none: it wrote the whole state of a target.
+    #[default]
+    PerConcern,
+}
+
+/// A format that this program does not read.
+#[derive(Debug, Error)]
+#[error("format {0} of the register is newer than this program")]
+pub struct UnknownFormat(u32);
+
+impl TryFrom<u32> for EntryFormat {
+    type Error = UnknownFormat;
+    fn try_from(number: u32) -> Result<Self, Self::Error> {
+        match number {
+            2 => Ok(Self::PerConcern),
+            unknown => Err(UnknownFormat(unknown)),
+        }
+    }
+}
+
+impl From<EntryFormat> for u32 {
+    fn from(format: EntryFormat) -> Self {
+        match format {
+            EntryFormat::PerConcern => 2,
+        }
+    }
+}
+
+/// One entry about one concern of one target.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TargetEntry {
+    /// How it is read.
+    pub format: EntryFormat,
+    /// The target that it is about.
+    pub target: Target,
+    /// Its place among the entries of its concern.
+    pub version: EntryVersion,
+    /// Whether it was written for the first time.
+    #[serde(default, skip_serializing_if = "Writing::is_first")]
+    pub writing: Writing,
+    /// What it says, of one concern.
+    pub about: Concern,
+}
+
+/// Whether an entry says something new.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Writing {
+    /// It says something new.
+    #[default]
+    First,
+    /// It is what was folded, written anew so that it does not age out of the stream. It keeps its version.
+    Again,
+}
+
+impl Writing {
+    // Serde hands a reference over.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+    fn is_first(&self) -> bool {
+        *self == Self::First
+    }
+}
+
+/// What an entry is about. Each concern is folded by itself; liveness (who works on what) is none: that is the lease's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Concern {
+    /// Which prebuilds sessions are given.
+    Promotion(Box<Promotion>),
+    /// What the prebuild that is being captured must hold.
+    Captured(CapturedPrebuild),
+    /// How an attempt ended.
+    Attempt(Box<LastAttempt>),
+    /// A failure that stands; none once there was a good build.
+    StandingFailure(Option<Box<StandingFailure>>),
+    /// A sandbox that was lost; none once there was a good build.
+    LostSandbox(Option<LostSandbox>),
+    /// The open dead letter of one failure; none once it was dealt with.
+    DeadLetter {
+        /// The id of the failure.
+        failure: FailureKind,
+        /// The letter that lies there.
+        open: Option<OpenDeadLetter>,
+    },
+    /// Every dead letter was dealt with, by a good build.
+    DeadLettersClosed,
+}
+
+/// Which prebuilds sessions are given from now on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Promotion {
+    /// The promotion that its writer knew of: it is refused where another was folded meanwhile.
+    #[serde(default)]
+    pub follows: Option<EntryVersion>,
+    /// The prebuild that sessions are given.
+    pub promoted: PrebuildRecord,
+    /// The other prebuilds that are kept, newest first.
+    #[serde(default)]
+    pub kept: Vec<PrebuildRecord>,
+}
