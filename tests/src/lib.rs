@@ -14,5 +14,6 @@ pub mod ports;
 pub mod processes;
 pub mod programs;
 pub mod rabbit;
+pub mod started;
 
 pub use eventually::eventually;

@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use crate::eventually::within;
 use crate::guard::{self, GuardedChild};
 use crate::programs::Program;
+use crate::started;
 
 /// How much of each output a panicking test prints.
 const PRINTED_BYTES: usize = 16 * 1024;
@@ -40,6 +41,7 @@ impl FleetProcess {
         arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
         environment: impl IntoIterator<Item = (&'variables str, OsString)>,
     ) -> anyhow::Result<Self> {
+        started::count(program.in_counts());
         Self::spawn_binary(&program.path()?, arguments, environment)
     }
 

@@ -34,6 +34,16 @@ impl Program {
         }
     }
 
+    /// What several of them are called.
+    pub fn in_counts(self) -> &'static str {
+        match self {
+            Self::Producer => "producers",
+            Self::Worker => "workers",
+            Self::Harvestctl => "harvestctl commands",
+            Self::Sandboxd => "sandboxd servers",
+        }
+    }
+
     /// The binary, up to date.
     pub fn path(self) -> anyhow::Result<PathBuf> {
         Ok(built()?.join(self.name()))

@@ -26,6 +26,7 @@ impl Daytona {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/api", listener.local_addr().unwrap());
         let shutdown = CancellationToken::new();
+        fleet_tests::started::count("sandboxd servers in tests' own processes");
         let serving = tokio::spawn(sandboxd::serve(settings, listener, shutdown.clone()));
         let client = daytona::Client::new(sections::daytona(&url, KEY)).unwrap();
         eventually(SOON, "sandboxd answers", async || {

@@ -14,6 +14,7 @@ use super::installation::Installation;
 use super::ports::Ports;
 use crate::eventually::within;
 use crate::guard::{self, GuardedChild, Home};
+use crate::started;
 
 /// A cold disk has been seen to take 13 s; a loaded machine takes several times that.
 const START_DEADLINE: Duration = Duration::from_secs(90);
@@ -198,6 +199,7 @@ impl RabbitNode {
         self.access.set_environment(&mut command);
         let output = std::fs::File::create(self.directory().join("log/output"))?;
         command.stdout(output.try_clone()?).stderr(output);
+        started::count("RabbitMQ nodes");
         let access = self.access.clone();
         let node = self.node.insert(GuardedChild::spawn(command)?);
         let ready =
