@@ -9,6 +9,7 @@ use anyhow::Context;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::response::Response;
+use fleet_tests::started;
 use reqwest::Method;
 use sandboxd::{ApiKey, Settings};
 use serde_json::{Value, json};
@@ -96,6 +97,7 @@ impl Run {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let server = format!("http://{}", listener.local_addr()?);
         let shutdown = CancellationToken::new();
+        started::count("sandboxd servers in tests' own processes");
         let serving = tokio::spawn(sandboxd::serve(settings, listener, shutdown.clone()));
         let recorder =
             Recorder { http: reqwest::Client::new(), server: server.clone(), answered: Arc::default() };
@@ -174,8 +176,7 @@ async fn node_modules() -> anyhow::Result<PathBuf> {
             std::fs::copy(contract().join(file), folder.join(file))?;
         }
         run(Command::new("npm")
-            .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--cache"])
-            .arg(folder.join("cache"))
+            .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
             .current_dir(&folder))
         .await?;
         std::fs::write(marker, "")?;

@@ -8,6 +8,9 @@ mod contract;
 mod e2e;
 mod harness;
 mod hostile;
+// The image, by whose npm it runs, is built for this platform only.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod npm_registry;
 mod operator;
 mod prebuilt;
 mod producer;

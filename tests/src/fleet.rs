@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 
 use crate::git_server::GitServer;
+use crate::npm_registry::NpmSettings;
 use crate::processes::FleetProcess;
 use crate::programs::Program;
 
@@ -38,6 +39,8 @@ pub struct FleetPlan {
     pub worker_lines: String,
     /// More flags for sandboxd.
     pub sandboxd_flags: Vec<OsString>,
+    /// The registry that sandboxes ask for packages, where they share one.
+    pub npm: Option<NpmSettings>,
     /// Variables of the worker: tokens and secrets.
     pub secrets: Vec<(&'static str, String)>,
     /// What each of them is for: the variable, and the lines of its section in the worker's settings.
@@ -59,6 +62,7 @@ impl FleetPlan {
             drain: "60s",
             worker_lines: String::new(),
             sandboxd_flags: Vec::new(),
+            npm: NpmSettings::of_this_run(),
             secrets: Vec::new(),
             secret_rules: Vec::new(),
             variables: Vec::new(),
@@ -101,8 +105,13 @@ impl Fleet {
         let api_key = format!("dtn_{}", uuid::Uuid::new_v4().simple());
         let mut flags: Vec<OsString> = vec!["--data-dir".into(), plan.directory.join("sandboxd").into()];
         flags.extend(plan.sandboxd_flags.iter().cloned());
-        let keys = [("SANDBOXD_API_KEYS", OsString::from(&api_key))];
-        let mut sandboxd = FleetProcess::spawn(Program::Sandboxd, &flags, keys)?;
+        if let Some(npm) = &plan.npm {
+            flags.extend(["--expose-read-only".into(), npm.exposed().into()]);
+        }
+        let npm = plan.npm.as_ref().map(NpmSettings::variables).unwrap_or_default();
+        let npm = npm.iter().map(|(name, value)| (name.as_str(), value.clone()));
+        let variables = npm.chain([("SANDBOXD_API_KEYS", OsString::from(&api_key))]);
+        let mut sandboxd = FleetProcess::spawn(Program::Sandboxd, &flags, variables)?;
         let line = sandboxd.says("listening on http", READY).await?;
         let api_url = line.rsplit(' ').next().context("sandboxd names its address last")?.trim().to_owned();
         let fleet = Self { plan, sandboxd, api_url, api_key };

@@ -21,12 +21,7 @@ const PROGRAMS: &str = "/usr/local/bin";
 
 /// What sandboxd is to expose, as `SRC:DST`; nothing where the image has no tools for this platform.
 pub fn exposed() -> anyhow::Result<Vec<String>> {
-    static FOLDER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
-        return Ok(Vec::new());
-    }
-    let folder = FOLDER.get_or_init(|| installed().map_err(|error| format!("{error:#}")));
-    let folder = folder.as_deref().map_err(|error| anyhow!("the image's Node and npm: {error}"))?;
+    let Some(folder) = folder()? else { return Ok(Vec::new()) };
     let shown = [("node_modules", PACKAGES), ("bin", PROGRAMS)];
     Ok(shown.map(|(part, seen)| format!("{}:{seen}", folder.join(part).display())).into())
 }
@@ -35,6 +30,21 @@ pub fn exposed() -> anyhow::Result<Vec<String>> {
 pub fn flags() -> anyhow::Result<Vec<OsString>> {
     let flag = |exposed: String| [OsString::from("--expose-read-only"), exposed.into()];
     Ok(exposed()?.into_iter().flat_map(flag).collect())
+}
+
+/// The program and npm's folder, for what this machine itself does by them; none where the image has none for this platform.
+pub fn node_and_npm() -> anyhow::Result<Option<(PathBuf, PathBuf)>> {
+    let packages = folder()?.map(|folder| folder.join("node_modules"));
+    Ok(packages.map(|packages| (packages.join(NODE).join("bin/node"), packages.join("npm"))))
+}
+
+fn folder() -> anyhow::Result<Option<&'static Path>> {
+    static FOLDER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+        return Ok(None);
+    }
+    let folder = FOLDER.get_or_init(|| installed().map_err(|error| format!("{error:#}")));
+    folder.as_deref().map(Some).map_err(|error| anyhow!("the image's Node and npm: {error}"))
 }
 
 /// A folder with both, outside the work tree and named by their versions; it appears whole or not at all.

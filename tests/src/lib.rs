@@ -10,6 +10,7 @@ pub mod git_server;
 pub mod guard;
 pub mod image_tools;
 pub mod leaks;
+pub mod npm_registry;
 pub mod ports;
 pub mod processes;
 pub mod programs;

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use daytona::{Client, CreateOutcome, NewSandbox, Toolbox, pace};
 use fleet_tests::git_server::GitServer;
-use fleet_tests::{guard, image_tools};
+use fleet_tests::npm_registry::NpmSettings;
+use fleet_tests::{guard, image_tools, started};
 use job::{AttemptId, Commit, Settings, Target};
 use sandboxd::Exposed;
 use secrecy::SecretString;
@@ -47,6 +48,13 @@ impl Bench {
         let mut settings = sandboxd::Settings::new(data.path().join("data"));
         settings.api_keys = vec![sandboxd::ApiKey::full(KEY)];
         settings.expose_read_only = exposed.iter().map(|text| Exposed::parse(text).unwrap()).collect();
+        if let Some(npm) = NpmSettings::of_this_run() {
+            settings.expose_read_only.push(Exposed::parse(&npm.exposed()).unwrap());
+            let variables = npm.variables().into_iter();
+            settings.environment.extend(variables.map(|(name, value)| (name, value.into_string().unwrap())));
+            settings.npm_user_config = npm.user_settings().or(settings.npm_user_config);
+        }
+        started::count("sandboxd servers in tests' own processes");
         let base = settings.base_snapshot.clone();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/api", listener.local_addr().unwrap());

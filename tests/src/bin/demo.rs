@@ -13,6 +13,7 @@ use comfy_table::{Table, presets};
 use fleet_tests::fixtures::Sample;
 use fleet_tests::fleet::{Fleet, FleetPlan};
 use fleet_tests::git_server::GitServer;
+use fleet_tests::npm_registry::NpmRegistry;
 use fleet_tests::processes::FleetProcess;
 use fleet_tests::rabbit::RabbitNode;
 use serde_json::Value;
@@ -72,11 +73,13 @@ async fn demo(arguments: &Arguments) -> anyhow::Result<()> {
         git.create_repo(name, sample).await?;
     }
     step("sandboxd, which speaks Daytona's API");
+    let registry = NpmRegistry::start().await?;
     let plan = FleetPlan {
         retry_delays: vec!["2s", "10s", "30s"],
         lease: ("5s", "20s"),
         slots: 2,
         sandboxd_flags: vec!["--faults".into()],
+        npm: registry.as_ref().map(NpmRegistry::settings).cloned(),
         ..FleetPlan::new("demo", &node.amqp_url("/"), &directory)
     };
     let mut fleet = Fleet::start(plan).await?;

@@ -13,6 +13,7 @@ use clap::Parser;
 use fleet_tests::fixtures::Sample;
 use fleet_tests::fleet::{Fleet, FleetPlan};
 use fleet_tests::git_server::{DEFAULT_BRANCH, GitServer};
+use fleet_tests::npm_registry::NpmRegistry;
 use fleet_tests::processes::FleetProcess;
 use fleet_tests::rabbit::RabbitNode;
 use fleet_tests::{guard, image_tools};
@@ -40,6 +41,7 @@ struct Running {
     fleet: Fleet,
     git: GitServer,
     node: RabbitNode,
+    _registry: Option<NpmRegistry>,
     _directory: TempDir,
 }
 
@@ -90,13 +92,15 @@ async fn start(arguments: &Arguments) -> anyhow::Result<Running> {
     git.create_repo(REPOSITORY, Sample::NpmService).await?;
     let mut plan = FleetPlan::new("prebuilt", &node.amqp_url("/"), directory.path());
     plan.sandboxd_flags.extend(image_tools::flags()?);
+    let registry = NpmRegistry::start().await?;
+    plan.npm = registry.as_ref().map(NpmRegistry::settings).cloned();
     for shown in &arguments.expose_read_only {
         plan.sandboxd_flags.extend(["--expose-read-only".into(), absolute(shown)?.into()]);
     }
     let fleet = Fleet::start(plan).await?;
     fleet.follow(&git, &[(REPOSITORY, "")])?;
     let worker = fleet.worker().await?;
-    Ok(Running { worker, fleet, git, node, _directory: directory })
+    Ok(Running { worker, fleet, git, node, _registry: registry, _directory: directory })
 }
 
 /// The same `SRC[:DST]` for a program that runs in another directory.

@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Parser;
 use fleet_tests::guard::{self, GuardedChild};
+use fleet_tests::npm_registry::NpmRegistry;
 use fleet_tests::rabbit::SharedNode;
 use fleet_tests::{image_tools, programs};
 use rustix::process::Signal;
@@ -34,11 +35,15 @@ async fn main() -> anyhow::Result<ExitCode> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let folder = programs::built()?;
     image_tools::flags()?;
+    let registry = NpmRegistry::start().await?;
     let node = SharedNode::start().await?;
 
     let mut run = guard::command(&command[0]);
     run.args(&command[1..]).stdin(Stdio::inherit());
     run.envs([node.announcement()?, programs::announcement(folder)]);
+    if let Some(registry) = &registry {
+        run.envs([registry.announcement()?]);
+    }
     let mut run = GuardedChild::spawn(run).with_context(|| format!("{}", command[0].display()))?;
     loop {
         tokio::select! {
