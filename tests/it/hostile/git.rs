@@ -150,6 +150,18 @@ fn history() -> Vec<Row> {
             ),
         ),
         Row::new("git-gone", "removes the repository", REFUSED).install("rm -rf .git"),
+        Row::new("git-anew", "puts an empty repository in its place", REFUSED)
+            .install("rm -rf .git && git init -q"),
+        plants(
+            "git-pipes",
+            "leaves pipes where git reads",
+            "mkdir -p src && mkfifo src/.gitattributes src/.gitignore .gitattributes .git/objects/pack/x.idx .git/info/pipe",
+        ),
+        plants(
+            "git-half-done",
+            "leaves a rebase under way",
+            "mkdir -p .git/rebase-merge .git/sequencer; echo x >.git/rebase-merge/done; git config core.editor \"$(spy editor)\"",
+        ),
         tampers(
             "git-tag",
             "leaves tags and stashes",
