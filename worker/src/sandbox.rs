@@ -1,7 +1,7 @@
 //! One attempt's view of the sandbox it builds in: short steps, long commands, files.
 //!
 //! Scripts are constants and everything a person or a repository can choose reaches them through the environment, so no
-//! branch, path or URL is ever read as shell. Whatever comes back is scrubbed of every known secret before anyone sees it.
+//! branch, path or URL is ever read as shell. Whatever comes back is scrubbed of the job's secrets before anyone sees it.
 
 mod environment;
 mod long;
