@@ -93,9 +93,13 @@ impl Bench {
         executed.result.trim().to_owned()
     }
 
-    /// What lies in the sandbox now, with an empty repository as its checkout, for a scrub to put back.
+    /// What lies in the sandbox now, with an empty commit as its checkout, for a scrub to put back.
     pub(super) async fn baseline(&self) -> Baseline {
-        self.prints("git init --quiet --initial-branch=main /workspace/name").await;
+        self.prints(
+            "git init --quiet --initial-branch=main /workspace/name && cd /workspace/name && \
+             git -c user.name=t -c user.email=t@example.com commit --quiet --allow-empty -m m",
+        )
+        .await;
         Baseline::take(&self.sandbox(), PATH).await.unwrap()
     }
 

@@ -46,8 +46,8 @@ for name in objects/info rebase-apply rebase-merge sequencer worktrees /workspac
 
 extract "$harvest/kept/home.tar" "$HOME" && extract "$harvest/kept/git.tar" "$git_folder" || exit 1
 
-in_checkout | while IFS= read -r -d '' name; do remove "$name"; done
 cd -- "$HARVEST_PATH" || exit 1
+in_checkout | while IFS= read -r -d '' name; do remove "$name"; done
 tar --list --quoting-style=literal --file "$harvest/kept/nested.tar" 2>/dev/null | while IFS= read -r name; do remove "$name"; done
 extract "$harvest/kept/nested.tar" . || exit 1
 rm -rf -- "$harvest/kept"
