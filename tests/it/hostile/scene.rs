@@ -19,7 +19,7 @@ use super::session::{Seen, tools_of_the_image};
 use crate::e2e::scene::{SOON, Scene};
 
 /// How long the whole of a row may take while all the others are built as well.
-const PATIENCE: Duration = Duration::from_mins(5);
+const PATIENCE: Duration = Duration::from_mins(20);
 const SLOTS: u32 = 6;
 /// Sessions at once: each is a few programs on two cores.
 const SESSIONS: usize = 3;
