@@ -188,7 +188,7 @@ class Checkout {
   /** Whether a file is what one of the two commits has there, or as much of the later one as had been written. */
   async #isOfMove(name, from, to) {
     const stat = this.stat(name);
-    if (!stat || stat.isDirectory()) return true;
+    if (!stat?.isFile() && !stat?.isSymbolicLink()) return true;
     const file = path.join(this.folder, name);
     const here = stat.isSymbolicLink() ? Buffer.from(fs.readlinkSync(file)) : fs.readFileSync(file);
     const [before, after] = [await this.#blob(from, name), await this.#blob(to, name)];

@@ -137,7 +137,7 @@ class Dependencies {
       warnings.push('the lockfile does not match package.json: dependencies were resolved anew');
       end = await this.#attempt(this.step.fallback, deadline);
     }
-    settle();
+    await settle();
     await this.#restoreLockfiles();
     if (end.late) return { failure: { detail: 'the install took too long', lines: end.lines } };
     if (end.code !== 0) return { failure: { detail: `the install ended with ${end.code}`, lines: end.lines } };

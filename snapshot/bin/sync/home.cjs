@@ -27,9 +27,18 @@ const SETTINGS = '.config';
 const SHELLS = [
   '.profile', '.bash_profile', '.bash_login', '.bash_logout', '.bashrc', '.bash_aliases', '.zshenv', '.zprofile', '.zshrc', '.zlogin', '.zlogout',
 ];
-/** Where Python looks for what it runs at every start. */
+/**
+ * Where Python looks for what it runs at every start: https://docs.python.org/3/library/site.html. Of a `.pth` it runs lines that
+ * begin with `import` and a blank, hidden ones included before 3.12.2, and takes every other line for a place to find modules in,
+ * which `pip install --editable` leaves; `.start` files (PEP 829) name functions to call.
+ */
 const PYTHONS = '.local/lib';
-const AT_START = /^((user|site)customize\b.*|.*\.pth)$/;
+const CUSTOM = /^(user|site)customize\b/;
+const AT_START = /\.(pth|start)$/;
+const PATHS = /\.pth$/;
+const PATHS_BYTES = 16 * 1024;
+/** All that Python takes for the end of a line. */
+const LINE_END = /[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]/;
 /** Where a new user's files come from; root's. */
 const SKELETON = '/etc/skel';
 const PROFILES = '/etc/profile.d';
@@ -104,8 +113,35 @@ function isOfRoot(name) {
 function startsOfPython(home) {
   return entriesOf(path.join(home, PYTHONS)).filter((name) => name.startsWith('python')).flatMap((version) => {
     const folder = path.join(PYTHONS, version, 'site-packages');
-    return entriesOf(path.join(home, folder)).filter((name) => AT_START.test(name)).map((name) => path.join(folder, name));
+    const names = entriesOf(path.join(home, folder)).filter((name) => CUSTOM.test(name) || AT_START.test(name));
+    return names.map((name) => path.join(folder, name)).filter((name) => !onlyAddsFolders(path.join(home, name)));
   });
+}
+
+/** Whether it is a `.pth` by which Python finds modules in more folders, behind its own, and nothing that it would run by itself. */
+function onlyAddsFolders(file) {
+  const text = PATHS.test(file) ? textOf(file, PATHS_BYTES) : undefined;
+  // Wherever it stands in a line: what ends a line depends on Python's version, and on an encoding.
+  if (text === undefined || /import[ \t]|\0/.test(text)) return false;
+  const lines = text.split(LINE_END).map((line) => line.trim()).filter((line) => line !== '' && !line.startsWith('#'));
+  return lines.every((line) => {
+    const place = path.resolve(path.dirname(file), line);
+    return kindOf(place) === undefined || entriesOfFolder(place)?.some((name) => CUSTOM.test(name)) === false;
+  });
+}
+
+/** Undefined for what is no folder: Python looks for modules in archives as well. */
+function entriesOfFolder(name) {
+  try {
+    return fs.readdirSync(name);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Takes out what Python would run at its start by a checkout that has moved since; answers with the names of that. */
+function check(home) {
+  return removeAll(home, startsOfPython(home));
 }
 
 function removeAll(home, names) {
@@ -118,4 +154,4 @@ function guarded(home) {
   return { settings: [...new Set(names)], programs: [...shadows(home), ...startsOfPython(home)] };
 }
 
-module.exports = { putBack, guarded, removeAll };
+module.exports = { putBack, check, guarded, removeAll };

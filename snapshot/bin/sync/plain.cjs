@@ -56,19 +56,29 @@ function onlyFiles(folder) {
   }
 }
 
-/** The same entries in a new index, all to be looked at again: the next `status` sees what is there. */
-async function plainIndex(git, gitFolder, { sparse }) {
-  const index = path.join(gitFolder, 'harvest-index');
+/**
+ * The same entries in a new index, which no one has looked at yet, and the commit's where there is none; answers with its file. It
+ * is in place as well, for what is asked before `refreshIndex`.
+ */
+async function newIndex(git, gitFolder) {
+  const [index, own] = ['harvest-index', 'index'].map((name) => path.join(gitFolder, name));
   const environment = { GIT_INDEX_FILE: index };
-  const { code, bytes } = await git(['ls-files', '--stage', '-z']);
+  const { code, bytes } = kindOf(own) === 'file' ? await git(['ls-files', '--stage', '-z']) : {};
   remove(index);
   const made = code === 0 ? await git(['update-index', '-z', '--index-info'], { input: bytes, environment }) : { code };
   if (made.code !== 0) await git(['read-tree', 'HEAD'], { environment });
-  if (sparse) await git(['sparse-checkout', 'reapply'], { environment });
-  await git(['update-index', '-q', '--refresh'], { environment });
+  if (kindOf(index) === 'file') replace(own, fs.readFileSync(index));
   for (const name of fs.readdirSync(gitFolder)) if (/^sharedindex\./.test(name)) remove(path.join(gitFolder, name));
-  // Also where somebody has its lock: that one puts its own in place when it is done.
-  if (kindOf(index) === 'file') fs.renameSync(index, path.join(gitFolder, 'index'));
+  return index;
 }
 
-module.exports = { plainRefs, plainIndex, setRef };
+/** Has every entry looked at, so that the next `status` sees what is there; it must be readable. */
+async function refreshIndex(git, index, { sparse }) {
+  const environment = { GIT_INDEX_FILE: index };
+  if (sparse) await git(['sparse-checkout', 'reapply'], { environment });
+  await git(['update-index', '-q', '--refresh'], { environment });
+  // Also where somebody has its lock: that one puts its own in place when it is done.
+  if (kindOf(index) === 'file') fs.renameSync(index, path.join(path.dirname(index), 'index'));
+}
+
+module.exports = { plainRefs, newIndex, refreshIndex, onlyFiles, setRef };

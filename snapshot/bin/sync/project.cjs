@@ -17,7 +17,8 @@ const GIT = ['.gitmodules', '.lfsconfig'];
 /** Puts it back to `commit`; answers with the names of what was different. */
 async function putBack({ folder, git, isPartial, commit }) {
   const around = path.dirname(folder);
-  const gone = CLAUDE.filter((name) => remove(path.join(around, name))).map((name) => path.join(around, name));
+  const others = CLAUDE.map((name) => path.join(around, name)).filter((name) => name !== folder);
+  const gone = others.filter((name) => remove(name));
   const names = guarded(folder);
   const before = new Keepsake(names);
   const tracked = await genuine({ git, isPartial }, commit, [...CLAUDE, ...GIT]);

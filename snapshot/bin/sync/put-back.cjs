@@ -33,7 +33,7 @@ class PutBack {
     if (isFirst) gone.push(...(await project.putBack(this.#at(this.manifest.commit))));
     checkout.use(repository);
     const said = await setUp({ checkout, remote: repository.remote, session, home: this.home, isFirst });
-    return [...(gone.length > 0 ? [`left by the prebuild's build and taken out: ${list(gone, 10)}`] : []), ...repository.notes, ...said];
+    return [...told(gone), ...repository.notes, ...said];
   }
 
   #at(commit) {
@@ -41,9 +41,15 @@ class PutBack {
     return { folder, git, isPartial: facts.filter !== undefined, commit };
   }
 
-  /** Throws where what has been checked out is not the commit's. */
+  /** Throws where what has been checked out is not the commit's. Answers with what the session should know. */
   async check(commit) {
     await project.check(this.#at(commit));
+    return told(home.check(this.home));
+  }
+
+  /** Before the checkout is moved, for git not to wait on the way. Answers with what the session should know. */
+  async beforeMove(from, to, isFirst) {
+    return told(await this.repository.unblockFor(from, to, isFirst));
   }
 
   /** Remembers how it is now; answers with what puts it back so, and tells what had been changed. */
@@ -52,15 +58,20 @@ class PutBack {
     const before = home.guarded(this.home);
     const keepsake = new Keepsake([...steering, ...before.settings.map((name) => path.join(this.home, name)), ...project.guarded(folder)]);
     const inode = inodeOf(gitFolder);
-    return () => {
+    return async () => {
       if (inodeOf(gitFolder) !== inode) throw new Error(`the install put something else in place of ${gitFolder}`);
       const restored = keepsake.restore();
+      const blocking = await this.repository.unblock();
       const after = home.guarded(this.home);
       const added = ['settings', 'programs'].flatMap((kind) => after[kind].filter((name) => !before[kind].includes(name)));
-      const changed = [...restored, ...home.removeAll(this.home, added)];
+      const changed = [...restored, ...blocking, ...home.removeAll(this.home, added)];
       return changed.length > 0 ? [`the install changed what is not its own, which is as it was again: ${list(changed)}`] : [];
     };
   }
+}
+
+function told(gone) {
+  return gone.length > 0 ? [`left by the prebuild's build and taken out: ${list(gone, 10)}`] : [];
 }
 
 function inodeOf(name) {

@@ -12,10 +12,11 @@ const fs = require('node:fs');
 const path = require('node:path');
 
 const { isRealFolder, kindOf, makeFolder, remove, replace, textOf } = require('./files.cjs');
-const { plainIndex, plainRefs, setRef } = require('./plain.cjs');
+const { newIndex, onlyFiles, plainRefs, refreshIndex, setRef } = require('./plain.cjs');
 const { remoteOf } = require('./remote.cjs');
 const { list } = require('./run.cjs');
 const { LFS, isHarmless, valueOf, written } = require('./settings.cjs');
+const { isInside, makeReadable, namesIn, removeBlocking } = require('./tree.cjs');
 
 /** What stays of a repository's folder, by what it must be. Lock files may be those of a git at work. */
 const DATA = {
@@ -36,6 +37,7 @@ class Repository {
 
   /** Puts it back. From then on `remote` says where the token may go, and what was taken out is in `notes`. */
   async putBack(isFirst) {
+    removeBlocking(this.gitFolder);
     const read = await this.#read(this.gitFolder);
     const found = Object.values(read).flat();
     this.remote = remoteOf(this.manifest, valueOf(found, 'remote.origin.url'));
@@ -46,9 +48,36 @@ class Repository {
       replace(path.join(this.gitFolder, 'config'), written(this.#known()));
       if (this.facts.lfs) this.#lfsHooks();
       setRef(this.gitFolder, `refs/remotes/origin/${this.branch}`, this.manifest.commit);
-      await plainIndex(this.git, this.gitFolder, this.facts);
-    } else this.#filter(this.gitFolder, read, [['remote.origin.url', this.remote.url]]);
+      const index = await newIndex(this.git, this.gitFolder);
+      await this.#readable(this.folder, { isFirst, environment: { GIT_INDEX_FILE: index } });
+      await this.#nested(isFirst);
+      await refreshIndex(this.git, index, this.facts);
+      return;
+    }
+    this.#filter(this.gitFolder, read, [['remote.origin.url', this.remote.url]]);
+    await this.#readable(this.folder, { isFirst });
     await this.#nested(isFirst);
+  }
+
+  /** What the repository's code may have left since where git would wait for it; answers with the names of that. */
+  async unblock() {
+    const found = removeBlocking(this.gitFolder).map((name) => `.git/${name}`);
+    for (const folder of [this.folder, ...this.trees]) {
+      const names = await makeReadable({ git: this.git, folder, isFirst: false });
+      found.push(...names.map((name) => path.join(path.relative(this.folder, folder), name)));
+    }
+    return found;
+  }
+
+  /** The same in folders that one of these commits has, before the checkout is moved from one to the other. */
+  async unblockFor(from, to, isFirst) {
+    const { code, bytes } = await this.git(['diff-tree', '-r', '-z', '--no-renames', '--name-only', from, to]);
+    return code === 0 ? makeReadable({ git: this.git, folder: this.folder, isFirst, more: namesIn(bytes) }) : [];
+  }
+
+  async #readable(folder, how) {
+    const names = await makeReadable({ git: this.git, folder, ...how });
+    this.#note('pipes and attributes that git would have read', names.map((name) => path.join(path.relative(this.folder, folder), name)));
   }
 
   /** Files that git takes settings or programs from, here and in submodules. */
@@ -110,6 +139,7 @@ class Repository {
     // Other objects' folders, and lists that only make git quicker.
     remove(path.join(gitFolder, 'objects/info'));
     plainRefs(gitFolder);
+    for (const name of ['objects', 'lfs', 'modules']) onlyFiles(path.join(gitFolder, name));
     const info = path.join(gitFolder, 'info');
     makeFolder(info);
     for (const name of fs.readdirSync(info)) if (!(sparse && name === 'sparse-checkout')) remove(path.join(info, name));
@@ -139,11 +169,11 @@ class Repository {
 
   /** Repositories within the checkout: submodules that belong there, and on the first run no others. */
   async #nested(isFirst) {
-    this.modules = [];
+    [this.modules, this.trees] = [[], []];
     const hasModules = kindOf(path.join(this.gitFolder, 'modules')) === 'folder';
     if (!isFirst && !hasModules) return;
     const around = path.dirname(this.folder);
-    if (isFirst && remove(path.join(around, '.git'))) this.#note('repositories around the checkout', [around]);
+    if (isFirst && path.join(around, '.git') !== this.folder && remove(path.join(around, '.git'))) this.#note('repositories around the checkout', [around]);
     const populated = await this.#level(this.folder, this.gitFolder, isFirst);
     if (!isFirst) return;
     this.#prune(path.join(this.gitFolder, 'modules'));
@@ -167,7 +197,6 @@ class Repository {
   async #tracked(folder) {
     const { code, stdout } = await this.git(['ls-files', '--stage', '-z'], { cwd: folder });
     const entries = (code === 0 ? stdout : '').split('\0').filter(Boolean).map((line) => ({ mode: line.slice(0, 6), name: line.slice(line.indexOf('\t') + 1) }));
-    const isInside = (name) => !name.split('/').some((part) => ['', '.', '..', '.git'].includes(part.toLowerCase()));
     const known = entries.filter(({ name }) => isInside(name));
     const folders = new Set();
     for (const { name } of known) {
@@ -187,6 +216,7 @@ class Repository {
       return false;
     }
     this.modules.push(module_);
+    this.trees.push(path.join(folder, link));
     const musts = [['core.worktree', path.relative(module_, path.join(folder, link))]];
     const read = await this.#read(module_);
     if (isFirst) {
@@ -195,6 +225,7 @@ class Repository {
       const origin = [['remote.origin.url', url], ['remote.origin.fetch', '+refs/heads/*:refs/remotes/origin/*']];
       replace(path.join(module_, 'config'), written([...core('0'), ...musts, ...origin]));
     } else this.#filter(module_, read, musts, (entry) => isHarmless(entry) || entry[0] === 'core.worktree');
+    await this.#readable(path.join(folder, link), { isFirst });
     await this.#level(path.join(folder, link), module_, isFirst);
     return true;
   }

@@ -163,6 +163,7 @@ class Sync {
       return;
     }
     const submodules = await this.checkout.hasSubmodules();
+    (await this.putBack.beforeMove(from, head, this.isFirst)).forEach((text) => this.warn(text));
     this.state.note({ move: { from, to: head } });
     const failure = await this.timed('move', () => this.checkout.move(from, head, ours, this.deadline));
     if (failure) {
@@ -171,7 +172,7 @@ class Sync {
       this.fall(kept(failure));
       return;
     }
-    if (this.isFirst) await this.putBack.check(head);
+    if (this.isFirst) (await this.putBack.check(head)).forEach((text) => this.warn(text));
     await this.arrived(head);
     this.state.note({ move: undefined });
     if (ours.length > 0) this.warn(`changes that the prebuild's install or build had made are gone: ${list(ours)}`);
@@ -224,9 +225,9 @@ class Sync {
     this.state.save(this.known);
     this.state.note({ installing: true });
     const putBack = this.putBack.guard();
-    const settle = () => {
+    const settle = async () => {
       endLeftovers(this.mark);
-      putBack().forEach((text) => this.warn(text));
+      (await putBack()).forEach((text) => this.warn(text));
     };
     const { failure, warnings } = await this.timed('install', () => this.dependencies.install(this.deadline, settle));
     this.state.note({ installing: undefined });

@@ -18,7 +18,7 @@ const GONE = [
   '.npm-global/etc/npmrc', '.yarnrc.yml', '.bunfig.toml', '.pam_environment', '.tmux.conf', '.screenrc', '.vimrc', '.vim/plugin/x.vim', '.lesskey', '.sqliterc',
   '.psqlrc', '.pypirc', '.pydistutils.cfg', '.bash_completion', '.local/share/bash-completion/completions/git', '.kshrc', '.gdbinit', '.aws/config',
   '.kube/config', '.pki/nssdb/cert9.db', '.node_modules/bufferutil/index.js', '.node_libraries/x.js', '.cargo/config.toml', '.pip/pip.conf',
-  '.local/lib/python3.13/site-packages/usercustomize.py', '.local/lib/python3.13/site-packages/x.pth', '.anything-new',
+  '.local/lib/python3.13/site-packages/usercustomize.py', '.local/lib/python3.13/site-packages/x.start', '.anything-new',
 ];
 const STAYS = [
   '.cache/x', '.npm/_cacache/x', '.harvest/toolchains/node/x', '.cargo/env', '.cargo/registry/x', '.npm-global/lib/node_modules/x/index.js', 'notes.txt',
@@ -180,4 +180,53 @@ test('a prebuild with nothing of the kind is left as it is, and nothing is said'
   const { report } = await ended(t, made);
   assert.deepEqual(report.warnings, []);
   assert.deepEqual(homeFolders(made).slice(0, 2).map((folder) => fs.readdirSync(folder).sort()), [['node', 'npm', 'npx', 'pnpm'], ['turbo']]);
+});
+
+test('of `.pth` files those stay that only add folders, as `pip install --editable` leaves them', async (t) => {
+  const made = prebuild(t, { 'src/x.py': 'one\n' });
+  const at = (name) => made.at(`home/.local/lib/python3.13/site-packages/${name}`);
+  put(made.at('custom/usercustomize.py'), 'x');
+  put(made.at('package/sitecustomize/__init__.py'), 'x');
+  put(made.at('archive.zip'), 'x');
+  const stays = {
+    '__editable__.app-0.1.0.pth': `${made.app}/src\n`, '_app.pth': `${made.app}`, 'easy-install.pth': `# comment\n\n./app.egg\n/importer\n${made.app}/src\r\n`,
+    'later.pth': `${made.at('not-there')}\n`,
+  };
+  const goes = {
+    '__editable__.other-0.1.0.pth': 'import __editable___other_finder; __editable___other_finder.install()\n', 'tab.pth': `${made.app}\nimport\tos\n`,
+    '.hidden.pth': 'import os\n', '.pth': 'import os\n', 'marked.pth': '\ufeffimport os\n', 'feed.pth': `${made.app}\fimport os\n`, 'next.pth': `x\u0085import os\n`, 'old.pth': 'x\rimport os\n',
+    'long.pth': `${made.app}\n`.repeat(10_000), 'custom.pth': `${made.at('custom')}\n`, 'package.pth': `${made.at('package')}\n`, 'relative.pth': '../../../../../custom  \n',
+    'archive.pth': `${made.at('archive.zip')}\n`, 'zero.pth': 'x\0y\n', 'app.start': 'app.main:run\n',
+    'sitecustomize.py': 'x', 'usercustomize.cpython-313-x86_64-linux-gnu.so': 'x', 'usercustomize/__init__.py': 'x',
+  };
+  for (const [name, text] of Object.entries({ ...stays, ...goes })) put(at(name), text);
+  fs.symlinkSync(at('_app.pth'), at('link.pth'));
+  fs.mkdirSync(at('folder.pth'));
+  const { execFileSync } = await import('node:child_process');
+  execFileSync('mkfifo', [at('pipe.pth')]);
+  await ended(t, made);
+  assert.deepEqual(fs.readdirSync(path.dirname(at('x'))).sort(), Object.keys(stays).sort());
+  for (const [name, text] of Object.entries(stays)) assert.equal(textOf(at(name)), text, name);
+});
+
+test('a `.pth` file whose folder gets what Python runs at its start by a later commit goes', async (t) => {
+  const made = prebuild(t, { 'src/x.py': 'one\n' });
+  const file = made.at('home/.local/lib/python3.13/site-packages/x.pth');
+  put(file, `${made.app}/src\n`);
+  made.push({ 'src/usercustomize.py': 'evil\n' });
+  const { report } = await ended(t, made);
+  assert.deepEqual([report.reason, fs.existsSync(file)], ['moved', false]);
+});
+
+test('a checkout with the name of a file that is removed beside checkouts stays', async (t) => {
+  for (const name of ['AGENTS.md', 'CLAUDE.md', '.mcp.json', '.claude']) {
+    const made = prebuild(t);
+    fs.renameSync(made.app, made.at(`workspace/${name}`));
+    made.app = made.at(`workspace/${name}`);
+    put(made.at('workspace/CLAUDE.local.md'), 'evil\n');
+    made.states({});
+    const { code, report, stderr } = await sync(t, made, { env: { ...SECRETS, ...IDENTITY } });
+    assert.deepEqual([code, report.reason, made.file('a.txt')], [0, 'up-to-date', 'one\n'], stderr);
+    assert.deepEqual(fs.readdirSync(made.workspace).sort(), ['.harvest', name].sort());
+  }
 });

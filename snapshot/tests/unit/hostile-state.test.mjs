@@ -24,7 +24,7 @@ test('what a build says of earlier runs is not believed, even in harvest-sync\'s
   const bystander = spawn('sleep', ['1000'], { env: { HARVEST_SYNC_RUN: 'mark' }, stdio: 'ignore' });
   t.after(() => bystander.kill('SIGKILL'));
   const head = made.push({ 'package-lock.json': '2' });
-  const move = { from: '--output=/nowhere', to: made.commit };
+  const move = { from: `--output=${made.at('elsewhere')}`, to: made.commit };
   const record = { marks: ['mark'], began: 0, move, installing: true };
   const known = { commit: head, dependencies: 'ready', installed: { commit: head, lockfiles: [] }, made: {}, last: { ended: Date.now() * 2, report: { code: 0 } } };
   for (const sandbox of [undefined, 'the-build\'s']) {
@@ -35,6 +35,7 @@ test('what a build says of earlier runs is not believed, even in harvest-sync\'s
     const { report } = await ended(t, made, 4, { env: { DAYTONA_SANDBOX_ID: `${sandbox}+` } });
     assert.deepEqual([report.reason, bystander.exitCode, bystander.signalCode], ['busy', null, null]);
     assert.ok(fs.existsSync(path.join(made.app, '.git/index.lock')), 'a lock file of somebody else\'s');
+    assert.equal(fs.existsSync(made.at('elsewhere')), false);
   }
   fs.rmSync(path.join(made.app, '.git/index.lock'));
   assert.deepEqual([(await ended(t, made, 0)).report.installed, made.installs()], [true, 1]);
