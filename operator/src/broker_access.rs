@@ -8,7 +8,7 @@ use broker::{Broker, BrokerSettings, Ledger, ReadFrom, Register};
 use job::LedgerEntry;
 
 /// How long the register may take to be read whole.
-const REGISTER_READ: Duration = Duration::from_secs(30);
+pub(crate) const REGISTER_READ: Duration = Duration::from_secs(30);
 /// How long the ledger may take to be read whole.
 const LEDGER_READ: Duration = Duration::from_mins(1);
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use clap::{Args, Parser, Subcommand};
 
 /// Looks at and works on one fleet of Harvest Fleet.
@@ -49,6 +50,9 @@ pub enum Command {
     /// Work through the jobs that failed for good
     #[command(subcommand)]
     DeadLetters(DeadLetters),
+    /// Look at prebuilds, and withdraw those that must not be used any more
+    #[command(subcommand)]
+    Prebuilds(Prebuilds),
     /// Check everything the fleet needs, and say what to do where something is wrong
     Doctor(Doctor),
 }
@@ -62,7 +66,7 @@ pub struct Doctor {
 }
 
 /// Which targets to build, and how.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct Submit {
     /// owner/name, or owner/name@branch, as in fleet.toml
     #[arg(value_name = "TARGET", required_unless_present = "all", conflicts_with = "all")]
@@ -125,6 +129,53 @@ pub struct Replay {
     pub yes: bool,
 }
 
+/// What to do with prebuilds.
+#[derive(Debug, Subcommand)]
+pub enum Prebuilds {
+    /// List those that are promoted, kept or captured, with their age and the secrets they were built with
+    List {
+        #[arg(
+            value_name = "TARGET",
+            help = "owner/name, or owner/name@branch; every target where it is left out"
+        )]
+        target: Option<String>,
+    },
+    /// Withdraw what was built with a secret that leaked, or since a time: delete it, and build it anew
+    ///
+    /// Give the workers the secret's new value first: what attempts that began before this command build is withdrawn too,
+    /// what later ones build is not.
+    Revoke(Revoke),
+}
+
+/// Which prebuilds to withdraw.
+#[derive(Debug, Args)]
+pub struct Revoke {
+    /// Those that were built with the secret of this name, and those of which that is not known
+    #[arg(long, value_name = "NAME", required_unless_present = "since", conflicts_with = "since")]
+    pub secret: Option<String>,
+
+    /// Those that were built at this time (2026-11-27T10:00:00Z) or that long ago (2h), or later
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub since: Option<DateTime<Utc>>,
+
+    /// Show what would be withdrawn, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+
+    #[arg(short, long, help = "Do not ask")]
+    pub yes: bool,
+}
+
+/// A text that is no time.
+#[derive(Debug, thiserror::Error)]
+#[error("neither a time (2026-11-27T10:00:00Z) nor how long ago (2h, 3days)")]
+struct NoTime;
+
+fn time(text: &str) -> Result<DateTime<Utc>, NoTime> {
+    let ago = || humantime::parse_duration(text).ok().and_then(|ago| chrono::Duration::from_std(ago).ok());
+    text.parse().ok().or_else(|| Utc::now().checked_sub_signed(ago()?)).ok_or(NoTime)
+}
+
 fn duration(text: &str) -> Result<Duration, humantime::DurationError> {
     humantime::parse_duration(text)
 }
@@ -154,6 +205,9 @@ mod tests {
             "harvestctl dead-letters replay",
             "harvestctl dead-letters replay --all abc",
             "harvestctl resolve",
+            "harvestctl prebuilds revoke --yes",
+            "harvestctl prebuilds revoke --secret NPM_TOKEN --since 2h",
+            "harvestctl prebuilds revoke --since soon",
         ] {
             assert_eq!(parse(wrong).unwrap_err().exit_code(), 2, "{wrong}");
         }
@@ -161,6 +215,10 @@ mod tests {
             "harvestctl submit --all --wait --timeout 30m",
             "harvestctl submit o/n o/m@dev --force --json",
             "harvestctl --json dead-letters replay --all --yes --as-recorded",
+            "harvestctl prebuilds list",
+            "harvestctl prebuilds revoke --secret NPM_TOKEN --dry-run",
+            "harvestctl prebuilds revoke --since 2026-11-27T10:00:00Z --yes",
+            "harvestctl prebuilds revoke --since 90m",
         ] {
             parse(right).unwrap();
         }

@@ -6,6 +6,7 @@
 mod dead_letters;
 mod doctor;
 mod explain;
+mod prebuilds;
 mod resolve;
 mod status;
 mod submit;
@@ -57,6 +58,10 @@ pub(crate) async fn run(
         Command::DeadLetters(command) => {
             let dead_letters = dead_letters::DeadLetterCommands { fleet, fleet_file, broker, daytona, acts };
             dead_letters.run(&command, &mut output, shutdown).await
+        }
+        Command::Prebuilds(command) => {
+            let prebuilds = prebuilds::PrebuildCommands { fleet, fleet_file, broker, daytona, acts };
+            prebuilds.run(&command, &mut output, shutdown).await
         }
         Command::Status => {
             let status = status::read_status(fleet, fleet_file, broker);

@@ -2,6 +2,11 @@
 
 use daytona::{Client, ClientSettings};
 
+/// The label of a sandbox that says which fleet it is of.
+pub(crate) const FLEET_LABEL: &str = "harvest.fleet";
+/// The label of a sandbox that says which attempt holds it.
+pub(crate) const ATTEMPT_LABEL: &str = "harvest.attempt";
+
 /// The way to Daytona; nothing is opened before a command asks.
 #[derive(Debug)]
 pub(crate) struct DaytonaAccess {

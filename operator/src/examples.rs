@@ -57,6 +57,7 @@ pub(crate) fn prebuild(of: &str, built_at: DateTime<Utc>) -> PrebuildRecord {
         mode: BuildMode::Cold,
         completeness: Completeness::Partial,
         flags: vec!["degraded.lockfile".into()],
+        secrets: Some(["NPM_TOKEN".to_owned()].into()),
         attempt: attempt(),
         built_at,
         size_gb: Some(1.5),

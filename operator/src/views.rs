@@ -1,5 +1,7 @@
 //! The parts that several answers share, in the shapes that `--json` promises.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use job::{
     AttemptId, BuildMode, Completeness, Failure, FailureKind, JobId, LastAttempt, OutcomeWord,
@@ -18,6 +20,8 @@ pub(crate) struct PrebuildView {
     pub(crate) fingerprint: String,
     pub(crate) completeness: Completeness,
     pub(crate) flags: Vec<String>,
+    /// Names of the secrets it may have been given; none where its worker did not note them.
+    pub(crate) secrets: Option<BTreeSet<String>>,
     pub(crate) mode: BuildMode,
     pub(crate) built_at: DateTime<Utc>,
     pub(crate) age_seconds: u64,
@@ -34,6 +38,7 @@ impl PrebuildView {
             fingerprint: prebuild.fingerprint.to_string(),
             completeness: prebuild.completeness,
             flags: prebuild.flags.clone(),
+            secrets: prebuild.secrets.clone(),
             mode: prebuild.mode,
             built_at: prebuild.built_at,
             age_seconds: since(prebuild.built_at, now).as_secs(),

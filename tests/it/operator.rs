@@ -2,6 +2,7 @@
 //! and the exit code that a cron line sees. The "worker" is written here, over the broker crate.
 
 mod daytona;
+mod revoke;
 mod scene;
 mod visible;
 mod worker;
@@ -203,6 +204,7 @@ fn record(scene: &Scene, of: &str, snapshot_id: &str) -> PrebuildRecord {
         mode: BuildMode::Cold,
         completeness: Completeness::Complete,
         flags: Vec::new(),
+        secrets: None,
         attempt,
         built_at: Utc::now(),
         size_gb: None,

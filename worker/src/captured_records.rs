@@ -44,11 +44,15 @@ impl CapturedRecords {
         own.push_back(captured);
     }
 
-    /// What a captured prebuild must hold; none when no worker's word is known, and then it is nobody's to take up.
+    /// What a captured prebuild must hold; none when no worker's word is known or it was withdrawn, and then it is nobody's to
+    /// take up.
     pub(crate) fn find(&self, target: &Target, name: &PrebuildName) -> Option<CapturedPrebuild> {
         let own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
         let remembered = own.iter().find(|captured| captured.name == *name).cloned();
-        remembered
-            .or_else(|| self.register.get(target)?.captured.clone().filter(|captured| captured.name == *name))
+        let state = self.register.get(target);
+        let recorded = || state.as_ref()?.captured.clone().filter(|captured| captured.name == *name);
+        let found = remembered.or_else(recorded)?;
+        let is_revoked = state.as_ref().is_some_and(|state| state.is_revoked((&found).into()));
+        (!is_revoked).then_some(found)
     }
 }

@@ -22,7 +22,8 @@ use crate::error::{CommandError, Exit};
 use crate::fleet_file_source::FleetFileSource;
 use crate::output::Output;
 use crate::targets::{Listed, choose};
-use view::{SubmitView, SubmittedView};
+use view::SubmitView;
+pub(super) use view::SubmittedView;
 use watch::Watch;
 
 /// Where jobs go that somebody asked for.
@@ -59,10 +60,7 @@ impl Submitter<'_> {
         // The ledger is followed from before the first publish, so that no end is missed.
         let since = Utc::now() - SKEW;
         let ledger = wanted.wait.then(|| Ledger::follow(&broker, ReadFrom::Time(since)));
-        let names = chosen.iter().map(|(_, settings)| settings.base_snapshot.as_str());
-        let bases = look_up_bases(self.daytona, names, output).await?;
-        let messages = chosen.into_iter().map(|listed| make_message(self.fleet, listed, &bases, wanted));
-        let submitted = self.publish(&broker, messages.collect()).await;
+        let submitted = self.enqueue(&broker, chosen, wanted, "submit", output).await?;
         let all_published = submitted.iter().all(|job| job.error.is_none());
         let exit = match ledger {
             None => {
@@ -79,7 +77,27 @@ impl Submitter<'_> {
         Ok(exit)
     }
 
-    async fn publish(&self, broker: &Broker, messages: Vec<(JobMessage, PublishSpan)>) -> Vec<SubmittedView> {
+    /// Publishes a job for each of these, and writes to the ledger that this act of an operator asked for it.
+    pub(super) async fn enqueue(
+        &self,
+        broker: &Broker,
+        chosen: Vec<&Listed>,
+        wanted: &Submit,
+        act: &str,
+        output: &mut Output<'_>,
+    ) -> Result<Vec<SubmittedView>, CommandError> {
+        let names = chosen.iter().map(|(_, settings)| settings.base_snapshot.as_str());
+        let bases = look_up_bases(self.daytona, names, output).await?;
+        let messages = chosen.into_iter().map(|listed| make_message(self.fleet, listed, &bases, wanted));
+        Ok(self.publish(broker, messages.collect(), act).await)
+    }
+
+    async fn publish(
+        &self,
+        broker: &Broker,
+        messages: Vec<(JobMessage, PublishSpan)>,
+        act: &str,
+    ) -> Vec<SubmittedView> {
         let publisher = broker.publisher();
         let results =
             publisher.publish_jobs(messages.iter().map(|(message, _)| message.clone()), PATIENCE).await;
@@ -93,7 +111,7 @@ impl Submitter<'_> {
             let trace_id = telemetry::trace_id_of(&message.envelope.trace);
             let (target, job) = (message.job.target, message.job.id);
             if error.is_none() && ledger_answers {
-                let act = LedgerEvent::operator_act("submit", target.clone(), job);
+                let act = LedgerEvent::operator_act(act, target.clone(), job);
                 if let Err(error) = self.acts.record(&publisher, act, trace_id.clone()).await {
                     tracing::warn!(
                         error = error_chain::line(&error),

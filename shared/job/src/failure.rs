@@ -178,6 +178,8 @@ failure_kinds! {
     VerifyCommandFailed = "verify.command_failed", Verify, Repository;
     /// No sandbox could be started from the new snapshot.
     VerifyStart = "verify.start_failed", Verify, Upstream;
+    /// An operator withdrew what was being built.
+    PromoteRevoked = "promote.revoked", Promote, Upstream;
     /// Daytona says that the sandbox is gone, or runs no more.
     SandboxLost = "sandbox.lost", Build, Upstream;
     /// The sandbox was lost again at the same commit and fingerprint, while others of the fleet live.

@@ -26,10 +26,21 @@ impl AttemptId {
         Self(Uuid::now_v7())
     }
 
+    /// When the attempt began, by the clock of its worker.
+    pub fn time(self) -> DateTime<Utc> {
+        time_of(self.0)
+    }
+
     /// The UUID v7 that it is.
     pub(crate) fn uuid(self) -> Uuid {
         self.0
     }
+}
+
+/// When a UUID v7 was drawn: its first 48 bits are milliseconds since 1970.
+pub(crate) fn time_of(id: Uuid) -> DateTime<Utc> {
+    let milliseconds = id.as_bytes()[..6].iter().fold(0, |number, byte| number << 8 | i64::from(*byte));
+    DateTime::from_timestamp_millis(milliseconds).unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 
 impl Default for AttemptId {

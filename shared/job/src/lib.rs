@@ -48,8 +48,8 @@ pub use recipe::{
 };
 pub use register::{
     CapturedPrebuild, Concern, EntryFormat, EntryVersion, FleetState, Folded, LastAttempt, LostSandbox,
-    OpenDeadLetter, Promotion, RegisterEntry, SecretsCheck, StandingFailure, TargetEntry, TargetFold,
-    TargetState, UnknownFormat, Writing,
+    OpenDeadLetter, Promotion, Provenance, RegisterEntry, Revocation, Revoked, SecretsCheck, StandingFailure,
+    TargetEntry, TargetFold, TargetState, UnknownFormat, Writing,
 };
 pub use repository_url::{RepositoryUrl, UnclearUrl, UrlScheme};
 pub use settings::{

@@ -79,6 +79,14 @@ pub struct Manifest {
     pub finished_at: DateTime<Utc>,
 }
 
+impl Manifest {
+    /// Names of every secret that it may have been given, the git token's too; none where its worker wrote none.
+    pub fn secret_names(&self) -> Option<BTreeSet<String>> {
+        let token = self.clone.iter().map(|clone| clone.token_secret.clone());
+        Some(self.secrets.as_ref()?.iter().cloned().chain(token).collect())
+    }
+}
+
 /// Digests of what was in the sandbox before anything of the repository ran, in hexadecimal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Baseline {

@@ -1,5 +1,7 @@
 //! A prebuild as the register knows it. What lies in the prebuild itself is its `manifest`.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use strum::Display;
@@ -35,6 +37,9 @@ pub struct PrebuildRecord {
     /// What a session should know: `degraded.lockfile`, ...
     #[serde(default)]
     pub flags: Vec<String>,
+    /// Names of the secrets that it may have been given, the git token's too. Older workers noted none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secrets: Option<BTreeSet<String>>,
     /// The attempt that made it.
     pub attempt: AttemptId,
     /// When it was captured.
@@ -69,6 +74,7 @@ impl PrebuildRecord {
             mode: BuildMode::Cold,
             completeness: Completeness::Complete,
             flags: Vec::new(),
+            secrets: None,
             attempt,
             built_at: Utc::now(),
             size_gb: None,

@@ -2,8 +2,9 @@
 
 mod entry;
 mod fold;
+mod revocation;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -11,6 +12,7 @@ use uuid::Uuid;
 
 pub use self::entry::{Concern, EntryFormat, EntryVersion, Promotion, TargetEntry, UnknownFormat, Writing};
 pub use self::fold::{Folded, TargetFold};
+pub use self::revocation::{Provenance, Revocation, Revoked};
 use crate::{
     AttemptId, Commit, Failure, FailureKind, Fingerprint, JobId, OutcomeWord, PrebuildName, PrebuildRecord,
     Target, Tick,
@@ -72,6 +74,9 @@ pub struct TargetState {
     /// The latest attempt that did something.
     #[serde(default)]
     pub last: Option<LastAttempt>,
+    /// What was withdrawn: none of the prebuilds above is of these.
+    #[serde(skip)]
+    pub revocations: Vec<Revocation>,
 }
 
 impl TargetState {
@@ -88,12 +93,18 @@ impl TargetState {
             open_dead_letters: BTreeMap::new(),
             lost_sandbox: None,
             last: None,
+            revocations: Vec::new(),
         }
     }
 
     /// The promoted prebuild and every kept one, newest promotion first.
     pub fn prebuilds(&self) -> impl Iterator<Item = &PrebuildRecord> {
         self.promoted.iter().chain(&self.kept)
+    }
+
+    /// Whether a prebuild that came to be like this was withdrawn.
+    pub fn is_revoked(&self, provenance: Provenance<'_>) -> bool {
+        self.revocations.iter().any(|revocation| revocation.covers(provenance))
     }
 }
 
@@ -107,6 +118,9 @@ pub struct CapturedPrebuild {
     /// SHA-256 of what the baseline was taken with: another version of it may see other things, and takes nothing up.
     #[serde(default)]
     pub baseline: String,
+    /// Names of the secrets that it may have been given. Older workers noted none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secrets: Option<BTreeSet<String>>,
 }
 
 /// A failure that stands until something changes.

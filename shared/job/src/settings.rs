@@ -41,6 +41,13 @@ pub struct Settings {
     pub keep: u32,
 }
 
+impl Settings {
+    /// Names of every secret that a build may be given: those of install and build, and the git token.
+    pub fn secret_names(&self) -> BTreeSet<String> {
+        self.secrets.iter().chain([&self.clone.token_secret]).cloned().collect()
+    }
+}
+
 fn default_class() -> String {
     "default".to_owned()
 }

@@ -25,6 +25,7 @@ fn prebuild() -> PrebuildRecord {
         mode: BuildMode::Cold,
         completeness: Completeness::Complete,
         flags: Vec::new(),
+        secrets: None,
         attempt,
         built_at: Utc::now(),
         size_gb: None,

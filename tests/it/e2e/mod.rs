@@ -19,3 +19,4 @@ mod silence;
 mod steps;
 mod suspects;
 mod traces;
+mod withdrawn;

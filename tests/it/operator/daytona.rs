@@ -38,11 +38,11 @@ impl Daytona {
 
     /// A snapshot with this name; answers its id.
     pub(super) async fn snapshot(&self, name: &str) -> String {
-        let sandbox =
-            match self.client.create_sandbox(&daytona::NewSandbox::new("seed", "harvest-snapshot")).await {
-                Ok(daytona::CreateOutcome::Created(sandbox)) => sandbox,
-                other => panic!("{other:?}"),
-            };
+        let seed = daytona::NewSandbox::new(format!("seed-{}", uuid::Uuid::new_v4()), "harvest-snapshot");
+        let sandbox = match self.client.create_sandbox(&seed).await {
+            Ok(daytona::CreateOutcome::Created(sandbox)) => sandbox,
+            other => panic!("{other:?}"),
+        };
         let deadline = tokio::time::Instant::now() + SOON;
         self.client.wait_until_started(&sandbox.id, deadline, daytona::pace::STATE).await.unwrap();
         self.client.create_snapshot_from_sandbox(&sandbox.id, name).await.unwrap();

@@ -171,7 +171,7 @@ async fn plant(scene: &Scene, daytona: &Daytona, worker: &Worker) {
 }
 
 /// One line for each command there is, and those that wait, fail or find nothing.
-const LINES: [&str; 15] = [
+const LINES: [&str; 19] = [
     "doctor",
     "status",
     "resolve acme/good",
@@ -187,6 +187,10 @@ const LINES: [&str; 15] = [
     "dead-letters replay --all",
     "dead-letters replay --all --yes --as-recorded",
     "submit acme/good --wait --timeout 1s",
+    "prebuilds list",
+    "prebuilds list acme/\u{1b}[2J\u{202e}",
+    "prebuilds revoke --secret \u{1b}[2J\u{202e} --dry-run",
+    "prebuilds revoke --since 1h --yes",
 ];
 
 /// The names of all commands, those of commands within commands too.

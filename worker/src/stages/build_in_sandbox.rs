@@ -85,6 +85,7 @@ impl Builder {
             name: name.clone(),
             manifest: written.digest.clone(),
             baseline: baseline::method(),
+            secrets: written.manifest.secret_names(),
         };
         self.records.record(&attempt.job.target, captured).await;
         let captured = capture::run(&self.client, lease, &name, attempt.job.settings.timeouts.capture);

@@ -35,7 +35,8 @@ pub(crate) struct Promoter {
 
 impl Promoter {
     /// Points the register at `prebuild`; the one before it is kept. Where another promotion was made that this copy of the
-    /// register did not show, that one stands, and the attempt looks again.
+    /// register did not show, that one stands, and the attempt looks again. What an operator has withdrawn is built anew, by an
+    /// attempt that begins after that.
     pub(crate) async fn run(
         &self,
         attempt: &Attempt,
@@ -44,6 +45,9 @@ impl Promoter {
         let target = &attempt.job.target;
         let state = self.register.get(target);
         let state = state.unwrap_or_else(|| Arc::new(TargetState::new(target.clone(), Utc::now())));
+        if state.is_revoked(prebuild.into()) {
+            return Err(revoked().into());
+        }
         let promotion = promotion(&state, prebuild.clone(), attempt.job.settings.keep);
         let folded = self.register.promote(target, promotion).await.map_err(|error| {
             let text =
@@ -51,7 +55,10 @@ impl Promoter {
             Failure::new(FailureKind::RegisterUnavailable, text).with_scope(Scope::Broker).at(Stage::Promote)
         })?;
         match folded {
-            Folded::Taken => Ok(self.register.get(target).unwrap_or(state)),
+            Folded::Taken => {
+                let state = self.register.get(target).unwrap_or(state);
+                if state.is_revoked(prebuild.into()) { Err(revoked().into()) } else { Ok(state) }
+            }
             Folded::Refused | Folded::Outdated => Err(ResolveAgain::PromotedMeanwhile.into()),
         }
     }
@@ -111,11 +118,17 @@ pub(crate) fn prebuild_record(
             Completeness::Complete
         },
         flags: manifest.flags.clone(),
+        secrets: manifest.secret_names(),
         attempt: manifest.attempt,
         built_at: snapshot.created_at.unwrap_or(manifest.finished_at),
         size_gb: snapshot.size,
         cold_start_milliseconds: Some(milliseconds(cold_start)),
     }
+}
+
+fn revoked() -> Failure {
+    let text = "an operator withdrew what was being built (harvestctl prebuilds revoke); it is built anew";
+    Failure::new(FailureKind::PromoteRevoked, text)
 }
 
 /// The promotion that follows this state: the newest `keep` prebuilds, and the last complete one whatever its age.

@@ -97,11 +97,11 @@ impl Verifier {
         Ok(manifest)
     }
 
-    /// Deletes a snapshot that failed its verification. Ours by construction: this attempt named it or found it by its name.
+    /// Deletes a snapshot that failed its verification, or was withdrawn. Ours by construction: this attempt named it or found it by its name.
     pub(crate) async fn discard(&self, snapshot: &Snapshot) {
         match self.leases.client.delete_snapshot(&snapshot.id).await {
             Ok(_) => {
-                tracing::info!(prebuild = snapshot.name, "prebuild that failed its verification deleted");
+                tracing::info!(prebuild = snapshot.name, "prebuild that cannot be promoted deleted");
             }
             Err(error) => tracing::warn!(
                 prebuild = snapshot.name,
@@ -211,8 +211,9 @@ pub(crate) fn condemns(end: &EarlyEnd) -> bool {
     let EarlyEnd::Outcome(outcome) = end else { return false };
     match &**outcome {
         Outcome::Failed(failure) => {
-            failure.stage == Stage::Verify
-                && matches!(failure.blame(), Blame::Ours | Blame::Repository | Blame::Resources)
+            failure.id == FailureKind::PromoteRevoked
+                || (failure.stage == Stage::Verify
+                    && matches!(failure.blame(), Blame::Ours | Blame::Repository | Blame::Resources))
         }
         Outcome::Built(_)
         | Outcome::Partial { .. }

@@ -4,7 +4,7 @@
 
 use chrono::{DateTime, Utc};
 use daytona::SnapshotState;
-use job::{BuildMode, Completeness, PrebuildName, PrebuildRecord, Target, TargetState};
+use job::{BuildMode, Completeness, PrebuildName, PrebuildRecord, Provenance, Target, TargetState};
 use serde::Serialize;
 
 use crate::layout::format_rows;
@@ -110,7 +110,7 @@ fn from_register(state: &TargetState, daytona: &DaytonaSays, now: DateTime<Utc>)
     let promoted = state.promoted.as_ref();
     let alone = |why: String| {
         let note = format!("not confirmed by Daytona: {why}");
-        promoted.map(|prebuild| from_record(state, prebuild, None, vec![note], now))
+        state.prebuilds().next().map(|prebuild| from_record(state, prebuild, None, vec![note], now))
     };
     let found = match daytona {
         DaytonaSays::NoKey => return alone("DAYTONA_API_KEY is not set".to_owned()),
@@ -123,15 +123,20 @@ fn from_register(state: &TargetState, daytona: &DaytonaSays, now: DateTime<Utc>)
         let snapshot = found.iter().find(|snapshot| snapshot.id == prebuild.snapshot_id);
         let mut notes = Vec::new();
         if promoted.is_none_or(|promoted| promoted.name != prebuild.name) {
-            notes.push(
-                "the promoted prebuild is not usable in Daytona; this is the newest kept one".to_owned(),
-            );
+            let why = if promoted.is_some() { "is not usable in Daytona" } else { "was withdrawn" };
+            notes.push(format!("the promoted prebuild {why}; this is the newest kept one"));
         }
         return Some(from_record(state, prebuild, snapshot, notes, now));
     }
-    promoted?;
+    let promoted = promoted?;
+    // By a name alone it is not known what was verified: nothing newer than what was ever promoted, and nothing withdrawn.
+    let can_be = |snapshot: &&PrebuildSnapshot| {
+        let provenance = Provenance { built_at: snapshot.created_at, ..Provenance::from(&snapshot.name) };
+        snapshot.name.attempt() <= promoted.name.attempt() && !state.is_revoked(provenance)
+    };
+    let verified = DaytonaSays::Snapshots(found.iter().filter(can_be).cloned().collect());
     let note = "no prebuild of the register is in Daytona";
-    from_names(&state.target, daytona, note, now).ok()
+    from_names(&state.target, &verified, note, now).ok()
 }
 
 fn from_record(
@@ -230,6 +235,9 @@ fn explain_none(state: &TargetState) -> String {
                 "{} is gone from Daytona; build it anew: harvestctl submit {target} --wait",
                 promoted.name
             )
+        }
+        (None, None) if !state.revocations.is_empty() => {
+            format!("what there was is withdrawn; build it anew: harvestctl submit {target} --wait")
         }
         (None, None) => format!("none was built yet; build it: harvestctl submit {target} --wait"),
     }

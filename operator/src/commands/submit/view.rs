@@ -47,16 +47,17 @@ impl View for Progress {
 
 /// A job that was published, or not.
 #[derive(Debug, Serialize)]
-pub(super) struct SubmittedView {
-    pub(super) target: Target,
-    pub(super) job: JobId,
-    pub(super) trace_id: Option<String>,
+pub(in crate::commands) struct SubmittedView {
+    pub(in crate::commands) target: Target,
+    pub(in crate::commands) job: JobId,
+    pub(in crate::commands) trace_id: Option<String>,
     /// Why it was not published.
-    pub(super) error: Option<String>,
+    pub(in crate::commands) error: Option<String>,
 }
 
 impl SubmittedView {
-    fn line(&self) -> String {
+    /// The line about it.
+    pub(in crate::commands) fn line(&self) -> String {
         match &self.error {
             None => format!("{}  submitted as job {}\n", self.target, self.job),
             Some(error) => format!("{}  not submitted: {error}\n", self.target),

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use uuid::{Builder, Uuid};
 
-use super::{CapturedPrebuild, LastAttempt, LostSandbox, OpenDeadLetter, StandingFailure};
+use super::{CapturedPrebuild, LastAttempt, LostSandbox, OpenDeadLetter, Revocation, StandingFailure};
+use crate::id::time_of;
 use crate::{AttemptId, FailureKind, PrebuildRecord, Target};
 
 /// The greatest number of milliseconds that a UUID v7 has room for.
@@ -51,14 +52,11 @@ impl EntryVersion {
 
     /// When it was written, by the clock of whoever wrote it.
     pub fn time(self) -> DateTime<Utc> {
-        i64::try_from(self.milliseconds())
-            .ok()
-            .and_then(DateTime::from_timestamp_millis)
-            .unwrap_or(DateTime::<Utc>::MAX_UTC)
+        time_of(self.0)
     }
 
     fn milliseconds(self) -> u64 {
-        self.0.as_bytes()[..6].iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
+        u64::try_from(self.time().timestamp_millis()).unwrap_or(0)
     }
 }
 
@@ -152,6 +150,8 @@ pub enum Concern {
     },
     /// Every dead letter was dealt with, by a good build.
     DeadLettersClosed,
+    /// Prebuilds that are not to be used any more. Nothing takes it back.
+    Revocation(Revocation),
 }
 
 /// Which prebuilds sessions are given from now on.

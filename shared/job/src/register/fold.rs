@@ -8,7 +8,10 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Duration};
 
 use super::entry::{Concern, EntryFormat, EntryVersion, Promotion, TargetEntry, Writing};
-use super::{CapturedPrebuild, LastAttempt, LostSandbox, OpenDeadLetter, StandingFailure, TargetState};
+use super::{
+    CapturedPrebuild, LastAttempt, LostSandbox, OpenDeadLetter, Provenance, Revocation, StandingFailure,
+    TargetState,
+};
 use crate::{AttemptId, FailureKind, Target};
 
 /// A promotion this much older may have aged out of the stream for whoever writes the next, which then follows none.
@@ -41,6 +44,7 @@ pub struct TargetFold {
     lost_sandbox: Option<Versioned<Option<LostSandbox>>>,
     dead_letters: BTreeMap<FailureKind, Versioned<Option<OpenDeadLetter>>>,
     dead_letters_closed: Option<EntryVersion>,
+    revocations: BTreeMap<EntryVersion, Revocation>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -63,6 +67,7 @@ impl TargetFold {
             lost_sandbox: None,
             dead_letters: BTreeMap::new(),
             dead_letters_closed: None,
+            revocations: BTreeMap::new(),
         }
     }
 
@@ -80,6 +85,10 @@ impl TargetFold {
             Concern::LostSandbox(lost) => take_newer(&mut self.lost_sandbox, version, lost),
             Concern::DeadLetter { failure, open } => self.fold_dead_letter(version, failure, open),
             Concern::DeadLettersClosed => self.close_dead_letters(version),
+            Concern::Revocation(revocation) => match self.revocations.insert(version, revocation) {
+                None => Folded::Taken,
+                Some(_) => Folded::Outdated,
+            },
         }
     }
 
@@ -181,17 +190,23 @@ impl TargetFold {
     /// The state that all of it makes.
     pub fn state(&self) -> TargetState {
         let promotion = self.promotion.as_ref();
+        let is_good = |it: Provenance<'_>| !self.revocations.values().any(|revocation| revocation.covers(it));
         let is_pending = |captured: &&Versioned<CapturedPrebuild>| {
             promotion.is_none_or(|promotion| promotion.version < captured.version)
         };
+        let captured = self.captured.as_ref().filter(is_pending).map(|captured| captured.value.clone());
+        let promoted = promotion.map(|promotion| promotion.value.promoted.clone());
+        let mut kept = promotion.map(|promotion| promotion.value.kept.clone()).unwrap_or_default();
+        kept.retain(|prebuild| is_good(prebuild.into()));
         let letters = self.dead_letters.iter();
         TargetState {
             target: self.target.clone(),
             updated_at: self.newest_taken().map_or(DateTime::UNIX_EPOCH, EntryVersion::time),
             promotion: promotion.map(|promotion| promotion.version),
-            promoted: promotion.map(|promotion| promotion.value.promoted.clone()),
-            kept: promotion.map(|promotion| promotion.value.kept.clone()).unwrap_or_default(),
-            captured: self.captured.as_ref().filter(is_pending).map(|captured| captured.value.clone()),
+            promoted: promoted.filter(|prebuild| is_good(prebuild.into())),
+            kept,
+            captured: captured.filter(|captured| is_good(captured.into())),
+            revocations: self.revocations.values().cloned().collect(),
             failing: self.failing.as_ref().and_then(|failing| failing.value.clone()),
             open_dead_letters: letters
                 .filter_map(|(failure, letter)| Some((*failure, letter.value.clone()?)))
@@ -209,6 +224,7 @@ impl TargetFold {
             self.failing.as_ref().map(|known| known.version),
             self.lost_sandbox.as_ref().map(|known| known.version),
             self.dead_letters_closed,
+            self.revocations.keys().max().copied(),
         ];
         single.into_iter().flatten().chain(self.dead_letters.values().map(|known| known.version)).max()
     }
@@ -238,8 +254,12 @@ impl TargetFold {
         let letter = |(&failure, known): (&FailureKind, &Versioned<Option<OpenDeadLetter>>)| {
             known.with(|open| Concern::DeadLetter { failure, open })
         };
+        let revoked =
+            |(&version, it): (&EntryVersion, &Revocation)| (version, Concern::Revocation(it.clone()));
         let single = [promotion, captured, attempt, failing, lost, closed];
-        single.into_iter().flatten().chain(self.dead_letters.iter().map(letter)).collect()
+        let letters = self.dead_letters.iter().map(letter);
+        let revocations = self.revocations.iter().map(revoked);
+        single.into_iter().flatten().chain(letters).chain(revocations).collect()
     }
 }
 

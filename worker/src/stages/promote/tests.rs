@@ -18,6 +18,7 @@ fn prebuild(completeness: Completeness) -> PrebuildRecord {
         mode: BuildMode::Cold,
         completeness,
         flags: Vec::new(),
+        secrets: None,
         attempt,
         built_at: Utc::now(),
         size_gb: None,

@@ -54,8 +54,11 @@ fn what_daytona_lost_falls_back_to_the_kept_one_then_to_names() {
         seen("snapshot-1", 0, SnapshotState::Active),
     ]);
     assert_eq!(answer(&register(), &kept), Ok(("snapshot-1".into(), false, Source::Register)));
-    let other = DaytonaSays::Snapshots(vec![seen("other", 3, SnapshotState::Active)]);
-    assert_eq!(answer(&register(), &other), Ok(("other".into(), false, Source::DaytonaNames)));
+    let names = DaytonaSays::Snapshots(vec![
+        seen("unverified", 3, SnapshotState::Active),
+        seen("other", 0, SnapshotState::Active),
+    ]);
+    assert_eq!(answer(&register(), &names), Ok(("other".into(), false, Source::DaytonaNames)));
     let error = answer(&register(), &DaytonaSays::Snapshots(Vec::new())).unwrap_err();
     assert!(error.contains("is gone from Daytona") && error.contains("harvestctl submit"), "{error}");
 }

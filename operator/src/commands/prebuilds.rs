@@ -1,0 +1,88 @@
+//! `harvestctl prebuilds`: which there are, and withdrawing those that must not be used any more.
+
+mod list;
+mod revoke;
+#[cfg(test)]
+mod tests;
+mod view;
+
+use broker::Register;
+use chrono::Utc;
+use job::{FleetName, Target};
+use lifecycle::Shutdown;
+
+use crate::acts::OperatorActs;
+use crate::broker_access::BrokerAccess;
+use crate::cli::Prebuilds;
+use crate::daytona_access::{DaytonaAccess, DaytonaClient};
+use crate::error::{CommandError, Exit};
+use crate::fleet_file_source::FleetFileSource;
+use crate::output::Output;
+use crate::targets::find_target;
+use list::{ListedPrebuild, list, look_up};
+use revoke::Revoker;
+use view::ListView;
+
+/// Works on prebuilds, with what that asks and writes.
+pub(super) struct PrebuildCommands<'a> {
+    pub(super) fleet: &'a FleetName,
+    pub(super) fleet_file: &'a FleetFileSource,
+    pub(super) broker: &'a BrokerAccess,
+    pub(super) daytona: &'a DaytonaAccess,
+    pub(super) acts: &'a OperatorActs,
+}
+
+impl PrebuildCommands<'_> {
+    /// Runs the command that was given.
+    pub(super) async fn run(
+        &self,
+        command: &Prebuilds,
+        output: &mut Output<'_>,
+        shutdown: &Shutdown,
+    ) -> Result<Exit, CommandError> {
+        match command {
+            Prebuilds::List { target } => {
+                let listed = self.list(target.as_deref());
+                let view = super::until_interrupted(shutdown, listed).await?;
+                output.print(&view)?;
+                Ok(Exit::Done)
+            }
+            // Never left in the middle: what is withdrawn is withdrawn, and told.
+            Prebuilds::Revoke(wanted) => {
+                let Self { fleet, fleet_file, broker, daytona, acts } = *self;
+                let revoker = Revoker { fleet, fleet_file, broker, daytona, acts };
+                revoker.revoke(wanted, output).await
+            }
+        }
+    }
+
+    async fn list(&self, name: Option<&str>) -> Result<ListView, CommandError> {
+        let (broker, register) = self.broker.connect_with_register().await?;
+        let chosen = name.map(|name| find_target(name, self.fleet_file, Some(known_targets(&register))));
+        let now = Utc::now();
+        let mut prebuilds: Vec<ListedPrebuild> = match chosen.transpose()? {
+            None => register.targets().iter().flat_map(|state| list(state, now)).collect(),
+            Some(target) => register.get(&target).iter().flat_map(|state| list(state, now)).collect(),
+        };
+        broker.close().await;
+        let mut notes = Vec::new();
+        match self.daytona.client() {
+            DaytonaClient::NoKey => {
+                notes.push("not looked up in Daytona: DAYTONA_API_KEY is not set".to_owned());
+            }
+            DaytonaClient::Unusable(error) => {
+                notes.push(format!("not looked up in Daytona: {}", error_chain::line(error.as_ref())));
+            }
+            DaytonaClient::Ready(client) => {
+                if let Err(error) = look_up(&client, self.fleet, &mut prebuilds).await {
+                    notes.push(format!("not looked up in Daytona: {}", error_chain::line(&error)));
+                }
+            }
+        }
+        Ok(ListView { prebuilds, notes })
+    }
+}
+
+fn known_targets(register: &Register) -> Vec<Target> {
+    register.targets().iter().map(|state| state.target.clone()).collect()
+}

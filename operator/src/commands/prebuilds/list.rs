@@ -1,0 +1,111 @@
+//! Which prebuilds the register has of a target, and what Daytona says of them.
+
+use std::collections::{BTreeSet, HashMap};
+
+use chrono::{DateTime, Utc};
+use daytona::{Client, SnapshotState};
+use job::{Completeness, FleetName, PrebuildName, Provenance, SandboxName, Target, TargetState};
+use serde::Serialize;
+
+use crate::time::since;
+
+/// What a prebuild is to its target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Use {
+    /// Sessions are given it.
+    Promoted,
+    /// It was promoted before.
+    Kept,
+    /// It was captured, or is being, and nobody has verified it yet.
+    Captured,
+}
+
+impl Use {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Promoted => "promoted",
+            Self::Kept => "kept",
+            Self::Captured => "captured",
+        }
+    }
+}
+
+/// One prebuild of the register.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct ListedPrebuild {
+    pub(super) target: Target,
+    #[serde(rename = "use")]
+    pub(super) used_as: Use,
+    pub(super) name: PrebuildName,
+    /// All digits where the register knows them, else the first twelve.
+    pub(super) commit: String,
+    pub(super) completeness: Option<Completeness>,
+    pub(super) flags: Vec<String>,
+    /// None where it is only captured.
+    pub(super) built_at: Option<DateTime<Utc>>,
+    /// Since it was built; where that is not known, since its attempt began.
+    pub(super) age_seconds: u64,
+    /// Names of the secrets that it may have been given; none where its worker did not note them.
+    pub(super) secrets: Option<BTreeSet<String>>,
+    /// Daytona's word: its state, or `missing`; none where Daytona was not asked.
+    pub(super) in_daytona: Option<String>,
+}
+
+impl ListedPrebuild {
+    /// How it came to be, for whoever withdraws it.
+    pub(super) fn provenance(&self) -> Provenance<'_> {
+        Provenance { attempt: self.name.attempt(), built_at: self.built_at, secrets: self.secrets.as_ref() }
+    }
+}
+
+/// The prebuilds of one target: promoted, kept, captured.
+pub(super) fn list(state: &TargetState, now: DateTime<Utc>) -> Vec<ListedPrebuild> {
+    let recorded = state.prebuilds().map(|prebuild| ListedPrebuild {
+        target: state.target.clone(),
+        used_as: if state.promoted.as_ref() == Some(prebuild) { Use::Promoted } else { Use::Kept },
+        name: prebuild.name.clone(),
+        commit: prebuild.commit.to_string(),
+        completeness: Some(prebuild.completeness),
+        flags: prebuild.flags.clone(),
+        built_at: Some(prebuild.built_at),
+        age_seconds: since(prebuild.built_at, now).as_secs(),
+        secrets: prebuild.secrets.clone(),
+        in_daytona: None,
+    });
+    let captured = state.captured.iter().map(|captured| ListedPrebuild {
+        target: state.target.clone(),
+        used_as: Use::Captured,
+        commit: captured.name.commit_short().to_owned(),
+        completeness: None,
+        flags: Vec::new(),
+        built_at: None,
+        age_seconds: since(captured.name.attempt().time(), now).as_secs(),
+        secrets: captured.secrets.clone(),
+        in_daytona: None,
+        name: captured.name.clone(),
+    });
+    recorded.chain(captured).collect()
+}
+
+/// Says of each what Daytona has. Lists may lag, so what is not in one is looked up by itself.
+pub(super) async fn look_up(
+    client: &Client,
+    fleet: &FleetName,
+    prebuilds: &mut [ListedPrebuild],
+) -> Result<(), daytona::Error> {
+    let listed = client.list_snapshots(&SandboxName::fleet_prefix(fleet)).await?;
+    let states: HashMap<&str, &SnapshotState> =
+        listed.iter().map(|snapshot| (snapshot.name.as_str(), &snapshot.state)).collect();
+    for prebuild in prebuilds {
+        let name = prebuild.name.to_string();
+        prebuild.in_daytona = Some(match states.get(name.as_str()) {
+            Some(state) => state.to_string(),
+            None => client
+                .get_snapshot(&name)
+                .await?
+                .map_or_else(|| "missing".to_owned(), |snapshot| snapshot.state.to_string()),
+        });
+    }
+    Ok(())
+}
