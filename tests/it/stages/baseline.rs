@@ -107,6 +107,7 @@ async fn what_an_honest_build_leaves_stays() {
         for clone in node_modules/y build/_deps/x; do git init --quiet $clone && touch $clone/.git/objects/x; done
         mkdir -p ~/.local/lib/python3.11/site-packages && cd ~/.local/lib/python3.11/site-packages
         echo /workspace/name/src >__editable__.name.pth; echo 'import evil' >evil.pth; echo 'import evil' >.evil.pth
+        mkdir /workspace/name/lib; touch /workspace/name/lib/usercustomize.py; echo /workspace/name/lib >leads.pth
         mkdir -p ~/.npm/_logs/closed ~/.cache/tool; touch ~/.npm/_logs/closed/log; chmod 0 ~/.npm/_logs/closed
     ";
     tampered_with(&bench, how).await.unwrap();

@@ -22,7 +22,7 @@ in_home() {
         if [ -L "$name" ] || { [ -e "$name" ] && [ ! -d "$name" ]; }; then printf '%s\0' "$name"; fi
     done
     # What Python runs at every start, whatever it was started for.
-    for name in "${home_folders[@]}" .local/lib/python*/site-packages/{*.pth,.*.pth,sitecustomize*,usercustomize*}; do
+    for name in "${home_folders[@]}" .local/lib/python*/site-packages/{*.pth,.*.pth,*.start,.*.start,sitecustomize*,usercustomize*}; do
         if [ ! -e "$name" ] && [ ! -L "$name" ]; then continue; fi
         # A link at the top is among the files above.
         case $name in */*) ;; *) if [ -L "$name" ]; then continue; fi ;; esac
@@ -35,9 +35,17 @@ in_home() {
         fi
     done
 }
-# Python runs the lines of a .pth file that begin with an import; every other names a folder that is looked in after its own.
+# Python runs the lines of a .pth file that begin with an import; every other names a folder that is looked in after its own, also
+# for what it runs at every start.
 only_adds_paths() {
-    [ -f "$1" ] && [ ! -L "$1" ] && [ "$(stat -c %s -- "$1")" -lt 65536 ] && ! grep --quiet --text -e 'import[[:blank:]]' -- "$1"
+    [ -f "$1" ] && [ ! -L "$1" ] && [ "$(stat -c %s -- "$1")" -lt 65536 ] || return
+    if grep --quiet --text -e 'import[[:blank:]]' -- "$1"; then return 1; fi
+    while IFS= read -r folder || [ -n "$folder" ]; do
+        case $folder in /*) ;; *) folder=${1%/*}/$folder ;; esac
+        for program in "$folder"/{sitecustomize,usercustomize}*; do
+            if [ -e "$program" ] || [ -L "$program" ]; then return 1; fi
+        done
+    done < <(tr '\r\v\f\034\035\036' '\n' <"$1" | tr -d '\000')
 }
 in_git() { cd -- "$git_folder" && find . "${is_data[@]}" -prune -o ! -type d -print0; }
 # The `.git` of submodules, and of any other folder that git has something of: there a session's git would find it before the
