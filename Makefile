@@ -2,6 +2,9 @@
 .DEFAULT_GOAL := help
 # With examples, because Cargo then chooses the same features of every library as for the tests, and compiles each once.
 PROGRAMS := cargo build --workspace --bins --examples --locked
+# With examples for the same reason. Cargo documents a program by itself unless its library has the same name; asked for examples, it wants
+# the names.
+DOCUMENTED := --lib --examples $(addprefix --bin ,harvestctl harvest-scan demo prebuilt-fleet with-shared-node harness-probe)
 # Skips a step of `make check` whose inputs have not changed since it last passed.
 STEP := scripts/unless-unchanged
 
@@ -82,7 +85,7 @@ check: ## Lint, test and chart-test, each unless nothing it goes by has changed 
 lint: prerequisites ## Formatting, lints, docs, licences, architecture: everything but the tests
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- --deny warnings
-	RUSTDOCFLAGS='--deny warnings' cargo doc --workspace --no-deps --locked
+	RUSTDOCFLAGS='--deny warnings' cargo doc --workspace --no-deps --locked $(DOCUMENTED)
 	scripts/tool cargo-deny --all-features --locked check bans licenses sources
 	scripts/tool cargo-shear --locked --deny-warnings
 	cd scripts && python3 -B -m unittest discover --buffer
