@@ -22,7 +22,7 @@ mod streams;
 mod topology;
 mod undeliverable;
 
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_mins(2);
 const DELAYS: [Duration; 3] =
     [Duration::from_millis(200), Duration::from_millis(600), Duration::from_secs(2)];
 

@@ -15,7 +15,7 @@ use lapin::options::{BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions,
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_mins(2);
 
 async fn channel(amqp_url: &str) -> (Connection, Channel) {
     let connection = Connection::connect(amqp_url, ConnectionProperties::default()).await.unwrap();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use daytona::{Client, CreateOutcome, Execute, NewSandbox, SandboxState, pace};
 use fleet_tests::{eventually, leaks};
 
-const SOON: Duration = Duration::from_mins(1);
+const SOON: Duration = Duration::from_mins(3);
 
 #[tokio::test]
 async fn a_prebuilt_fleet_says_where_all_is_until_its_stdin_closes() {

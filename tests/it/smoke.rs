@@ -16,8 +16,8 @@ use fleet_tests::rabbit::{VirtualHost, virtual_host};
 use fleet_tests::{guard, image_tools};
 use tempfile::TempDir;
 
-const SMOKE: Duration = Duration::from_mins(5);
-const SOON: Duration = Duration::from_mins(1);
+const SMOKE: Duration = Duration::from_mins(10);
+const SOON: Duration = Duration::from_mins(3);
 
 fn program() -> PathBuf {
     programs::example("smoke-daytona").unwrap()

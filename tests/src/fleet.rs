@@ -16,7 +16,7 @@ use crate::processes::FleetProcess;
 use crate::programs::Program;
 
 /// How long a program may take to say that it is ready.
-const READY: Duration = Duration::from_mins(1);
+const READY: Duration = Duration::from_mins(4);
 
 /// What a fleet is started with.
 #[derive(Debug, Clone)]

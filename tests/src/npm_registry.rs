@@ -20,7 +20,7 @@ pub const REGISTRY_VARIABLE: &str = "FLEET_TESTS_NPM_REGISTRY";
 const SERVER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/npm-registry/server.mjs");
 /// Where a sandbox sees what it is told.
 const SEEN: &str = "/opt/npm-registry/npmrc";
-const READY: Duration = Duration::from_mins(1);
+const READY: Duration = Duration::from_mins(4);
 
 /// The registry, as long as this lives.
 #[derive(Debug)]

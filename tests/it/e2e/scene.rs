@@ -22,9 +22,9 @@ use tempfile::TempDir;
 use tokio_util::task::AbortOnDropHandle;
 
 /// How long a build of a sample may take on a busy machine.
-pub(crate) const BUILD: Duration = Duration::from_mins(4);
+pub(crate) const BUILD: Duration = Duration::from_mins(10);
 /// How long anything else may take.
-pub(crate) const SOON: Duration = Duration::from_mins(1);
+pub(crate) const SOON: Duration = Duration::from_mins(3);
 
 pub(crate) struct Scene {
     pub(crate) fleet: Fleet,

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 use crate::sections;
 
-pub(super) const SOON: Duration = Duration::from_mins(1);
+pub(super) const SOON: Duration = Duration::from_mins(3);
 pub(super) const RETRY: Duration = Duration::from_millis(200);
 
 #[derive(Clone, Default)]

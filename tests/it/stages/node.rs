@@ -12,7 +12,7 @@ use worker::stages::{checkout, detect};
 
 use super::bench::{Bench, NAME, PATH, commit, target};
 
-const LONG: Duration = Duration::from_mins(4);
+const LONG: Duration = Duration::from_mins(10);
 
 /// A recipe that builds with this command and does nothing else.
 pub(super) fn recipe_building(command: &str) -> Recipe {

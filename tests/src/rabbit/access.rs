@@ -15,7 +15,7 @@ use crate::guard::GuardedChild;
 
 pub(super) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 pub(super) const USER: &str = "guest";
-const CONTROL_DEADLINE: Duration = Duration::from_mins(1);
+const CONTROL_DEADLINE: Duration = Duration::from_mins(3);
 const GREETING_DEADLINE: Duration = Duration::from_secs(2);
 
 /// Where a node runs, listens and keeps its files. Handed from process to process as JSON.

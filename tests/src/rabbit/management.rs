@@ -12,7 +12,7 @@ use super::access::USER;
 
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 /// Deleting a virtual host deletes its queues, one after the other.
-const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
+const ANSWER_DEADLINE: Duration = Duration::from_mins(2);
 
 /// Sends `method path` with this JSON and wants a status of the 2xx range.
 pub(super) fn request(address: SocketAddr, method: &str, path: &str, json: &str) -> anyhow::Result<()> {

@@ -17,8 +17,8 @@ use crate::guard::{self, GuardedChild, Home};
 use crate::started;
 
 /// A cold disk has been seen to take 13 s; a loaded machine takes several times that.
-const START_DEADLINE: Duration = Duration::from_secs(90);
-const STOP_DEADLINE: Duration = Duration::from_mins(1);
+const START_DEADLINE: Duration = Duration::from_mins(5);
+const STOP_DEADLINE: Duration = Duration::from_mins(3);
 const PORT_MAPPER_DEADLINE: Duration = Duration::from_secs(2);
 /// Starts with fresh ports, should somebody have taken one in between.
 const START_TRIES: usize = 3;
