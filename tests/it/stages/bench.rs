@@ -34,21 +34,26 @@ pub(super) struct Bench {
 
 impl Bench {
     pub(super) async fn start() -> Self {
-        Self::with(&image_tools::exposed().unwrap()).await
+        Self::with(&image_tools::exposed().unwrap(), NpmSettings::of_this_run()).await
     }
 
     /// On this machine's own tools, so that a build has to fetch what it needs.
     pub(super) async fn without_image_tools() -> Self {
-        Self::with(&[]).await
+        Self::with(&[], NpmSettings::of_this_run()).await
     }
 
-    async fn with(exposed: &[String]) -> Self {
+    /// One whose sandbox asks this registry for packages, whichever the run has.
+    pub(super) async fn asking(npm: &NpmSettings) -> Self {
+        Self::with(&image_tools::exposed().unwrap(), Some(npm.clone())).await
+    }
+
+    async fn with(exposed: &[String], npm: Option<NpmSettings>) -> Self {
         let git = GitServer::start().await.unwrap();
         let data = guard::temporary_directory("stages").unwrap();
         let mut settings = sandboxd::Settings::new(data.path().join("data"));
         settings.api_keys = vec![sandboxd::ApiKey::full(KEY)];
         settings.expose_read_only = exposed.iter().map(|text| Exposed::parse(text).unwrap()).collect();
-        if let Some(npm) = NpmSettings::of_this_run() {
+        if let Some(npm) = npm {
             settings.expose_read_only.push(Exposed::parse(&npm.exposed()).unwrap());
             let variables = npm.variables().into_iter();
             settings.environment.extend(variables.map(|(name, value)| (name, value.into_string().unwrap())));

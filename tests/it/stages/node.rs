@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use fleet_tests::fixtures::Sample;
+use fleet_tests::npm_registry::NpmRegistry;
 use job::{CommandStep, FailureKind, Recipe, Skipped, Toolchain};
 use worker::sandbox::{Environment, Sandbox};
 use worker::stages::build::{self, Built};
@@ -164,5 +165,17 @@ async fn toolchains_that_cannot_be_had_say_why() {
             .await
             .unwrap_err();
     assert_eq!(other.id, FailureKind::ToolchainChecksum, "{other:?}");
+    bench.end().await;
+}
+
+#[tokio::test]
+async fn a_sandbox_asks_the_tests_registry_unless_it_names_one() {
+    // None where the image is not built for this platform.
+    let Some(registry) = NpmRegistry::start().await.unwrap() else { return };
+    let bench = Bench::asking(registry.settings()).await;
+    let chosen = "cd /workspace && npm config get registry 2>/dev/null";
+    assert_eq!(bench.prints(chosen).await, registry.settings().url());
+    bench.prints("cd /workspace && echo {} >package.json && echo registry=http://127.0.0.1:9/ >.npmrc").await;
+    assert_eq!(bench.prints(chosen).await, "http://127.0.0.1:9/");
     bench.end().await;
 }
