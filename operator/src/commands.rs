@@ -46,7 +46,7 @@ pub(crate) async fn run(
             let worker_config = asked.worker_config.as_deref();
             let doctor =
                 doctor::Doctor { fleet, fleet_file, broker, daytona, git_hosts, environment, worker_config };
-            let view = until_interrupted(shutdown, async { Ok(doctor.check_all().await) }).await?;
+            let view = until_interrupted(shutdown, async { Ok(Box::pin(doctor.check_all()).await) }).await?;
             answer_doctor(&view, &mut output)
         }
         // Waits on its own terms: what it published goes on, and it says so.
@@ -73,7 +73,7 @@ pub(crate) async fn run(
         }
         Command::Explain(one) => {
             let explainer = explain::Explainer { fleet, fleet_file, broker, daytona, git_hosts };
-            answer(&until_interrupted(shutdown, explainer.explain(&one.target)).await?, &mut output)
+            answer(&until_interrupted(shutdown, Box::pin(explainer.explain(&one.target))).await?, &mut output)
         }
     }
 }

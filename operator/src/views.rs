@@ -27,6 +27,8 @@ pub(crate) struct PrebuildView {
     pub(crate) age_seconds: u64,
     pub(crate) size_gb: Option<f64>,
     pub(crate) cold_start_milliseconds: Option<u64>,
+    /// Daytona's word: the snapshot's state, or `missing`; none where Daytona was not asked.
+    pub(crate) in_daytona: Option<String>,
 }
 
 impl PrebuildView {
@@ -44,7 +46,13 @@ impl PrebuildView {
             age_seconds: since(prebuild.built_at, now).as_secs(),
             size_gb: prebuild.size_gb,
             cold_start_milliseconds: prebuild.cold_start_milliseconds,
+            in_daytona: None,
         }
+    }
+
+    /// The same, with what Daytona says of it.
+    pub(crate) fn looked_up(self, in_daytona: Option<String>) -> Self {
+        Self { in_daytona, ..self }
     }
 
     pub(crate) fn commit_short(&self) -> &str {

@@ -1,6 +1,7 @@
 //! `harvestctl doctor`: everything the fleet needs, checked one by one, each failure with what to do.
 
 mod checks;
+mod prebuilds;
 mod secret_rules;
 mod view;
 
@@ -14,6 +15,7 @@ use crate::daytona_access::DaytonaAccess;
 use crate::fleet_file_source::FleetFileSource;
 use crate::git_hosts::GitHosts;
 use checks::{check_broker, check_daytona, check_fleet_file, check_repositories};
+use prebuilds::check_prebuilds;
 use secret_rules::check_secret_rules;
 use view::Check;
 pub(super) use view::DoctorView;
@@ -35,12 +37,13 @@ impl Doctor<'_> {
         let mut checks = vec![Check::ok("settings", format!("fleet {}", self.fleet))];
         let load = check_fleet_file(self.fleet_file, &mut checks);
         checks.push(check_secret_rules(self.worker_config, self.environment, load.as_ref()));
-        let (broker, daytona, repositories) = tokio::join!(
+        let (broker, daytona, prebuilds, repositories) = tokio::join!(
             check_broker(self.broker),
             check_daytona(self.daytona, load.as_ref()),
+            check_prebuilds(self.fleet, self.broker, self.daytona),
             check_repositories(self.git_hosts, load.as_ref())
         );
-        checks.extend(broker.into_iter().chain(daytona).chain(repositories));
+        checks.extend(broker.into_iter().chain(daytona).chain([prebuilds]).chain(repositories));
         DoctorView::new(checks)
     }
 }

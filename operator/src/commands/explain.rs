@@ -6,9 +6,10 @@ mod view;
 
 use chrono::Utc;
 use daytona::{BaseError, Client};
-use job::{Commit, FingerprintInputs, FleetName, SandboxName, Settings, Target, TargetState};
+use job::{Commit, FingerprintInputs, FleetName, PrebuildRecord, SandboxName, Settings, Target, TargetState};
 
 use crate::broker_access::{BrokerAccess, read_ledger};
+use crate::commands::prebuilds::{ListedPrebuild, list, look_up};
 use crate::daytona_access::{DaytonaAccess, DaytonaClient};
 use crate::error::CommandError;
 use crate::fleet_file_source::FleetFileSource;
@@ -40,6 +41,8 @@ struct Records {
 struct InDaytona {
     base: Option<BaseView>,
     lease: Lease,
+    /// Each of the register's prebuilds, with Daytona's word where it was asked.
+    prebuilds: Vec<ListedPrebuild>,
 }
 
 impl Explainer<'_> {
@@ -52,7 +55,9 @@ impl Explainer<'_> {
             Some(settings) => Some(self.find_head(&target, settings).await),
             None => None,
         };
-        let InDaytona { base, lease } = self.ask_daytona(&target, settings.as_ref(), &mut notes).await;
+        let asked = (&target, state.as_ref(), settings.as_ref());
+        let InDaytona { base, lease, prebuilds } = self.ask_daytona(asked, &mut notes).await;
+        let usable = state.as_ref().map(|state| only_usable(state, &prebuilds));
         let fingerprint = settings
             .as_ref()
             .zip(base.as_ref())
@@ -61,11 +66,21 @@ impl Explainer<'_> {
             is_listed: settings.is_some(),
             head: head.as_ref(),
             fingerprint: fingerprint.as_ref(),
-            state: state.as_ref(),
+            state: usable.as_ref(),
         });
         let settings_from = self.fleet_file.path().display().to_string();
-        let facts =
-            TargetFacts { target, settings, settings_from, state, attempts, lease, base, next_tick, notes };
+        let facts = TargetFacts {
+            target,
+            settings,
+            settings_from,
+            state,
+            attempts,
+            lease,
+            base,
+            prebuilds,
+            next_tick,
+            notes,
+        };
         Ok(view(facts, Utc::now()))
     }
 
@@ -109,11 +124,10 @@ impl Explainer<'_> {
 
     async fn ask_daytona(
         &self,
-        target: &Target,
-        settings: Option<&Settings>,
+        (target, state, settings): (&Target, Option<&TargetState>, Option<&Settings>),
         notes: &mut Vec<String>,
     ) -> InDaytona {
-        let mut found = InDaytona { base: None, lease: Lease::Unknown };
+        let mut found = InDaytona { base: None, lease: Lease::Unknown, prebuilds: Vec::new() };
         let client = match self.daytona.client() {
             DaytonaClient::Ready(client) => client,
             DaytonaClient::Unusable(error) => {
@@ -121,19 +135,41 @@ impl Explainer<'_> {
                 return found;
             }
             DaytonaClient::NoKey => {
-                notes.push("without Daytona (lease, base snapshot): DAYTONA_API_KEY is not set".to_owned());
+                notes.push(
+                    "without Daytona (lease, prebuilds, base snapshot): DAYTONA_API_KEY is not set"
+                        .to_owned(),
+                );
                 return found;
             }
         };
-        match find_lease(&client, &SandboxName::of(self.fleet, target)).await {
+        let name = SandboxName::of(self.fleet, target);
+        match find_lease(&client, &name).await {
             Ok(lease) => found.lease = lease,
             Err(error) => notes.push(format!("the lease is unknown: {}", error_chain::line(&error))),
+        }
+        let mut prebuilds = state.map(|state| list(state, Utc::now())).unwrap_or_default();
+        match look_up(&client, &name.prebuild_prefix(), &mut prebuilds).await {
+            Ok(()) => found.prebuilds = prebuilds,
+            Err(error) => {
+                notes.push(format!("prebuilds were not looked up: {}", error_chain::line(&error)));
+            }
         }
         if let Some(settings) = settings {
             found.base = find_base(&client, settings, notes).await;
         }
         found
     }
+}
+
+/// The state without the prebuilds that Daytona does not have: what the next tick finds.
+fn only_usable(state: &TargetState, looked_up: &[ListedPrebuild]) -> TargetState {
+    let is_there = |prebuild: &PrebuildRecord| {
+        looked_up.iter().find(|listed| listed.name == prebuild.name).is_none_or(ListedPrebuild::is_usable)
+    };
+    let mut usable = state.clone();
+    usable.promoted = usable.promoted.filter(is_there);
+    usable.kept.retain(is_there);
+    usable
 }
 
 async fn find_base(client: &Client, settings: &Settings, notes: &mut Vec<String>) -> Option<BaseView> {
@@ -166,4 +202,22 @@ async fn find_lease(client: &Client, name: &SandboxName) -> Result<Lease, dayton
         created_at: sandbox.created_at,
         labels: sandbox.labels,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::examples::{now, prebuild, state};
+
+    #[test]
+    fn what_daytona_lost_is_none_for_the_next_tick() {
+        let of = "acme/service@main";
+        let state = TargetState { promoted: Some(prebuild(of, now())), ..state(of) };
+        let mut listed = list(&state, now());
+        assert_eq!(only_usable(&state, &listed), state, "nobody was asked");
+        for (word, promoted) in [("active", 1), ("inactive", 1), ("missing", 0), ("error", 0)] {
+            listed[0].in_daytona = Some(word.to_owned());
+            assert_eq!(only_usable(&state, &listed).prebuilds().count(), promoted, "{word}");
+        }
+    }
 }

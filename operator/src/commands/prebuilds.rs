@@ -8,7 +8,7 @@ mod view;
 
 use broker::Register;
 use chrono::Utc;
-use job::{FleetName, Target};
+use job::{FleetName, SandboxName, Target};
 use lifecycle::Shutdown;
 
 use crate::acts::OperatorActs;
@@ -19,7 +19,7 @@ use crate::error::{CommandError, Exit};
 use crate::fleet_file_source::FleetFileSource;
 use crate::output::Output;
 use crate::targets::find_target;
-use list::{ListedPrebuild, list, look_up};
+pub(super) use list::{ListedPrebuild, Use, list, look_up};
 use revoke::Revoker;
 use view::ListView;
 
@@ -74,7 +74,9 @@ impl PrebuildCommands<'_> {
                 notes.push(format!("not looked up in Daytona: {}", error_chain::line(error.as_ref())));
             }
             DaytonaClient::Ready(client) => {
-                if let Err(error) = look_up(&client, self.fleet, &mut prebuilds).await {
+                if let Err(error) =
+                    look_up(&client, &SandboxName::fleet_prefix(self.fleet), &mut prebuilds).await
+                {
                     notes.push(format!("not looked up in Daytona: {}", error_chain::line(&error)));
                 }
             }

@@ -148,6 +148,50 @@ async fn what_was_built_with_a_leaked_secret_is_withdrawn_and_rebuilt() {
     fleet.end().await;
 }
 
+#[tokio::test]
+async fn explain_and_doctor_say_what_was_looked_up() {
+    let fleet = Fleet::start().await;
+    let Fleet { scene, daytona, promoted, kept, .. } = &fleet;
+    let check = async || {
+        let said = scene.ask("doctor --json", Exit::Failed).await.json();
+        let checks = said["checks"].as_array().unwrap().clone();
+        checks.into_iter().find(|check| check["check"] == "prebuilds").unwrap()
+    };
+    assert_eq!(check().await["finding"], "ok");
+    let id = daytona.client.get_snapshot(promoted.name.to_string()).await.unwrap().unwrap().id;
+    daytona.client.delete_snapshot(&id).await.unwrap();
+    is_gone(daytona, promoted).await;
+    let failed = check().await;
+    let detail = failed["detail"].as_str().unwrap();
+    assert_eq!(failed["finding"], "failed");
+    assert!(detail.contains(&promoted.name.to_string()) && !detail.contains(BAD), "{failed}");
+    let explained = scene.ask("explain acme/good --json", Exit::Done).await.json();
+    assert_eq!(explained["prebuild"]["in_daytona"], "missing", "{explained}");
+    assert_eq!(
+        (&explained["kept"][0]["name"], &explained["kept"][0]["in_daytona"]),
+        (&kept.name.to_string().into(), &"active".into()),
+        "{explained}"
+    );
+    let said = scene.ask("explain acme/good", Exit::Done).await.out.text();
+    assert!(said.contains("NOT in Daytona") && said.contains("active in Daytona"), "{said}");
+    fleet.end().await;
+}
+
+#[tokio::test]
+async fn what_was_not_looked_up_is_said_so() {
+    let scene = Scene::start().await;
+    let worker = Worker::of(&scene).await;
+    let promoted = record(&scene, GOOD, "unseen");
+    worker.put(TargetState { promoted: Some(promoted), ..TargetState::new(target(GOOD), Utc::now()) }).await;
+    let said = scene.ask("explain acme/good", Exit::Done).await.out.text();
+    assert!(said.contains("not looked up in Daytona"), "{said}");
+    let said = scene.ask("prebuilds list", Exit::Done).await.out.text();
+    assert!(said.contains("not asked") && said.contains("DAYTONA_API_KEY"), "{said}");
+    let said = scene.ask("doctor", Exit::Failed).await.out.text();
+    assert!(said.contains("not looked up: Daytona cannot be used"), "{said}");
+    worker.broker.close().await;
+}
+
 /// Somebody's attempt at the target, which holds its lease.
 async fn hold_lease(fleet: &Fleet, attempt: AttemptId) {
     let Fleet { scene, daytona, .. } = fleet;

@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use daytona::SandboxState;
 use job::{
-    AttemptEnd, AttemptId, Commit, FailureKind, JobId, LedgerEntry, LedgerEvent, OutcomeWord, Settings,
-    StageReport, Target, TargetState,
+    AttemptEnd, AttemptId, Commit, FailureKind, JobId, LedgerEntry, LedgerEvent, OutcomeWord, PrebuildRecord,
+    Settings, StageReport, Target, TargetState,
 };
 use serde::Serialize;
 
 use super::next_tick::NextTick;
+use crate::commands::prebuilds::ListedPrebuild;
 use crate::views::{FailureView, LastView, PrebuildView};
 
 /// How many attempts are shown.
@@ -28,6 +29,8 @@ pub(super) struct TargetFacts {
     pub(super) attempts: Vec<AttemptView>,
     pub(super) lease: Lease,
     pub(super) base: Option<BaseView>,
+    /// Those that were looked up in Daytona.
+    pub(super) prebuilds: Vec<ListedPrebuild>,
     pub(super) next_tick: NextTick,
     pub(super) notes: Vec<String>,
 }
@@ -136,17 +139,17 @@ pub(super) enum Lease {
 /// Makes the view of what was found out.
 pub(super) fn view(facts: TargetFacts, now: DateTime<Utc>) -> ExplainView {
     let state = facts.state.as_ref();
+    let looked_up = |prebuild: &PrebuildRecord| {
+        let listed = facts.prebuilds.iter().find(|listed| listed.name == prebuild.name);
+        PrebuildView::new(prebuild, now).looked_up(listed.and_then(|listed| listed.in_daytona.clone()))
+    };
     ExplainView {
         target: facts.target,
         at: now,
         settings: facts.settings,
         settings_from: facts.settings_from,
-        prebuild: state
-            .and_then(|state| state.promoted.as_ref())
-            .map(|prebuild| PrebuildView::new(prebuild, now)),
-        kept: state
-            .map(|state| state.kept.iter().map(|prebuild| PrebuildView::new(prebuild, now)).collect())
-            .unwrap_or_default(),
+        prebuild: state.and_then(|state| state.promoted.as_ref()).map(looked_up),
+        kept: state.map(|state| state.kept.iter().map(looked_up).collect()).unwrap_or_default(),
         last: state.and_then(|state| state.last.as_ref()).map(LastView::new),
         failing: state.and_then(|state| state.failing.as_ref()).map(|failing| FailingView {
             failure: FailureView::new(&failing.failure),

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
 use daytona::{Client, SnapshotState};
-use job::{Completeness, FleetName, PrebuildName, Provenance, SandboxName, Target, TargetState};
+use job::{Completeness, PrebuildName, Provenance, Target, TargetState};
 use serde::Serialize;
 
 use crate::time::since;
@@ -12,7 +12,7 @@ use crate::time::since;
 /// What a prebuild is to its target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Use {
+pub(in crate::commands) enum Use {
     /// Sessions are given it.
     Promoted,
     /// It was promoted before.
@@ -22,7 +22,7 @@ pub(super) enum Use {
 }
 
 impl Use {
-    pub(super) fn as_str(self) -> &'static str {
+    pub(in crate::commands) fn as_str(self) -> &'static str {
         match self {
             Self::Promoted => "promoted",
             Self::Kept => "kept",
@@ -33,34 +33,41 @@ impl Use {
 
 /// One prebuild of the register.
 #[derive(Debug, Clone, Serialize)]
-pub(super) struct ListedPrebuild {
-    pub(super) target: Target,
+pub(in crate::commands) struct ListedPrebuild {
+    pub(in crate::commands) target: Target,
     #[serde(rename = "use")]
-    pub(super) used_as: Use,
-    pub(super) name: PrebuildName,
+    pub(in crate::commands) used_as: Use,
+    pub(in crate::commands) name: PrebuildName,
     /// All digits where the register knows them, else the first twelve.
-    pub(super) commit: String,
-    pub(super) completeness: Option<Completeness>,
-    pub(super) flags: Vec<String>,
+    pub(in crate::commands) commit: String,
+    pub(in crate::commands) completeness: Option<Completeness>,
+    pub(in crate::commands) flags: Vec<String>,
     /// None where it is only captured.
-    pub(super) built_at: Option<DateTime<Utc>>,
+    pub(in crate::commands) built_at: Option<DateTime<Utc>>,
     /// Since it was built; where that is not known, since its attempt began.
-    pub(super) age_seconds: u64,
+    pub(in crate::commands) age_seconds: u64,
     /// Names of the secrets that it may have been given; none where its worker did not note them.
-    pub(super) secrets: Option<BTreeSet<String>>,
+    pub(in crate::commands) secrets: Option<BTreeSet<String>>,
     /// Daytona's word: its state, or `missing`; none where Daytona was not asked.
-    pub(super) in_daytona: Option<String>,
+    pub(in crate::commands) in_daytona: Option<String>,
 }
 
 impl ListedPrebuild {
     /// How it came to be, for whoever withdraws it.
-    pub(super) fn provenance(&self) -> Provenance<'_> {
+    pub(in crate::commands) fn provenance(&self) -> Provenance<'_> {
         Provenance { attempt: self.name.attempt(), built_at: self.built_at, secrets: self.secrets.as_ref() }
     }
 }
 
+impl ListedPrebuild {
+    /// Whether a session or a build can start from it, as far as Daytona was asked: a sleeping one is woken first.
+    pub(in crate::commands) fn is_usable(&self) -> bool {
+        self.in_daytona.as_deref().is_none_or(|word| matches!(word, "active" | "inactive"))
+    }
+}
+
 /// The prebuilds of one target: promoted, kept, captured.
-pub(super) fn list(state: &TargetState, now: DateTime<Utc>) -> Vec<ListedPrebuild> {
+pub(in crate::commands) fn list(state: &TargetState, now: DateTime<Utc>) -> Vec<ListedPrebuild> {
     let recorded = state.prebuilds().map(|prebuild| ListedPrebuild {
         target: state.target.clone(),
         used_as: if state.promoted.as_ref() == Some(prebuild) { Use::Promoted } else { Use::Kept },
@@ -88,13 +95,13 @@ pub(super) fn list(state: &TargetState, now: DateTime<Utc>) -> Vec<ListedPrebuil
     recorded.chain(captured).collect()
 }
 
-/// Says of each what Daytona has. Lists may lag, so what is not in one is looked up by itself.
-pub(super) async fn look_up(
+/// Says of each what Daytona has; all of them have names that begin with `prefix`. Lists may lag, so what is not in one is looked up by itself.
+pub(in crate::commands) async fn look_up(
     client: &Client,
-    fleet: &FleetName,
+    prefix: &str,
     prebuilds: &mut [ListedPrebuild],
 ) -> Result<(), daytona::Error> {
-    let listed = client.list_snapshots(&SandboxName::fleet_prefix(fleet)).await?;
+    let listed = client.list_snapshots(prefix).await?;
     let states: HashMap<&str, &SnapshotState> =
         listed.iter().map(|snapshot| (snapshot.name.as_str(), &snapshot.state)).collect();
     for prebuild in prebuilds {

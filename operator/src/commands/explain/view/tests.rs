@@ -1,6 +1,7 @@
 use job::Stage;
 
 use super::*;
+use crate::commands::prebuilds::list;
 use crate::examples::{attempt, commit, failing, failure, job, now, prebuild, settings, target};
 use crate::output::View;
 
@@ -32,6 +33,8 @@ fn facts() -> TargetFacts {
     assert!(AttemptView::of(&entry, &target("acme/other@main")).is_none());
     let mut state = failing(TARGET);
     state.promoted = Some(prebuild(TARGET, now() - chrono::Duration::days(2)));
+    let mut prebuilds = list(&state, now());
+    prebuilds[0].in_daytona = Some("active".to_owned());
     TargetFacts {
         target: target(TARGET),
         settings: Some(settings()),
@@ -46,6 +49,7 @@ fn facts() -> TargetFacts {
             labels: [("harvest.holder".to_owned(), "worker-2".to_owned())].into(),
         },
         base: Some(BaseView { name: "harvest-snapshot.3f2a91c".into(), id: "base-1".into() }),
+        prebuilds,
         next_tick: NextTick::StillFailing { failure: failure().id, message: failure().message },
         notes: vec!["RabbitMQ is slow".into()],
     }

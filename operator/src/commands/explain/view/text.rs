@@ -6,13 +6,15 @@ use super::{AttemptView, ExplainView, Lease};
 use crate::layout::{format_rows, format_table};
 use crate::output::View;
 use crate::time::{ago, at, length};
+use crate::views::PrebuildView;
 
 impl View for ExplainView {
     fn text(&self) -> String {
         let mut text = format!("{}\n\n", self.target);
         let mut rows = vec![("next tick", self.next_tick.sentence()), ("prebuild", self.prebuild())];
         if !self.kept.is_empty() {
-            let kept: Vec<&str> = self.kept.iter().map(|kept| kept.name.as_str()).collect();
+            let kept: Vec<String> =
+                self.kept.iter().map(|kept| format!("{} ({})", kept.name, in_daytona(kept))).collect();
             rows.push(("kept", kept.join("\n")));
         }
         rows.push((
@@ -46,6 +48,15 @@ impl View for ExplainView {
     }
 }
 
+/// What was looked up of it, or that it was not.
+fn in_daytona(prebuild: &PrebuildView) -> String {
+    match prebuild.in_daytona.as_deref() {
+        Some("missing") => "NOT in Daytona".to_owned(),
+        Some(state) => format!("{state} in Daytona"),
+        None => "not looked up in Daytona".to_owned(),
+    }
+}
+
 impl ExplainView {
     fn prebuild(&self) -> String {
         let Some(prebuild) = &self.prebuild else { return "none".to_owned() };
@@ -53,6 +64,7 @@ impl ExplainView {
             prebuild.name.clone(),
             format!("commit {}, built {}", prebuild.commit_short(), at(prebuild.built_at, self.at)),
             prebuild.quality(),
+            in_daytona(prebuild),
         ];
         let cold_start = prebuild.cold_start_milliseconds.map(|started| format!("started in {started}ms"));
         let size = prebuild.size_gb.map(|size| format!("{size} GB"));
