@@ -240,6 +240,23 @@ fn what_was_forgotten_elsewhere_may_be_followed_by_none() {
     assert_eq!(known.fold(days_later(3)), Folded::Taken);
 }
 
+/// Its stream begins with a promotion that lost to one that has aged out.
+#[test]
+fn what_is_written_again_puts_right_who_began_too_late() {
+    use Act::{Promote, Read, WriteAgain};
+    let mut register = Register::with_readers(&[0, 0]);
+    for (who, act) in
+        [(0, Promote), (0, Read), (1, Read), (0, Promote), (1, Promote), (0, Read), (0, Promote)]
+    {
+        register.act(who, act);
+    }
+    let truth = fold(&register.stream).state().promoted;
+    assert_ne!(fold(&register.stream[2..]).state().promoted, truth, "it took the one that lost");
+    register.act(0, Read);
+    register.act(0, WriteAgain);
+    assert_eq!(fold(&register.stream[2..]).state().promoted, truth);
+}
+
 fn acts() -> impl Strategy<Value = Vec<(usize, Act)>> {
     let act = prop_oneof![
         3 => Just(Act::Read),
