@@ -19,13 +19,13 @@ use job::FleetName;
 use lifecycle::Shutdown;
 
 use crate::acts::OperatorActs;
-use crate::broker_access::BrokerAccess;
+use crate::broker_access::{BrokerAccess, read_register};
 use crate::cli::DeadLetters;
 use crate::daytona_access::DaytonaAccess;
 use crate::error::{CommandError, Exit};
 use crate::fleet_file_source::FleetFileSource;
 use crate::output::Output;
-use letter::NoSuchLetter;
+use letter::{NoSuchLetter, Promoted};
 use replay::Replayer;
 
 /// Works on the dead letters, with what that asks and writes.
@@ -50,11 +50,15 @@ impl DeadLetterCommands<'_> {
         let letters: Vec<Arc<DeadLetter>> = queue.list().await.map_err(anyhow::Error::new)?;
         let done = match command {
             DeadLetters::List => {
-                output.print(&list::list_view(&letters, self.fleet, Utc::now())).map(|()| Exit::Done)
+                let promoted = read_promoted(&broker, output).await?;
+                let view = list::list_view(&letters, self.fleet, &promoted, Utc::now());
+                output.print(&view).map(|()| Exit::Done)
             }
             DeadLetters::Show { id } => match letter::find(&letters, id) {
                 Ok(letter) => {
-                    output.print(&show::letter_view(letter, self.fleet, Utc::now())).map(|()| Exit::Done)
+                    let promoted = read_promoted(&broker, output).await?;
+                    let view = show::letter_view(letter, self.fleet, &promoted, Utc::now());
+                    output.print(&view).map(|()| Exit::Done)
                 }
                 Err(none) => Err(none.into()),
             },
@@ -67,6 +71,24 @@ impl DeadLetterCommands<'_> {
         queue.close().await;
         broker.close().await;
         done
+    }
+}
+
+/// What sessions are given of each target. The letters are told without it, where the register cannot be read.
+async fn read_promoted(broker: &Broker, output: &mut Output<'_>) -> Result<Promoted, CommandError> {
+    match read_register(broker).await {
+        Ok(register) => {
+            let states = register.targets();
+            Ok(states
+                .iter()
+                .filter_map(|state| Some((state.target.clone(), state.promoted.clone()?)))
+                .collect())
+        }
+        Err(error) => {
+            output
+                .print_note(format!("which of them are resolved by a later build is not known: {error:#}"))?;
+            Ok(Promoted::new())
+        }
     }
 }
 

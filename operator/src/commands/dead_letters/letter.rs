@@ -1,8 +1,13 @@
 //! A dead letter as people and programs see it. Pure.
 
+use std::collections::BTreeMap;
+
 use broker::DeadLetter;
 use chrono::{DateTime, Utc};
-use job::{CutMessage, DeadLetterReason, Failure, FailureKind, FleetName, Job, JobId, Target};
+use job::{
+    Commit, CutMessage, DeadLetterReason, Failure, FailureKind, FleetName, Job, JobId, PrebuildName,
+    PrebuildRecord, Target,
+};
 use serde::Serialize;
 
 /// What a letter's bytes are to this version; a newer version may read what an older one could not.
@@ -41,6 +46,17 @@ fn trace_id(letter: &DeadLetter) -> Option<String> {
     recorded.or_else(|| telemetry::trace_id_of(&letter.envelope.trace))
 }
 
+/// What sessions are given of each target, by the register.
+pub(super) type Promoted = BTreeMap<Target, PrebuildRecord>;
+
+/// The build of its target that came after a letter: it need not be sent again.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct ResolvedBy {
+    pub(super) prebuild: PrebuildName,
+    pub(super) commit: Commit,
+    pub(super) built_at: DateTime<Utc>,
+}
+
 /// One row of the list.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct LetterView {
@@ -56,10 +72,12 @@ pub(super) struct LetterView {
     pub(super) trace_id: Option<String>,
     /// What the message was, where only a part of it is left.
     pub(super) cut: Option<CutMessage>,
+    /// The good build that its target has had since.
+    pub(super) resolved_by: Option<ResolvedBy>,
 }
 
 impl LetterView {
-    pub(super) fn new(letter: &DeadLetter, fleet: &FleetName) -> Self {
+    pub(super) fn new(letter: &DeadLetter, fleet: &FleetName, promoted: &Promoted) -> Self {
         let record = letter.record.as_ref();
         let recorded =
             || (record.and_then(|record| record.target.clone()), record.and_then(|record| record.job));
@@ -74,6 +92,12 @@ impl LetterView {
             .or_else(|| describe_broker_death(letter))
             .or(unreadable)
             .unwrap_or_else(|| "the broker gave up on delivering it".to_owned());
+        let built = target.as_ref().and_then(|target: &Target| promoted.get(target));
+        let resolved_by = built.filter(|built| built.built_at > letter.died_at).map(|built| ResolvedBy {
+            prebuild: built.name.clone(),
+            commit: built.commit.clone(),
+            built_at: built.built_at,
+        });
         Self {
             id: letter.id.to_string(),
             short_id: short_id(letter),
@@ -87,6 +111,7 @@ impl LetterView {
             message,
             trace_id: trace_id(letter),
             cut: letter.cut().cloned(),
+            resolved_by,
         }
     }
 }

@@ -6,7 +6,7 @@ use job::FleetName;
 use serde::Serialize;
 
 use super::bytes::escape;
-use super::letter::LetterView;
+use super::letter::{LetterView, Promoted};
 use crate::layout::format_table;
 use crate::output::View;
 use crate::time::ago;
@@ -22,10 +22,11 @@ pub(super) struct ListView {
 pub(super) fn list_view<L: AsRef<DeadLetter>>(
     letters: &[L],
     fleet: &FleetName,
+    promoted: &Promoted,
     now: DateTime<Utc>,
 ) -> ListView {
     let mut dead_letters: Vec<_> =
-        letters.iter().map(|letter| LetterView::new(letter.as_ref(), fleet)).collect();
+        letters.iter().map(|letter| LetterView::new(letter.as_ref(), fleet, promoted)).collect();
     dead_letters.sort_by_key(|letter| letter.at);
     ListView { dead_letters, now }
 }
@@ -43,7 +44,16 @@ impl View for ListView {
                 ago(letter.at, self.now),
                 letter.target.as_ref().map_or("-".to_owned(), ToString::to_string),
                 failure,
-                one_line(&letter.message),
+                letter.resolved_by.as_ref().map_or_else(
+                    || one_line(&letter.message),
+                    |built| {
+                        format!(
+                            "resolved: built {}, at {}",
+                            ago(built.built_at, self.now),
+                            built.commit.short()
+                        )
+                    },
+                ),
             ]
         };
         let mut text = format_table(

@@ -7,7 +7,7 @@ use job::{FleetName, JobId, Target};
 use lifecycle::Shutdown;
 use serde::Serialize;
 
-use super::letter::{LetterView, find};
+use super::letter::{LetterView, Promoted, find};
 use super::plan::{SettingsFrom, plan};
 use super::send::Sender;
 use crate::acts::OperatorActs;
@@ -124,7 +124,7 @@ async fn replay_one(
     fleet: &FleetName,
     from: SettingsFrom<'_>,
 ) -> ReplayedView {
-    let view = LetterView::new(letter, fleet);
+    let view = LetterView::new(letter, fleet, &Promoted::new());
     let (replay, error) = match plan(letter, fleet, from) {
         Err(refused) => (None, Some(refused.to_string())),
         Ok(job) => match sender.send(letter, job).await {

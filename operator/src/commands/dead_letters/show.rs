@@ -6,7 +6,7 @@ use job::{AttemptSummary, Blame, DeadLetterReason, FleetName, Stage};
 use serde::Serialize;
 
 use super::bytes::{Bytes, escape};
-use super::letter::{Content, LetterView, read_content, short_id};
+use super::letter::{Content, LetterView, Promoted, read_content, short_id};
 use crate::layout::{format_rows, format_table};
 use crate::output::View;
 use crate::time::{absolute, at};
@@ -35,7 +35,12 @@ pub(super) struct WholeLetterView {
 }
 
 /// Makes the view of one letter.
-pub(super) fn letter_view(letter: &DeadLetter, fleet: &FleetName, now: DateTime<Utc>) -> WholeLetterView {
+pub(super) fn letter_view(
+    letter: &DeadLetter,
+    fleet: &FleetName,
+    promoted: &Promoted,
+    now: DateTime<Utc>,
+) -> WholeLetterView {
     let record = letter.record.as_ref();
     let failure = record.and_then(|record| record.failure.as_ref());
     let unreadable_now = match read_content(letter, fleet) {
@@ -55,7 +60,7 @@ pub(super) fn letter_view(letter: &DeadLetter, fleet: &FleetName, now: DateTime<
         ]
     };
     WholeLetterView {
-        letter: LetterView::new(letter, fleet),
+        letter: LetterView::new(letter, fleet, promoted),
         worker: record.map(|record| record.worker.clone()),
         queue: record.map(|record| record.queue.clone()),
         stage: failure.map(|failure| failure.stage),
@@ -119,6 +124,17 @@ impl WholeLetterView {
         let mut rows = vec![("dead letter", letter.id.clone()), ("reason", reason.to_owned())];
         let mut add = |label, value: Option<String>| rows.extend(value.map(|value| (label, value)));
         add("target", letter.target.as_ref().map(ToString::to_string));
+        add(
+            "resolved",
+            letter.resolved_by.as_ref().map(|built| {
+                format!(
+                    "the target was built {}: {} in {}",
+                    at(built.built_at, self.now),
+                    built.commit,
+                    built.prebuild
+                )
+            }),
+        );
         add("job", letter.job.map(|job| job.to_string()));
         add("when", Some(at(letter.at, self.now)));
         add("by", self.worker.clone());

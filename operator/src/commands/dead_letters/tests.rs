@@ -9,11 +9,11 @@ use job::{
 };
 use settings::FleetFile;
 
-use super::letter::{NoSuchLetter, find, short_id};
+use super::letter::{LetterView, NoSuchLetter, Promoted, find, short_id};
 use super::list::list_view;
 use super::plan::{NotReplayable, SettingsFrom, plan};
 use super::show::letter_view;
-use crate::examples::{attempt, failure, job, now, settings, target};
+use crate::examples::{attempt, failure, job, now, prebuild, settings, target};
 use crate::output::View;
 
 fn fleet() -> FleetName {
@@ -108,17 +108,23 @@ fn letter(id: &str, record: Option<DeadLetterRecord>, envelope: Envelope, body: 
 #[test]
 fn the_list_has_a_line_for_each() {
     let letters = [undecodable(b"\x1b[2Jnot json"), failed(1), by_the_broker()];
-    insta::assert_snapshot!(list_view(&letters, &fleet(), now()).text());
-    insta::assert_json_snapshot!(list_view(&letters, &fleet(), now()));
-    assert_eq!(list_view::<Arc<DeadLetter>>(&[], &fleet(), now()).text(), "no dead letters\n");
+    insta::assert_snapshot!(list_view(&letters, &fleet(), &Promoted::new(), now()).text());
+    insta::assert_json_snapshot!(list_view(&letters, &fleet(), &Promoted::new(), now()));
+    assert_eq!(
+        list_view::<Arc<DeadLetter>>(&[], &fleet(), &Promoted::new(), now()).text(),
+        "no dead letters\n"
+    );
 }
 
 #[test]
 fn everything_about_one_is_shown() {
-    insta::assert_snapshot!("failed", letter_view(&failed(1), &fleet(), now()).text());
-    insta::assert_snapshot!("undecodable", letter_view(&undecodable(&[0xff, 0x00]), &fleet(), now()).text());
-    insta::assert_snapshot!("in_part", letter_view(&in_part(), &fleet(), now()).text());
-    insta::assert_json_snapshot!("failed_json", letter_view(&failed(1), &fleet(), now()));
+    insta::assert_snapshot!("failed", letter_view(&failed(1), &fleet(), &Promoted::new(), now()).text());
+    insta::assert_snapshot!(
+        "undecodable",
+        letter_view(&undecodable(&[0xff, 0x00]), &fleet(), &Promoted::new(), now()).text()
+    );
+    insta::assert_snapshot!("in_part", letter_view(&in_part(), &fleet(), &Promoted::new(), now()).text());
+    insta::assert_json_snapshot!("failed_json", letter_view(&failed(1), &fleet(), &Promoted::new(), now()));
 }
 
 #[test]
@@ -168,4 +174,23 @@ fn what_was_undecodable_is_sent_only_if_it_decodes_now() {
     assert_eq!(plan(&readable_now, &fleet(), SettingsFrom::Recorded).unwrap().id, job(1));
     let others = Job { fleet: "other".parse().unwrap(), ..recorded(1) };
     assert!(plan(&undecodable(&others.encode()), &fleet(), SettingsFrom::Recorded).is_err());
+}
+
+#[test]
+fn a_later_build_resolves_a_letter_and_an_earlier_one_does_not() {
+    let letter = failed(1);
+    let built = |minutes: i64| {
+        let built_at = letter.died_at + Duration::minutes(minutes);
+        Promoted::from([(target("acme/service@main"), prebuild("acme/service@main", built_at))])
+    };
+    let resolved =
+        |promoted: &Promoted| LetterView::new(&letter, &fleet(), promoted).resolved_by.map(|by| by.built_at);
+    assert_eq!(resolved(&built(-1)), None);
+    assert_eq!(resolved(&built(5)), Some(letter.died_at + Duration::minutes(5)));
+    let elsewhere = built(5).into_values().map(|prebuild| (target("acme/other@main"), prebuild)).collect();
+    assert_eq!(resolved(&elsewhere), None);
+    let list = list_view(&[Arc::clone(&letter)], &fleet(), &built(5), now()).text();
+    assert!(list.contains("resolved: built "), "{list}");
+    let whole = letter_view(&letter, &fleet(), &built(5), now()).text();
+    assert!(whole.contains("resolved") && whole.contains("the target was built"), "{whole}");
 }
