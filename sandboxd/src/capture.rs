@@ -29,7 +29,10 @@ impl Server {
         self.tasks.spawn(async move {
             let late = match misbehaviour {
                 Some(Misbehaviour::LateSnapshotRow(delay)) => delay,
-                Some(Misbehaviour::Stuck) => return server.ending.cancelled().await,
+                Some(Misbehaviour::Stuck) => {
+                    server.stick().await;
+                    Duration::ZERO
+                }
                 Some(Misbehaviour::SilentSnapshotFailure | Misbehaviour::StartError { .. }) | None => {
                     Duration::ZERO
                 }

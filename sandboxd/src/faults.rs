@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -65,7 +66,7 @@ enum Action {
         #[serde(default)]
         recoverable: bool,
     },
-    /// The change never ends (create, snapshot, delete).
+    /// The change does not end before the faults are cleared (create, snapshot, delete).
     StuckState,
 }
 
@@ -98,11 +99,17 @@ struct Inner {
 #[derive(Default)]
 pub(crate) struct Faults {
     inner: Mutex<Inner>,
+    cleared: Notify,
 }
 
 impl Faults {
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until the planted faults are cleared: what sticks ends then.
+    pub(crate) async fn cleared(&self) {
+        self.cleared.notified().await;
     }
 
     /// Counts something that happened (`sandbox created`...).
@@ -166,6 +173,7 @@ async fn list(State(faults): State<Arc<Faults>>) -> Response {
 
 async fn clear(State(faults): State<Arc<Faults>>) -> StatusCode {
     faults.inner().rules.clear();
+    faults.cleared.notify_waiters();
     StatusCode::NO_CONTENT
 }
 

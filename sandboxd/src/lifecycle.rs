@@ -154,12 +154,17 @@ impl Server {
         Ok(())
     }
 
+    /// What sticks ends with the server, or once the faults are cleared.
+    pub(crate) async fn stick(&self) {
+        tokio::select! { () = self.faults.cleared() => {}, () = self.ending.cancelled() => {} }
+    }
+
     async fn first_start(self: Arc<Self>, id: &str, layer: &Layer, misbehaviour: Option<Misbehaviour>) {
         match misbehaviour {
             Some(Misbehaviour::StartError { reason, recoverable }) => {
                 return self.fail(id, reason, recoverable);
             }
-            Some(Misbehaviour::Stuck) => return self.ending.cancelled().await,
+            Some(Misbehaviour::Stuck) => self.stick().await,
             Some(Misbehaviour::SilentSnapshotFailure | Misbehaviour::LateSnapshotRow(_)) | None => {}
         }
         match self.disk.materialise(id, layer).await {
@@ -206,7 +211,7 @@ impl Server {
         sandbox.sessions.clear();
         self.tasks.spawn(async move {
             if matches!(misbehaviour, Some(Misbehaviour::Stuck)) {
-                server.ending.cancelled().await;
+                server.stick().await;
             }
             server.end_processes(&id, jail).await;
             server.disk.discard_sandbox(&id).await;
