@@ -39,4 +39,7 @@ pub struct LeaseSeen {
     /// between two looks that both succeeded, whatever clocks say.
     #[serde(default)]
     pub silent_ms: u64,
+    /// The same, and what was under way in Daytona meanwhile counts too: a living holder beats through that as well.
+    #[serde(default)]
+    pub waited_ms: u64,
 }

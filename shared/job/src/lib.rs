@@ -39,7 +39,9 @@ pub use manifest::{
     Baseline, LockfileHash, MANIFEST_PATH, MANIFEST_VERSION, Manifest, StageReport, ToolVersion,
 };
 pub use message::{JOB_VERSION, Job, JobDecodeError, MAX_JOB_BYTES, Reason};
-pub use name::{BuildMode, FleetName, InvalidName, PREBUILD_NAME_MAX, PrebuildName, SandboxName};
+pub use name::{
+    BuildMode, FleetName, InvalidName, NAMES_OF_A_TARGET, PREBUILD_NAME_MAX, PrebuildName, SandboxName,
+};
 pub use outcome::{Outcome, OutcomeWord};
 pub use policy::{InvalidRetryPolicy, RetryPolicy};
 pub use prebuild::{Completeness, PrebuildRecord};

@@ -16,6 +16,9 @@ use crate::{AttemptId, Commit, Fingerprint, Target};
 /// The most characters a prebuild's name can have.
 pub const PREBUILD_NAME_MAX: usize = 98;
 
+/// How many names the lease of a target can have: the next is for when a sandbox sticks under the one before.
+pub const NAMES_OF_A_TARGET: usize = 3;
+
 const FLEET_MAX: usize = 10;
 const HASH_LENGTH: usize = 12;
 const PREFIX: &str = "hv";
@@ -30,7 +33,9 @@ pub enum InvalidName {
     )]
     Fleet(String),
     /// Not a sandbox's name of ours.
-    #[error("`{0}` is not a sandbox name of a fleet: hv.<fleet>.<readable>.<hash>")]
+    #[error(
+        "`{0}` is not a sandbox name of a fleet: hv.<fleet>.<readable>.<hash>, or the same with -2 or -3"
+    )]
     Sandbox(String),
     /// Not a prebuild's name of ours.
     #[error("`{0}` is not a prebuild name: <sandbox name>.<commit>.<fingerprint>.<c|w>.<attempt>")]
@@ -74,14 +79,29 @@ impl<'de> Deserialize<'de> for FleetName {
     }
 }
 
-/// `hv.<fleet>.<readable>.<target hash 12>`: the sandbox of a target, and so its lease.
+/// `hv.<fleet>.<readable>.<target hash 12>`: the sandbox of a target, and so its lease. Its further names end in `-2` and `-3`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SandboxName(String);
 
 impl SandboxName {
-    /// The one sandbox name of this target in this fleet.
+    /// The first sandbox name of this target in this fleet, which prebuilds are named after.
     pub fn of(fleet: &FleetName, target: &Target) -> Self {
         Self(format!("{PREFIX}.{fleet}.{}.{}", target.readable(), target.hash12()))
+    }
+
+    /// Every name that the lease of the same target can have, in the order that all agree on.
+    pub fn all_of_target(&self) -> [Self; NAMES_OF_A_TARGET] {
+        let first = self.first();
+        std::array::from_fn(|place| match place {
+            0 => Self(first.to_owned()),
+            place => Self(format!("{first}-{}", place + 1)),
+        })
+    }
+
+    /// The target's first name, as text.
+    fn first(&self) -> &str {
+        let hash = self.0.rfind('.').map_or(0, |dot| dot + 1);
+        self.0.get(..hash + HASH_LENGTH).unwrap_or(&self.0)
     }
 
     /// The prefix of every name of a fleet.
@@ -101,7 +121,7 @@ impl SandboxName {
 
     /// The target's hash in the name.
     pub fn hash12(&self) -> &str {
-        self.0.rsplit('.').next().unwrap_or_default()
+        self.first().rsplit('.').next().unwrap_or_default()
     }
 
     /// The name as it is written everywhere.
@@ -118,13 +138,24 @@ impl FromStr for SandboxName {
             [PREFIX, fleet, readable_part, hash]
                 if fleet.parse::<FleetName>().is_ok()
                     && readable(readable_part) == readable_part
-                    && hash.len() == HASH_LENGTH
-                    && is_lower_base32(hash) =>
+                    && is_hash(without_place(hash)) =>
             {
                 Ok(Self(text.to_owned()))
             }
             _ => Err(InvalidName::Sandbox(crate::truncate(text, 120))),
         }
+    }
+}
+
+fn is_hash(text: &str) -> bool {
+    text.len() == HASH_LENGTH && is_lower_base32(text)
+}
+
+/// The end of a name without what makes it the target's second or third.
+fn without_place(end: &str) -> &str {
+    match end.rsplit_once('-') {
+        Some((hash, place)) if (2..=NAMES_OF_A_TARGET).any(|number| place == number.to_string()) => hash,
+        Some(_) | None => end,
     }
 }
 
@@ -224,8 +255,12 @@ impl FromStr for PrebuildName {
         {
             return Err(invalid());
         }
+        let sandbox: SandboxName = sandbox.parse().map_err(|_| invalid())?;
+        if sandbox.first() != sandbox.as_str() {
+            return Err(invalid());
+        }
         Ok(Self {
-            sandbox: sandbox.parse().map_err(|_| invalid())?,
+            sandbox,
             commit: commit.to_owned(),
             fingerprint: fingerprint.to_owned(),
             mode,

@@ -42,6 +42,7 @@ fn envelope(text: &str) -> Envelope {
         sign: text.to_owned(),
         since: Utc::now(),
         silent_ms: 90_000,
+        waited_ms: 120_000,
     });
     envelope.replay = Some(uuid::Uuid::now_v7());
     envelope

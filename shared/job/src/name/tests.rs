@@ -38,6 +38,20 @@ proptest! {
     }
 
     #[test]
+    fn every_name_of_a_target_is_one_of_its_fleet(target in any_target(), fleet in "[a-z][a-z0-9-]{0,9}") {
+        let first = SandboxName::of(&fleet.parse().unwrap(), &target);
+        let names = first.all_of_target();
+        prop_assert_eq!(&names[0], &first);
+        for (place, name) in names.iter().enumerate() {
+            prop_assert_eq!(&name.as_str().parse::<SandboxName>().unwrap(), name);
+            prop_assert_eq!((name.fleet(), name.hash12()), (fleet.as_str(), first.hash12()));
+            prop_assert_eq!(name.all_of_target(), names.clone());
+            prop_assert!(name.as_str().starts_with(&SandboxName::fleet_prefix(&fleet.parse().unwrap())));
+            prop_assert!(names[..place].iter().all(|other| other != name));
+        }
+    }
+
+    #[test]
     fn one_target_in_two_fleets_has_two_names(target in any_target()) {
         prop_assert_ne!(
             SandboxName::of(&"one".parse().unwrap(), &target),
@@ -61,6 +75,18 @@ fn neighbours_differ_though_their_readable_part_is_cut_alike() {
 fn the_longest_name_fills_the_limit_exactly() {
     let target = format!("o/{}@main", "n".repeat(60)).parse().unwrap();
     assert_eq!(prebuild("abcdefghij", &target, &"a".repeat(40)).to_string().len(), PREBUILD_NAME_MAX);
+}
+
+#[test]
+fn a_name_has_no_place_but_the_ones_there_are() {
+    let first = SandboxName::of(&"demo".parse().unwrap(), &"o/n@main".parse().unwrap());
+    for place in ["-1", "-4", "-02", "-", "-2-2", "-2.x", "_2"] {
+        assert!(format!("{first}{place}").parse::<SandboxName>().is_err(), "{place}");
+    }
+    let [_, second, _] = first.all_of_target();
+    let prebuild = prebuild("demo", &"o/n@main".parse().unwrap(), &"a".repeat(40)).to_string();
+    let renamed = prebuild.replace(first.as_str(), second.as_str());
+    assert!(renamed.parse::<PrebuildName>().is_err(), "prebuilds are named after the first");
 }
 
 #[test]
