@@ -71,6 +71,10 @@ jaeger-test: prerequisites ## Read a job's trace back from real Jaeger, built fr
 smoke-daytona: prerequisites ## One small repository through the real Daytona; needs DAYTONA_API_KEY
 	scripts/smoke-daytona
 
+.PHONY: model
+model: prerequisites ## Check the model of lease, names, promotion and register in larger bounds than the tests do
+	HARVEST_LARGER_MODEL=1 cargo test --locked --release --package worker --lib -- lease::model --nocapture
+
 .PHONY: bench
 bench: prerequisites ## What cleaning up, searching and verifying a prebuild of 60,000 files costs, beside what it did
 	cargo run --locked --package fleet-tests --example scrub-cost

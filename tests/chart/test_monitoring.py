@@ -169,6 +169,7 @@ BAD = {
     "HarvestFleetSlowStarts": [{'harvest_sandbox_cold_start_seconds_bucket{fleet="prod", le="0.5"}': "0+9x300",
                                 'harvest_sandbox_cold_start_seconds_bucket{fleet="prod", le="1"}': "0+10x300"}],
     "HarvestFleetSandboxesLeftBehind": [{'harvest_sandboxes_swept_total{fleet="prod"}': "0+1x300"}],
+    "HarvestFleetSandboxesStuck": [{'harvest_sandboxes_stuck{fleet="prod"}': "1x300"}],
 }
 
 

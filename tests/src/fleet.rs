@@ -31,6 +31,8 @@ pub struct FleetPlan {
     pub retry_delays: Vec<&'static str>,
     /// How often a holder shows that it lives, and how long it may not.
     pub lease: (&'static str, &'static str),
+    /// How long a name is waited for whose sandbox sticks; as shipped where nothing is said.
+    pub stuck: Option<&'static str>,
     /// Builds at once in a worker.
     pub slots: u32,
     /// How long a worker may finish after SIGTERM.
@@ -58,6 +60,7 @@ impl FleetPlan {
             directory: directory.to_owned(),
             retry_delays: vec!["300ms", "900ms", "2s"],
             lease: ("500ms", "4s"),
+            stuck: None,
             slots: 1,
             drain: "60s",
             worker_lines: String::new(),
@@ -277,10 +280,11 @@ impl Fleet {
             delays.join(", ")
         );
         let (beat, stale) = plan.lease;
+        let stuck = plan.stuck.map(|stuck| format!("stuck = \"{stuck}\"\n")).unwrap_or_default();
         let rule = |(name, lines): &(String, String)| format!("[secrets.{name}]\n{lines}\n");
         let rules: Vec<String> = plan.secret_rules.iter().map(rule).collect();
         let worker = format!(
-            "slots = {}\n\n{shared}\n[lease]\nbeat = \"{beat}\"\nstale = \"{stale}\"\nsweep = \"1s\"\n\n[drain]\ndeadline = \"{}\"\n\n\
+            "slots = {}\n\n{shared}\n[lease]\nbeat = \"{beat}\"\nstale = \"{stale}\"\nsweep = \"1s\"\n{stuck}\n[drain]\ndeadline = \"{}\"\n\n\
              [commands]\npoll = \"500ms\"\n\n{}\n{}",
             plan.slots,
             plan.drain,

@@ -1,18 +1,25 @@
 //! The lease: the right to build a target, held by owning the sandbox with that target's name.
 //!
 //! Daytona refuses a second sandbox of one name, so two attempts never build one target at once. The holder raises a
-//! beat in the labels; a holder whose beat is seen to stand still for long enough is dead and is replaced.
+//! beat in the labels; a holder whose beat is seen to stand still for long enough is dead and is replaced. A name whose sandbox
+//! sticks, so that nothing can delete it, is waited for so long and no longer: then the lease is the target's next name.
 
 mod acquire;
-mod held;
+mod known;
 mod labels;
 mod life;
+#[cfg(test)]
+mod model;
+mod names;
+mod rules;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use daytona::{Client, Sandbox, SandboxId};
 use job::{FleetName, Outcome, Stage};
 use serde::Deserialize;
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -20,16 +27,23 @@ use tracing::Instrument;
 use tracing::instrument::WithSubscriber;
 
 pub(crate) use self::acquire::{Acquired, Leases, SandboxLimits};
-pub(crate) use self::held::HeldSandboxes;
-use self::held::Hold;
+use self::known::Hold;
+pub(crate) use self::known::KnownSandboxes;
 use self::labels::Labels;
 pub(crate) use self::labels::Owner;
-pub(crate) use self::life::{is_dead, observe};
+pub(crate) use self::life::{Sighting, is_dead, is_stuck, observe};
+use self::names::Found;
+pub(crate) use self::names::Place;
+use self::rules::may_go_on;
 use crate::early_end::EarlyEnd;
 use crate::failures::{from_call, from_restart};
 
-/// How long a sandbox may take to go.
-pub(crate) const DELETE_DEADLINE: Duration = Duration::from_mins(35);
+/// How long a sandbox may take to go before it is left to its own limits and to the next sweep. Daytona refuses to delete what
+/// is under way: 15 minutes while it creates, 30 while it pulls, and hours where it sticks, for which no slot waits.
+pub(crate) const DELETE_DEADLINE: Duration = Duration::from_mins(2);
+
+/// How long a sandbox that did not start in time, or that sticks, may take to go: what is under way there can't be deleted.
+pub(crate) const GIVE_UP_DEADLINE: Duration = Duration::from_secs(5);
 
 /// How long a sandbox may take to stop and to start again.
 const RESTART_DEADLINE: Duration = Duration::from_mins(10);
@@ -47,6 +61,9 @@ pub struct LeaseSection {
     /// How long a beat stands still before its holder is dead.
     #[serde(with = "humantime_serde")]
     pub stale: Duration,
+    /// How long a name is waited for whose sandbox shows no sign of life and can't be deleted.
+    #[serde(with = "humantime_serde")]
+    pub stuck: Duration,
     /// How often sandboxes that dead workers left are swept.
     #[serde(with = "humantime_serde")]
     pub sweep: Duration,
@@ -57,7 +74,8 @@ pub struct LeaseSection {
 pub(crate) struct Lease {
     client: Client,
     sandbox: Sandbox,
-    labels: Labels,
+    labels: Arc<Mutex<Labels>>,
+    place: Place,
     lost: CancellationToken,
     beat_task: AbortOnDropHandle<()>,
     hold: Hold,
@@ -68,19 +86,21 @@ impl Lease {
         client: Client,
         sandbox: Sandbox,
         labels: Labels,
+        place: Place,
         every: Duration,
-        held: &HeldSandboxes,
+        known: &KnownSandboxes,
     ) -> Self {
-        let ours = held.hold(sandbox.id.clone());
+        let ours = known.hold(sandbox.id.clone());
         let lost = CancellationToken::new();
-        let beats = beat(client.clone(), sandbox.id.clone(), labels.clone(), every, lost.clone());
+        let labels = Arc::new(Mutex::new(labels));
+        let beats = beat(client.clone(), sandbox.id.clone(), Arc::clone(&labels), every, lost.clone());
         // Two calls every half minute, for as long as a build takes: a trace is no place for them.
         let span = tracing::info_span!("lease");
         let kept = telemetry::keep_unexported(&span);
         tracing::trace!(?kept, "the beats of a lease are in no trace");
         let beat_task =
             AbortOnDropHandle::new(tokio::spawn(beats.instrument(span).with_current_subscriber()));
-        Self { client, sandbox, labels, lost, beat_task, hold: ours }
+        Self { client, sandbox, labels, place, lost, beat_task, hold: ours }
     }
 
     pub(crate) fn sandbox(&self) -> &Sandbox {
@@ -92,16 +112,38 @@ impl Lease {
         &self.lost
     }
 
-    /// Reads the labels again: still ours?
+    /// Where the lease stands among the target's names, for the sandbox that comes after this one.
+    pub(crate) fn place(&self) -> Place {
+        self.place.clone()
+    }
+
+    /// Reads the labels again, and looks at the target's other names: still ours?
     pub(crate) async fn confirm(&self, stage: Stage) -> Result<(), EarlyEnd> {
-        match self.client.get_sandbox(self.sandbox.id.as_str()).await {
-            Ok(Some(sandbox)) if self.labels.same_attempt(&sandbox.labels) => Ok(()),
-            Ok(Some(_) | None) => {
+        match self.is_still_held().await {
+            Ok(true) => Ok(()),
+            Ok(false) => {
                 self.lost.cancel();
                 Err(Outcome::LeaseLost.into())
             }
             Err(error) => Err(from_call(&error, stage)),
         }
+    }
+
+    async fn is_still_held(&self) -> Result<bool, daytona::Error> {
+        let id = &self.sandbox.id;
+        if !raise_beat(&self.client, id, &self.labels).await? {
+            return Ok(false);
+        }
+        // Only after the beat: whoever passes this sandbox over from here on sees it at the look after its create.
+        let others = self.place.names.look_at_others(&self.place.name).await?;
+        let others: Vec<SandboxId> = others.iter().filter_map(Found::id).collect();
+        if !may_go_on(&others, &self.place.passed) {
+            return Ok(false);
+        }
+        // Last of all, so that nothing lies between this look and what it allows.
+        let own = self.client.get_sandbox(id.as_str()).await?;
+        let labels = self.labels.lock().await;
+        Ok(own.is_some_and(|own| labels.same_attempt(&own.labels)))
     }
 
     /// Ends everything that runs in the sandbox, whatever mark, session or user it hides behind: stops it and starts it again.
@@ -113,45 +155,67 @@ impl Lease {
 
     /// Deletes the sandbox, which frees the name at once. What can't be deleted now dies by itself, or the sweeper takes it.
     pub(crate) async fn release(self) {
+        self.release_within(DELETE_DEADLINE).await;
+    }
+
+    /// The same for a sandbox that did not start in time.
+    async fn give_up(self) {
+        self.release_within(GIVE_UP_DEADLINE).await;
+    }
+
+    async fn release_within(self, deadline: Duration) {
         drop(self.beat_task);
         if !self.lost.is_cancelled() {
-            remove(&self.client, &self.sandbox.id).await;
+            remove(&self.client, &self.sandbox.id, deadline).await;
         }
         drop(self.hold);
     }
 }
 
-async fn remove(client: &Client, id: &SandboxId) {
-    if let Err(error) = client.delete_and_confirm(id, Instant::now() + DELETE_DEADLINE).await {
+async fn remove(client: &Client, id: &SandboxId, deadline: Duration) {
+    if let Err(error) = client.delete_and_confirm(id, Instant::now() + deadline).await {
         tracing::warn!(sandbox.id = %id, error = error_chain::line(&error), "sandbox not deleted; left to its own limits and the sweeper");
     }
 }
 
 /// Raises the beat for as long as the labels are ours. An unreachable Daytona is no reason to give up the lease.
-async fn beat(client: Client, id: SandboxId, mut labels: Labels, every: Duration, lost: CancellationToken) {
+async fn beat(
+    client: Client,
+    id: SandboxId,
+    labels: Arc<Mutex<Labels>>,
+    every: Duration,
+    lost: CancellationToken,
+) {
     let mut ticks = tokio::time::interval_at(Instant::now() + every, every);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        match client.get_sandbox(id.as_str()).await {
-            Ok(Some(sandbox)) if labels.same_attempt(&sandbox.labels) => {
-                if sandbox.state.is_going() {
-                    continue;
-                }
-                labels.beat += 1;
-                if let Err(error) = client.replace_labels(&id, &labels.to_map()).await {
-                    tracing::debug!(sandbox.id = %id, error = error_chain::line(&error), "beat not raised");
-                }
-            }
-            Ok(Some(_) | None) => {
+        match raise_beat(&client, &id, &labels).await {
+            Ok(true) => {}
+            Ok(false) => {
                 lost.cancel();
                 return;
             }
             Err(error) => {
-                tracing::debug!(sandbox.id = %id, error = error_chain::line(&error), "lease not seen");
+                tracing::debug!(sandbox.id = %id, error = error_chain::line(&error), "beat not raised");
             }
         }
     }
+}
+
+/// One beat, where the labels are still ours; false where they are another's, or the sandbox is gone.
+async fn raise_beat(client: &Client, id: &SandboxId, labels: &Mutex<Labels>) -> Result<bool, daytona::Error> {
+    // Held over both calls, so that no beat overtakes a later one.
+    let mut labels = labels.lock().await;
+    let sandbox = client.get_sandbox(id.as_str()).await?;
+    let Some(sandbox) = sandbox.filter(|sandbox| labels.same_attempt(&sandbox.labels)) else {
+        return Ok(false);
+    };
+    if !sandbox.state.is_going() {
+        labels.beat += 1;
+        client.replace_labels(id, &labels.to_map()).await?;
+    }
+    Ok(true)
 }
 
 /// The labels every sandbox of a fleet carries.

@@ -5,12 +5,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use job::{Failure, FailureKind, Outcome, PrebuildName, PrebuildRecord, Stage, TargetState};
+use job::{EntryVersion, Failure, FailureKind, Outcome, PrebuildName, PrebuildRecord, Stage, TargetState};
 use tokio_util::sync::CancellationToken;
 
 use crate::attempt::{Attempt, Interrupts};
 use crate::early_end::{EarlyEnd, ResolveAgain};
-use crate::lease::Lease;
+use crate::lease::{Lease, Place};
 use crate::losses::Losses;
 use crate::stages::baseline;
 use crate::stages::build_in_sandbox::{Builder, Captured, KnownManifest};
@@ -63,7 +63,9 @@ impl Pipeline {
         let (wanted, present) = attempt.stage(Stage::Resolve, outside, self.resolver.run(attempt)).await?;
         match present {
             Present::Promoted(prebuild) => return Ok(Outcome::Unchanged(prebuild)),
-            Present::Kept(prebuild) => return self.promote_again(attempt, outside, prebuild).await,
+            Present::Kept(prebuild) => {
+                return self.promote_again(attempt, outside, prebuild, wanted.promotion).await;
+            }
             Present::Unpromoted(_) | Present::Nothing => {}
         }
 
@@ -78,8 +80,9 @@ impl Pipeline {
             Ok(captured) => Ok(captured),
             Err(end) => Err(self.losses.explain(attempt, &wanted, &lease, end).await),
         };
+        let place = lease.place();
         lease.release().await;
-        self.verify_and_promote(attempt, leaving, &wanted, &captured?).await
+        self.verify_and_promote(attempt, leaving, &wanted, &captured?, place).await
     }
 
     /// Points the register back at a prebuild that it keeps from before.
@@ -88,9 +91,10 @@ impl Pipeline {
         attempt: &Attempt,
         outside: Interrupts<'_>,
         prebuild: PrebuildRecord,
+        follows: Option<EntryVersion>,
     ) -> Result<Outcome, EarlyEnd> {
         attempt.announce();
-        attempt.stage(Stage::Promote, outside, self.promoter.run(attempt, &prebuild)).await?;
+        attempt.stage(Stage::Promote, outside, self.promoter.run(attempt, &prebuild, follows)).await?;
         Ok(Outcome::Built(prebuild))
     }
 
@@ -142,10 +146,11 @@ impl Pipeline {
         leaving: &CancellationToken,
         wanted: &Wanted,
         captured: &Captured,
+        place: Place,
     ) -> Result<Outcome, EarlyEnd> {
         let no_lease = CancellationToken::new();
         let outside = Interrupts { leaving, lease_lost: &no_lease };
-        let started = self.verifier.start(attempt, &captured.snapshot);
+        let started = self.verifier.start(attempt, &captured.snapshot, place);
         let (lease, cold_start) = attempt.stage(Stage::Verify, outside, started).await?;
         let interrupts = Interrupts { leaving, lease_lost: lease.lost() };
         let promoted =
@@ -153,15 +158,19 @@ impl Pipeline {
                 Ok(promoted) => Ok(promoted),
                 Err(end) => Err(self.losses.explain(attempt, wanted, &lease, end).await),
             };
+        // Under the lease, so that nobody promotes what is being collected.
+        if let Ok((_, state)) = &promoted
+            && lease.confirm(Stage::Promote).await.is_ok()
+        {
+            self.promoter.collect(&attempt.sandbox_name(), state).await;
+        }
         lease.release().await;
         if let Err(end) = &promoted
             && verify::condemns(end)
         {
             self.verifier.discard(&captured.snapshot).await;
         }
-        let (outcome, state) = promoted?;
-        self.promoter.collect(&attempt.sandbox_name(), &state).await;
-        Ok(outcome)
+        promoted.map(|(outcome, _)| outcome)
     }
 
     async fn promote_verified(
@@ -181,7 +190,8 @@ impl Pipeline {
         let verified = self.verifier.run(attempt, lease, wanted, captured);
         let manifest = attempt.stage(Stage::Verify, interrupts, verified).await?;
         let prebuild = prebuild_record(&manifest, &captured.snapshot, cold_start);
-        let promoted = self.promoter.run(attempt, &prebuild);
+        lease.confirm(Stage::Promote).await?;
+        let promoted = self.promoter.run(attempt, &prebuild, wanted.promotion);
         let state = attempt.stage(Stage::Promote, interrupts, promoted).await?;
         let outcome = match manifest.build_failure {
             Some(failure) => Outcome::Partial { prebuild, failure },

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::instrument::WithSubscriber;
 
-use crate::lease::HeldSandboxes;
+use crate::lease::KnownSandboxes;
 use crate::metrics::Instruments;
 use crate::target_register::TargetRegister;
 use crate::wiring::Connections;
@@ -72,13 +72,13 @@ pub async fn run(
     warn_of_idle_secrets(&secrets);
     let client = Client::new(daytona)?;
     let (ledger, flusher) = ledger_writer::open(&worker, file.ledger.batch.max(Duration::from_millis(10)));
-    let held = HeldSandboxes::default();
+    let known = KnownSandboxes::default();
     let connections = Connections {
         client: client.clone(),
         register: TargetRegister::new(register),
         ledger,
         metrics: instruments.clone(),
-        held: held.clone(),
+        known: known.clone(),
     };
     let slots = file.slots;
     let queues: Vec<_> = file.queues.iter().copied().collect();
@@ -96,7 +96,7 @@ pub async fn run(
         let work = Arc::clone(&consumer).run_slot(number, slot, shutdown.draining().clone(), leaving.clone());
         tasks.spawn(work.with_current_subscriber());
     }
-    let sweep = sweeper::run(client, fleet.clone(), lease, held, instruments, shutdown.draining().clone());
+    let sweep = sweeper::run(client, fleet.clone(), lease, known, instruments, shutdown.draining().clone());
     let sweeping = tokio::spawn(sweep.with_current_subscriber());
     let watching =
         tokio::spawn(watch(broker.clone(), connected, shutdown.draining().clone()).with_current_subscriber());

@@ -111,6 +111,11 @@ fn check(layers: &mut Layered<WorkerFile>) {
             broken: file.lease.stale < file.lease.beat * 3,
             must: "must be at least three beats (lease.beat), or a living holder loses its lease",
         },
+        Rule {
+            key: "lease.stuck",
+            broken: file.lease.stuck < file.sandboxes.start_timeout + file.lease.stale,
+            must: "must be at least sandboxes.start_timeout and lease.stale together, or a name is given up whose holder still waits for its start",
+        },
         Rule { key: "lease.beat", broken: file.lease.beat.is_zero(), must: "must be longer than nothing" },
         Rule {
             key: "commands.poll",

@@ -3,7 +3,7 @@
 //! The list may be stale, so every decision is taken on a GET by id; and it takes several looks, a beat apart, with Daytona
 //! answering at each.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use chrono::Utc;
@@ -12,7 +12,10 @@ use job::{FleetName, LeaseSeen};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::lease::{DELETE_DEADLINE, HeldSandboxes, LeaseSection, Owner, fleet_label, is_dead, observe};
+use crate::lease::{
+    DELETE_DEADLINE, GIVE_UP_DEADLINE, KnownSandboxes, LeaseSection, Owner, Sighting, fleet_label, is_dead,
+    is_stuck, observe,
+};
 use crate::metrics::Instruments;
 
 /// Looks every so often until the worker leaves, and once per beat while a sandbox shows no sign of life.
@@ -20,11 +23,12 @@ pub(crate) async fn run(
     client: Client,
     fleet: FleetName,
     section: LeaseSection,
-    held: HeldSandboxes,
+    known: KnownSandboxes,
     metrics: Instruments,
     leaving: CancellationToken,
 ) {
-    let mut sweeper = Sweeper { client, fleet, section, held, metrics, seen: HashMap::new() };
+    let mut sweeper =
+        Sweeper { client, fleet, section, known, metrics, seen: HashMap::new(), alerted: HashSet::new() };
     let mut pause = Duration::ZERO;
     loop {
         tokio::select! {
@@ -40,9 +44,11 @@ struct Sweeper {
     client: Client,
     fleet: FleetName,
     section: LeaseSection,
-    held: HeldSandboxes,
+    known: KnownSandboxes,
     metrics: Instruments,
     seen: HashMap<SandboxId, LeaseSeen>,
+    /// The sandboxes that stick, of which it was said.
+    alerted: HashSet<SandboxId>,
 }
 
 impl Sweeper {
@@ -52,6 +58,7 @@ impl Sweeper {
             Err(error) => {
                 // Nobody's beat could be seen meanwhile, so no silence from before counts.
                 self.seen.clear();
+                self.known.replace_seen(HashMap::new());
                 tracing::warn!(
                     error = error_chain::line(&error),
                     "sandboxes not listed; nothing swept this time"
@@ -59,8 +66,10 @@ impl Sweeper {
                 return;
             }
         };
-        self.seen.retain(|id, _| listed.iter().any(|sandbox| sandbox.id == *id));
-        for sandbox in listed.iter().filter(|sandbox| !self.held.contains(&sandbox.id)) {
+        // What was seen of one before it was held here says nothing of it afterwards.
+        let left = |id: &SandboxId| listed.iter().any(|sandbox| sandbox.id == *id) && !self.known.is_held(id);
+        self.seen.retain(|id, _| left(id));
+        for sandbox in listed.iter().filter(|sandbox| !self.known.is_held(&sandbox.id)) {
             let Some(mut seen) = self.observe(sandbox, self.section.beat) else { continue };
             if is_dead(&seen, self.section.stale)
                 && let Err(error) = self.confirm_and_remove(&sandbox.id, &seen).await
@@ -70,18 +79,40 @@ impl Sweeper {
             }
             self.seen.insert(sandbox.id.clone(), seen);
         }
+        self.known.replace_seen(self.seen.clone());
+        self.alert_of_stuck(&listed);
+    }
+
+    /// Says once of each sandbox that it sticks, and always how many do.
+    fn alert_of_stuck(&mut self, listed: &[Sandbox]) {
+        let stuck = |sandbox: &&Sandbox| {
+            self.seen.get(&sandbox.id).is_some_and(|seen| is_stuck(seen, self.section.stuck))
+        };
+        let stuck: Vec<&Sandbox> = listed.iter().filter(stuck).collect();
+        self.metrics.record_stuck(stuck.len());
+        for sandbox in &stuck {
+            if self.alerted.insert(sandbox.id.clone()) {
+                tracing::error!(
+                    sandbox.id = %sandbox.id, sandbox.name = sandbox.name, state = %sandbox.state,
+                    "a sandbox sticks: it shows no sign of life and can't be deleted; its target is built under its next name"
+                );
+            }
+        }
+        self.alerted.retain(|id| stuck.iter().any(|sandbox| sandbox.id == *id));
     }
 
     /// Whether a holder showed the same sign twice.
     fn has_silent(&self) -> bool {
-        self.seen.values().any(|seen| seen.silent_ms > 0)
+        self.seen.values().any(|seen| seen.waited_ms > 0)
     }
 
     /// The sign of life it shows, when it is this fleet's, and how long it was the same. Looks are a beat apart at the least.
     fn observe(&self, sandbox: &Sandbox, apart: Duration) -> Option<LeaseSeen> {
         match Owner::of(sandbox, &self.fleet) {
             Owner::Ours(holder) => {
-                Some(observe(sandbox, &holder.sign, self.seen.get(&sandbox.id), apart, Utc::now()))
+                let pending = sandbox.state.is_pending();
+                let sighting = Sighting { sandbox: sandbox.id.as_str(), sign: &holder.sign, pending };
+                Some(observe(sighting, self.seen.get(&sandbox.id), apart, Utc::now()))
             }
             Owner::Foreign => None,
         }
@@ -93,10 +124,12 @@ impl Sweeper {
             self.client.get_sandbox(id.as_str()).await.map_err(|error| error_chain::line(&error))?;
         let Some(sandbox) = sandbox else { return Ok(()) };
         let still = self.observe(&sandbox, Duration::ZERO).is_some_and(|now| now.sign == seen.sign);
-        if !still || sandbox.state.is_pending() || self.held.contains(id) {
+        if !still || sandbox.state.is_pending() || self.known.is_held(id) {
             return Ok(());
         }
-        let deleted = self.client.delete_and_confirm(id, Instant::now() + DELETE_DEADLINE).await;
+        // The others wait for it, and what sticks is tried again anyway.
+        let deadline = if is_stuck(seen, self.section.stuck) { GIVE_UP_DEADLINE } else { DELETE_DEADLINE };
+        let deleted = self.client.delete_and_confirm(id, Instant::now() + deadline).await;
         deleted.map_err(|error| error_chain::line(&error))?;
         self.metrics.count_swept();
         tracing::info!(sandbox.id = %id, sandbox.name = sandbox.name, "swept a sandbox whose holder stopped beating");

@@ -17,6 +17,7 @@ mod secret_rules;
 mod secrets;
 mod silence;
 mod steps;
+mod stuck;
 mod suspects;
 mod traces;
 mod withdrawn;

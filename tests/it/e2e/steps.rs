@@ -57,12 +57,17 @@ impl Scene {
     }
 
     async fn until_held_where(&self, target: &Target, wanted: impl Fn(&Sandbox) -> bool) -> Sandbox {
-        eventually(BUILD, &format!("a build of {target} stands still"), async || {
-            let found = self
-                .daytona
-                .get_sandbox(self.sandbox_name(target).as_str())
-                .await
-                .map_err(|error| error.to_string())?;
+        self.until_held_in(&self.sandbox_name(target), wanted).await
+    }
+
+    /// Waits until a [`HELD`] build stands still in the sandbox of this name.
+    pub(crate) async fn until_held_under(&self, name: &SandboxName) -> Sandbox {
+        self.until_held_in(name, |_| true).await
+    }
+
+    async fn until_held_in(&self, name: &SandboxName, wanted: impl Fn(&Sandbox) -> bool) -> Sandbox {
+        eventually(BUILD, &format!("a build in {name} stands still"), async || {
+            let found = self.daytona.get_sandbox(name.as_str()).await.map_err(|error| error.to_string())?;
             let sandbox =
                 found.filter(&wanted).ok_or_else(|| format!("no such sandbox; {}", self.story()))?;
             match self.shell(&sandbox, "test -e /tmp/held").await {

@@ -1,21 +1,21 @@
-//! Asking for the lease of a target: create its sandbox, or judge whoever has it.
+//! Asking for the lease of a target: create its sandbox under the first of its names that does not stick, or judge whoever has it.
 
 use std::time::Duration;
 
-use chrono::Utc;
-use daytona::{Client, CreateOutcome, NewSandbox, Retry, Sandbox, pace};
+use daytona::{Client, CreateOutcome, DeleteError, NewSandbox, Retry, Sandbox, pace};
 use job::{Failure, FailureKind, JobId, LeaseSeen, Outcome, SandboxName, Stage};
 use tokio::time::Instant;
 
-use super::labels::{Labels, Owner};
-use super::life::{is_dead, observe};
-use super::{DELETE_DEADLINE, HeldSandboxes, Lease, LeaseSection, remove};
+use super::labels::Labels;
+use super::names::{Found, Names, Place};
+use super::rules::{Occupant, Step, became_holder, next_step};
+use super::{DELETE_DEADLINE, KnownSandboxes, Lease, LeaseSection, remove};
 use crate::attempt::Attempt;
 use crate::early_end::EarlyEnd;
 use crate::failures::{from_call, from_delete, from_start};
 
-/// How often a create that met a name just freed is asked again.
-const CREATE_ROUNDS: u32 = 4;
+/// How often a create that met a name just taken or just freed is asked again.
+const CREATE_ROUNDS: u32 = 6;
 
 /// What asking for the lease came to.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ pub(crate) struct Leases {
     pub(crate) client: Client,
     pub(crate) section: LeaseSection,
     pub(crate) limits: SandboxLimits,
-    pub(crate) held: HeldSandboxes,
+    pub(crate) known: KnownSandboxes,
     /// How long, at the least, a job that met another's lease waits before it looks again.
     pub(crate) busy_delay: Duration,
 }
@@ -50,25 +50,57 @@ impl Leases {
     /// Creates the sandbox of the attempt's target from `snapshot`, or says who has it.
     pub(crate) async fn acquire(&self, attempt: &Attempt, snapshot: &str) -> Result<Acquired, EarlyEnd> {
         let labels = Labels::of(attempt);
-        let spec = sandbox_spec(&attempt.sandbox_name(), snapshot, self.limits, &labels);
+        let names = self.names(attempt);
+        let mut undeletable = Vec::new();
         for _ in 0..CREATE_ROUNDS {
-            if let Some(sandbox) = self.create(&spec, &labels).await? {
-                return Ok(Acquired::Held(Box::new(self.hold(sandbox, labels).await?)));
+            let mut found =
+                names.find_occupants(&labels, attempt.envelope.lease_seen.as_ref(), self.busy_delay).await?;
+            for other in found.iter_mut().filter(|other| other.is_one_of(&undeletable)) {
+                other.occupant = Occupant::Stuck;
             }
-            let Some(holder) = self.read(&spec.name).await? else { continue };
-            match self.judge(holder, &labels, attempt.envelope.lease_seen.as_ref()).await? {
-                Judgement::Ours(sandbox) => {
-                    return Ok(Acquired::Held(Box::new(self.hold(*sandbox, labels).await?)));
+            let occupants: Vec<Occupant> = found.iter().map(|found| found.occupant).collect();
+            match next_step(&occupants) {
+                Step::Create(number) => {
+                    let place = names.place(number, &found);
+                    let spec = sandbox_spec(&place.name, snapshot, self.limits, &labels);
+                    if let Some(sandbox) = self.create(&spec, &labels).await? {
+                        return self.hold_if_alone(sandbox, labels, place).await;
+                    }
                 }
-                Judgement::Alive { holder_job, seen } => return Ok(Acquired::Busy { holder_job, seen }),
-                Judgement::Removed => {}
+                Step::Adopt(number) => {
+                    let place = names.place(number, &found);
+                    if let Some(sandbox) = found.swap_remove(number).sandbox {
+                        return self.hold_if_alone(sandbox, labels, place).await;
+                    }
+                }
+                Step::Remove(number) => {
+                    let dead = &found[number];
+                    if !self.remove_dead(dead).await? {
+                        if !dead.is_stuck {
+                            return Ok(busy(found.swap_remove(number)));
+                        }
+                        undeletable.extend(dead.id());
+                    }
+                }
+                Step::Wait(number) => return Ok(busy(found.swap_remove(number))),
+                Step::Refuse(number) => return Err(name_taken(&names.all[number]).into()),
             }
         }
         Err(Failure::new(
             FailureKind::ProvisionFailed,
-            format!("the sandbox name {} was taken and given up again {CREATE_ROUNDS} times", spec.name),
+            format!("the sandbox name {} was taken and given up again {CREATE_ROUNDS} times", names.all[0]),
         )
         .into())
+    }
+
+    fn names(&self, attempt: &Attempt) -> Names {
+        Names {
+            client: self.client.clone(),
+            section: self.section,
+            known: self.known.clone(),
+            fleet: attempt.job.fleet.clone(),
+            all: attempt.sandbox_name().all_of_target(),
+        }
     }
 
     /// One create: ours, or none when the name is taken.
@@ -98,42 +130,53 @@ impl Leases {
         self.client.get_sandbox(name).await.map_err(|error| from_call(&error, Stage::Provision))
     }
 
-    /// Whose the sandbox with the target's name is. A dead holder's is deleted. `seen` is what an earlier attempt saw of it.
-    async fn judge(
-        &self,
-        holder: Sandbox,
-        labels: &Labels,
-        seen: Option<&LeaseSeen>,
-    ) -> Result<Judgement, EarlyEnd> {
-        if labels.same_attempt(&holder.labels) {
-            return Ok(Judgement::Ours(Box::new(holder)));
+    /// Deletes the sandbox of a dead holder; false when Daytona does not let go of it.
+    async fn remove_dead(&self, dead: &Found) -> Result<bool, EarlyEnd> {
+        let Some(id) = dead.id() else { return Ok(true) };
+        tracing::warn!(sandbox.id = %id, holder.job = ?dead.job, "lease taken over: its holder stopped beating");
+        match self.client.delete_and_confirm(&id, Instant::now() + DELETE_DEADLINE).await {
+            Ok(()) => Ok(true),
+            Err(DeleteError::TimedOut { .. }) => Ok(false),
+            Err(error) => Err(from_delete(&error, Stage::Provision)),
         }
-        let owner = match Owner::of(&holder, &labels.fleet) {
-            Owner::Ours(owner) => owner,
-            Owner::Foreign => {
-                return Err(Failure::new(
-                    FailureKind::ProvisionNameTaken,
-                    format!("a sandbox named {} exists and is not this fleet's: rename it or delete it in Daytona", holder.name),
-                )
-                .into());
-            }
-        };
-        let seen_now = observe(&holder, &owner.sign, seen, self.busy_delay, Utc::now());
-        if !self.held.contains(&holder.id) && is_dead(&seen_now, self.section.stale) {
-            tracing::warn!(sandbox.id = %holder.id, holder.job = ?owner.job, "lease taken over: its holder stopped beating");
-            let deadline = Instant::now() + DELETE_DEADLINE;
-            self.client
-                .delete_and_confirm(&holder.id, deadline)
-                .await
-                .map_err(|error| from_delete(&error, Stage::Provision))?;
-            return Ok(Judgement::Removed);
-        }
-        Ok(Judgement::Alive { holder_job: owner.job, seen: seen_now })
     }
 
-    /// Keeps the lease alive while the sandbox starts, and from then on.
-    async fn hold(&self, sandbox: Sandbox, labels: Labels) -> Result<Lease, EarlyEnd> {
-        let lease = Lease::start_beating(self.client.clone(), sandbox, labels, self.section.beat, &self.held);
+    /// Holds the lease if nobody took it under another name meanwhile; else gives the sandbox up again.
+    async fn hold_if_alone(
+        &self,
+        sandbox: Sandbox,
+        labels: Labels,
+        place: Place,
+    ) -> Result<Acquired, EarlyEnd> {
+        let lease = self.start_beating(sandbox, labels, place);
+        match self.find_rival(&lease).await {
+            Ok(None) => Ok(Acquired::Held(Box::new(self.wait_until_started(lease).await?))),
+            Ok(Some(rival)) => {
+                lease.release().await;
+                Ok(busy(rival))
+            }
+            Err(end) => {
+                lease.release().await;
+                Err(end)
+            }
+        }
+    }
+
+    /// Who stands under another name of the target than the lease just taken, and was not passed over.
+    async fn find_rival(&self, lease: &Lease) -> Result<Option<Found>, EarlyEnd> {
+        let others = lease.place.names.look_at_others(&lease.place.name).await;
+        let others = others.map_err(|error| from_call(&error, Stage::Provision))?;
+        let signs: Vec<_> = others.iter().filter_map(Found::id_and_sign).collect();
+        let alone = became_holder(&signs, &lease.place.passed);
+        Ok(if alone { None } else { others.into_iter().next() })
+    }
+
+    fn start_beating(&self, sandbox: Sandbox, labels: Labels, place: Place) -> Lease {
+        Lease::start_beating(self.client.clone(), sandbox, labels, place, self.section.beat, &self.known)
+    }
+
+    /// The lease is kept alive while the sandbox starts, and from then on.
+    async fn wait_until_started(&self, lease: Lease) -> Result<Lease, EarlyEnd> {
         let deadline = Instant::now() + self.limits.start_timeout;
         let started = self
             .client
@@ -143,7 +186,7 @@ impl Leases {
             Ok(sandbox) => Ok(Lease { sandbox, ..lease }),
             Err(error) => {
                 let end = from_start(&error, FailureKind::ProvisionFailed, Stage::Provision);
-                lease.release().await;
+                lease.give_up().await;
                 Err(end)
             }
         }
@@ -152,7 +195,7 @@ impl Leases {
     async fn remove_ours(&self, name: &str, labels: &Labels) {
         match self.client.get_sandbox(name).await {
             Ok(Some(sandbox)) if labels.same_attempt(&sandbox.labels) => {
-                remove(&self.client, &sandbox.id).await;
+                remove(&self.client, &sandbox.id, DELETE_DEADLINE).await;
             }
             Ok(_) => {}
             Err(error) => tracing::warn!(
@@ -163,14 +206,15 @@ impl Leases {
         }
     }
 
-    /// Starts the attempt's next sandbox, from `snapshot` and under the same name, and measures how long it takes to be usable.
+    /// Starts the attempt's next sandbox, from `snapshot` and in the place of the one before, and measures how long it takes to be usable.
     pub(crate) async fn start_measured(
         &self,
         attempt: &Attempt,
         snapshot: &str,
+        place: Place,
     ) -> Result<(Lease, Duration), EarlyEnd> {
         let labels = Labels::of(attempt);
-        let spec = sandbox_spec(&attempt.sandbox_name(), snapshot, self.limits, &labels);
+        let spec = sandbox_spec(&place.name, snapshot, self.limits, &labels);
         let began = Instant::now();
         let created = async {
             match self.create(&spec, &labels).await? {
@@ -201,16 +245,22 @@ impl Leases {
                 }
             }
         };
-        let lease = self.hold(sandbox, labels.clone()).await?;
-        Ok((lease, cold_start.unwrap_or_else(|| began.elapsed())))
+        match self.hold_if_alone(sandbox, labels.clone(), place).await? {
+            Acquired::Held(lease) => Ok((*lease, cold_start.unwrap_or_else(|| began.elapsed()))),
+            Acquired::Busy { .. } => Err(Outcome::LeaseLost.into()),
+        }
     }
 }
 
-/// What became of whoever has the name.
-enum Judgement {
-    Ours(Box<Sandbox>),
-    Alive { holder_job: Option<JobId>, seen: LeaseSeen },
-    Removed,
+fn busy(other: Found) -> Acquired {
+    Acquired::Busy { holder_job: other.job, seen: other.seen }
+}
+
+fn name_taken(name: &SandboxName) -> Failure {
+    Failure::new(
+        FailureKind::ProvisionNameTaken,
+        format!("a sandbox named {name} exists and is not this fleet's: rename it or delete it in Daytona"),
+    )
 }
 
 /// The sandbox a target's build is given: everything that makes it die by itself, and the labels that say whose it is.

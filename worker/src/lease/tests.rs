@@ -1,9 +1,15 @@
 use chrono::{DateTime, Utc};
-use job::{JobId, SandboxName};
+use job::{JobId, LeaseSeen, SandboxName};
 use serde_json::json;
 
 use super::labels::Holder;
+use super::life::occupant;
+use super::rules::{Occupant, Step, next_step};
 use super::*;
+
+fn look<'a>(sandbox: &'a Sandbox, sign: &'a str) -> Sighting<'a> {
+    Sighting { sandbox: sandbox.id.as_str(), sign, pending: sandbox.state.is_pending() }
+}
 
 fn labels() -> Labels {
     Labels {
@@ -58,7 +64,7 @@ fn a_holder_is_dead_when_it_was_silent_at_looks_enough() {
     let silent = |looks: usize| {
         let mut seen = None;
         for number in 0..looks {
-            seen = Some(observe(&holder, "a/1/7", seen.as_ref(), apart, clocks[number % 2]));
+            seen = Some(observe(look(&holder, "a/1/7"), seen.as_ref(), apart, clocks[number % 2]));
         }
         seen.unwrap()
     };
@@ -66,21 +72,58 @@ fn a_holder_is_dead_when_it_was_silent_at_looks_enough() {
     assert!(is_dead(&silent(7), stale));
     assert_eq!(silent(7).since, clocks[0]);
 
-    let beating = observe(&holder, "a/1/8", Some(&silent(9)), apart, clocks[1]);
+    let beating = observe(look(&holder, "a/1/8"), Some(&silent(9)), apart, clocks[1]);
     assert_eq!((beating.silent_ms, beating.since), (0, clocks[1]));
     let other = Sandbox { id: serde_json::from_value(json!("sandbox-2")).unwrap(), ..holder.clone() };
-    assert_eq!(observe(&other, "a/1/7", Some(&silent(9)), apart, clocks[1]).silent_ms, 0);
+    assert_eq!(observe(look(&other, "a/1/7"), Some(&silent(9)), apart, clocks[1]).silent_ms, 0);
     let capturing = sandbox(&labels, "snapshotting");
-    let seen = observe(&capturing, "a/1/7", Some(&silent(9)), apart, clocks[1]);
+    let seen = observe(look(&capturing, "a/1/7"), Some(&silent(9)), apart, clocks[1]);
     assert!(!is_dead(&seen, stale), "a pending state counts as alive");
 }
 
 #[test]
+fn what_is_under_way_is_waited_for_so_long_and_no_longer() {
+    let labels = labels();
+    let (stale, stuck, apart) = (Duration::from_mins(3), Duration::from_mins(10), Duration::from_mins(1));
+    let looked = |states: &[&str]| {
+        let looks = states.iter().map(|state| sandbox(&labels, state));
+        looks
+            .fold(None, |seen, at| Some(observe(look(&at, "a/1/7"), seen.as_ref(), apart, Utc::now())))
+            .unwrap()
+    };
+    let is = |seen: &LeaseSeen| occupant(seen, false, stale, stuck);
+    assert_eq!(is(&looked(&["starting"; 10])), Occupant::Alive);
+    assert_eq!(is(&looked(&["starting"; 11])), Occupant::Stuck);
+    assert_eq!(occupant(&looked(&["starting"; 11]), true, stale, stuck), Occupant::Alive, "held right here");
+    let awake = [["starting"; 11].as_slice(), &["started"; 2]].concat();
+    assert_eq!(is(&looked(&awake)), Occupant::Stuck, "not yet silent for long enough to be deleted");
+    let awake = [["starting"; 11].as_slice(), &["started"; 3]].concat();
+    assert_eq!(is(&looked(&awake)), Occupant::Dead);
+}
+
+#[test]
+fn the_first_name_that_does_not_stick_is_taken() {
+    use Occupant::{Alive, Dead, Foreign, Mine, Nobody, Stuck};
+    for (names, step) in [
+        ([Nobody, Nobody, Nobody], Step::Create(0)),
+        ([Stuck, Nobody, Nobody], Step::Create(1)),
+        ([Nobody, Stuck, Nobody], Step::Create(0)),
+        ([Nobody, Alive, Nobody], Step::Wait(1)),
+        ([Stuck, Dead, Nobody], Step::Remove(1)),
+        ([Stuck, Stuck, Stuck], Step::Wait(0)),
+        ([Stuck, Mine, Nobody], Step::Adopt(1)),
+        ([Nobody, Foreign, Alive], Step::Refuse(1)),
+    ] {
+        assert_eq!(next_step(&names), step, "{names:?}");
+    }
+}
+
+#[test]
 fn what_is_held_is_held_until_it_is_dropped() {
-    let held = HeldSandboxes::default();
+    let held = KnownSandboxes::default();
     let id = sandbox(&labels(), "started").id;
     let ours = held.clone().hold(id.clone());
-    assert!(held.contains(&id));
+    assert!(held.is_held(&id));
     drop(ours);
-    assert!(!held.contains(&id));
+    assert!(!held.is_held(&id));
 }

@@ -96,6 +96,17 @@ base_snapshot = 7
 }
 
 #[test]
+fn a_name_is_waited_for_longer_than_a_start() {
+    let (folder, path) = file("[sandboxes]\nstart_timeout = \"10m\"\n[lease]\nstuck = \"12m\"\n");
+    let problems = WorkerSettings::load(&environment(&[]), Some(&path)).unwrap_err();
+    let told = mistakes(&problems, folder.path());
+    assert!(
+        told.contains("settings.toml:4:9: `lease.stuck` must be at least sandboxes.start_timeout"),
+        "{told}"
+    );
+}
+
+#[test]
 fn rules_of_secrets_are_checked_where_they_stand() {
     let (folder, path) = file(
         r#"[secrets.GITHUB_TOKEN]

@@ -108,6 +108,7 @@ impl Builder {
         let given = GivenSecrets::new(self.secrets.credential(&attempt.job)?.as_ref(), &environment);
         let timeouts = &settings.timeouts;
 
+        lease.confirm(Stage::Checkout).await?;
         let fetched = self.check_out(attempt, &sandbox, settings, wanted);
         let CheckedOut { path } = attempt.stage(Stage::Checkout, interrupts, fetched).await?;
         lease.confirm(Stage::Detect).await?;

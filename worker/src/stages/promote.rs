@@ -6,8 +6,8 @@ use std::sync::Arc;
 use chrono::{DateTime, Duration, Utc};
 use daytona::{Client, Snapshot};
 use job::{
-    Completeness, Failure, FailureKind, Folded, Manifest, PrebuildName, PrebuildRecord, Promotion,
-    SandboxName, Scope, Stage, TargetState,
+    Completeness, EntryVersion, Failure, FailureKind, Folded, Manifest, PrebuildName, PrebuildRecord,
+    Promotion, SandboxName, Scope, Stage, TargetState,
 };
 use serde::Deserialize;
 
@@ -34,19 +34,23 @@ pub(crate) struct Promoter {
 }
 
 impl Promoter {
-    /// Points the register at `prebuild`; the one before it is kept. Where another promotion was made that this copy of the
-    /// register did not show, that one stands, and the attempt looks again. What an operator has withdrawn is built anew, by an
-    /// attempt that begins after that.
+    /// Points the register at `prebuild`; the one before it is kept. Where another promotion than `follows`, which the register
+    /// showed before the branch was looked up, was made meanwhile, that one stands, and the attempt looks again: its commit may
+    /// be newer. What an operator has withdrawn is built anew, by an attempt that begins after that.
     pub(crate) async fn run(
         &self,
         attempt: &Attempt,
         prebuild: &PrebuildRecord,
+        follows: Option<EntryVersion>,
     ) -> Result<Arc<TargetState>, EarlyEnd> {
         let target = &attempt.job.target;
         let state = self.register.get(target);
         let state = state.unwrap_or_else(|| Arc::new(TargetState::new(target.clone(), Utc::now())));
         if state.is_revoked(prebuild.into()) {
             return Err(revoked().into());
+        }
+        if state.promotion != follows {
+            return Err(ResolveAgain::PromotedMeanwhile.into());
         }
         let promotion = promotion(&state, prebuild.clone(), attempt.job.settings.keep);
         let folded = self.register.promote(target, promotion).await.map_err(|error| {
@@ -146,6 +150,11 @@ fn promotion(state: &TargetState, promoted: PrebuildRecord, keep: u32) -> Promot
     Promotion { follows: state.promotion, promoted, kept }
 }
 
+/// What is no longer kept, and older than the promoted one: never what another attempt is making.
+pub(crate) fn is_superfluous<Id: Ord>(attempt: &Id, promoted: &Id, is_kept: bool) -> bool {
+    !is_kept && attempt < promoted
+}
+
 /// Which snapshots the register no longer keeps, and nobody uses.
 fn select_superfluous<'a>(
     snapshots: &'a [Snapshot],
@@ -158,13 +167,12 @@ fn select_superfluous<'a>(
     let kept: BTreeSet<String> = state.prebuilds().map(|prebuild| prebuild.name.to_string()).collect();
     snapshots
         .iter()
-        .filter(|snapshot| !kept.contains(&snapshot.name))
         .filter(|snapshot| {
-            // Ours by its whole name, and older than the promoted one: never what another attempt is making.
-            snapshot
-                .name
-                .parse::<PrebuildName>()
-                .is_ok_and(|prebuild| prebuild.sandbox() == name && prebuild.attempt() < promoted.attempt)
+            // Ours by its whole name.
+            snapshot.name.parse::<PrebuildName>().is_ok_and(|prebuild| {
+                let is_kept = kept.contains(&snapshot.name);
+                prebuild.sandbox() == name && is_superfluous(&prebuild.attempt(), &promoted.attempt, is_kept)
+            })
         })
         .filter(|snapshot| snapshot.last_used_at.is_none_or(|used| now - used >= in_use_for))
         .collect()

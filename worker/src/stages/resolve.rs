@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use daytona::{Client, Snapshot, SnapshotState};
 use job::{
-    Commit, Failure, FailureKind, Fingerprint, FingerprintInputs, Outcome, PrebuildName, PrebuildRecord,
-    SandboxName, Stage, StandingFailure, TargetState,
+    Commit, EntryVersion, Failure, FailureKind, Fingerprint, FingerprintInputs, Outcome, PrebuildName,
+    PrebuildRecord, SandboxName, Stage, StandingFailure, TargetState,
 };
 use remote::{HeadError, Remote};
 use tokio::time::Instant;
@@ -13,7 +13,7 @@ use url::Url;
 
 use crate::attempt::Attempt;
 use crate::base::BaseSnapshots;
-use crate::early_end::EarlyEnd;
+use crate::early_end::{EarlyEnd, ResolveAgain};
 use crate::failures::{from_call, from_head};
 use crate::given_secrets::GivenSecrets;
 use crate::job_secrets::JobSecrets;
@@ -25,6 +25,8 @@ pub(crate) struct Wanted {
     pub(crate) commit: Commit,
     pub(crate) fingerprint: Fingerprint,
     pub(crate) base_snapshot: String,
+    /// The promotion that the register showed before the branch was looked up: the one that this attempt's own follows.
+    pub(crate) promotion: Option<EntryVersion>,
 }
 
 /// What there is already of what is wanted.
@@ -61,7 +63,8 @@ impl Resolver {
         Ok((wanted, present))
     }
 
-    /// What there is of it once the lease is held: only then does an answer of the register and of Daytona stay true.
+    /// What there is of it once the lease is held: only then does an answer of the register and of Daytona stay true. Where a
+    /// promotion was made since the branch was looked up, what is wanted may be older than what it promoted.
     pub(crate) async fn run_with_lease(
         &self,
         attempt: &Attempt,
@@ -69,6 +72,9 @@ impl Resolver {
     ) -> Result<Present, EarlyEnd> {
         let state = self.register.catch_up_and_get(&attempt.job.target).await?;
         match find_registered(&self.client, state.as_deref(), wanted).await? {
+            Present::Nothing if state.as_deref().and_then(|state| state.promotion) != wanted.promotion => {
+                Err(ResolveAgain::PromotedMeanwhile.into())
+            }
             Present::Nothing => find_unregistered(&self.client, &attempt.sandbox_name(), wanted).await,
             registered @ (Present::Promoted(_) | Present::Kept(_) | Present::Unpromoted(_)) => Ok(registered),
         }
@@ -117,7 +123,8 @@ impl Resolver {
         {
             return Err(Outcome::StillFailing(standing.failure).into());
         }
-        Ok(Wanted { commit, fingerprint, base_snapshot })
+        let promotion = state.and_then(|state| state.promotion);
+        Ok(Wanted { commit, fingerprint, base_snapshot, promotion })
     }
 
     /// Whether the secrets that a failure is about are the ones they were; a failure that is about none is not asked.

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::attempt::Attempt;
 use crate::early_end::EarlyEnd;
 use crate::job_secrets::JobSecrets;
-use crate::lease::{Lease, Leases};
+use crate::lease::{Lease, Leases, Place};
 use crate::metrics::Instruments;
 use crate::sandbox::{ANY_ROOM, Environment, FinishedCommand, LongCommand, SHORT, Sandbox};
 use crate::sandbox_opener::SandboxOpener;
@@ -53,13 +53,14 @@ pub(crate) struct Verifier {
 }
 
 impl Verifier {
-    /// Starts a sandbox from the snapshot under the target's own name, and says how long that took.
+    /// Starts a sandbox from the snapshot in the place of the build's, and says how long that took.
     pub(crate) async fn start(
         &self,
         attempt: &Attempt,
         snapshot: &Snapshot,
+        place: Place,
     ) -> Result<(Lease, Duration), EarlyEnd> {
-        let started = self.leases.start_measured(attempt, snapshot.id.as_str()).await;
+        let started = self.leases.start_measured(attempt, snapshot.id.as_str(), place).await;
         let (lease, cold_start) = started.map_err(as_verify_start)?;
         self.metrics.record_cold_start(cold_start);
         Ok((lease, cold_start))

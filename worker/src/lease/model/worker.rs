@@ -1,0 +1,325 @@
+//! The attempt of a worker, step by step: the order of the program's own calls.
+
+use super::super::rules::{Occupant, PassedOver, Step, became_holder, may_go_on, next_step};
+use super::platform::{SandboxNumber, Seen, Standing, patience};
+use super::register::Prebuild;
+use super::{Broken, NAMES_MAX, World, Wrong};
+use crate::stages::promote::is_superfluous;
+
+/// How far an attempt is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Phase {
+    #[default]
+    Idle,
+    Looking,
+    Removing(SandboxNumber),
+    Creating,
+    /// Created; the other names are looked at next.
+    Checking,
+    /// It waits for its sandbox to start.
+    Starting,
+    Working,
+    /// It has beaten, and looks at the other names next.
+    Beaten,
+    Releasing(After),
+    Collecting,
+}
+
+/// What follows a release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum After {
+    End,
+    Verify,
+}
+
+/// A worker, and its attempt.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Worker {
+    pub(super) phase: Phase,
+    attempt: u8,
+    pub(super) of_verify: bool,
+    commit: u8,
+    /// The promotion that the register showed when the commit was looked up.
+    known: Option<u8>,
+    pub(super) name: usize,
+    passed: [Option<(SandboxNumber, u8)>; NAMES_MAX],
+    pub(super) seen: [Option<Seen>; NAMES_MAX],
+    /// What its promotion keeps.
+    kept: Option<Prebuild>,
+}
+
+impl Worker {
+    pub(super) fn is_idle(&self) -> bool {
+        self.phase == Phase::Idle
+    }
+
+    /// Whether it holds, as far as it knows.
+    pub(super) fn works(&self) -> bool {
+        matches!(self.phase, Phase::Starting | Phase::Working | Phase::Beaten | Phase::Collecting)
+    }
+
+    pub(super) fn number(&self) -> SandboxNumber {
+        SandboxNumber { attempt: self.attempt, of_verify: self.of_verify }
+    }
+
+    fn prebuild(&self) -> Prebuild {
+        Prebuild { attempt: self.attempt, commit: self.commit }
+    }
+
+    fn own(&self, world: &World) -> Option<Standing> {
+        world.names[self.name].filter(|standing| standing.id == self.number())
+    }
+
+    fn others(&self, world: &World) -> Vec<Standing> {
+        let other = |(place, standing): (usize, &Option<Standing>)| standing.filter(|_| place != self.name);
+        world.names.iter().enumerate().filter_map(other).collect()
+    }
+
+    fn passed(&self) -> Vec<PassedOver<SandboxNumber, u8>> {
+        self.passed.iter().flatten().map(|&(id, sign)| PassedOver { id, sign }).collect()
+    }
+
+    fn may_go_on(&self, world: &World) -> bool {
+        let others: Vec<SandboxNumber> = self.others(world).iter().map(|other| other.id).collect();
+        may_go_on(&others, &self.passed())
+    }
+
+    /// Whether a look would find it the holder now.
+    pub(super) fn would_pass(&self, world: &World) -> bool {
+        self.own(world).is_some() && self.may_go_on(world)
+    }
+
+    /// The same, with one rule left out.
+    pub(super) fn passes(&self, world: &World, broken: Broken) -> bool {
+        let alone = broken == Broken::OwnNameOnly || self.may_go_on(world);
+        self.own(world).is_some() && alone
+    }
+
+    pub(super) fn idle() -> Self {
+        Self::default()
+    }
+}
+
+impl World {
+    pub(super) fn work(&mut self, who: usize, broken: Broken) {
+        let worker = self.workers[who];
+        let phase = match worker.phase {
+            Phase::Idle => return self.start(who),
+            Phase::Looking => return self.look(who, broken),
+            Phase::Removing(id) => {
+                let found = self.names[worker.name].is_some_and(|found| found.id == id && !found.sticks);
+                if found {
+                    self.names[worker.name] = None;
+                }
+                Phase::Looking
+            }
+            Phase::Creating if self.names[worker.name].is_some() => {
+                if worker.of_verify {
+                    return self.workers[who] = Worker::idle();
+                }
+                Phase::Looking
+            }
+            // Nothing starts from what is gone.
+            Phase::Creating if worker.of_verify && !self.has_snapshot(worker.attempt) => {
+                return self.workers[who] = Worker::idle();
+            }
+            Phase::Creating => {
+                self.place(worker);
+                Phase::Checking
+            }
+            Phase::Checking => self.check(worker, broken),
+            Phase::Starting => match worker.own(self) {
+                Some(own) if own.sticks => Phase::Releasing(After::End),
+                Some(_) => Phase::Working,
+                None => return self.workers[who] = Worker::idle(),
+            },
+            Phase::Working => return self.beat(who, broken),
+            Phase::Beaten if worker.passes(self, broken) => {
+                return self.go_on(who, broken);
+            }
+            Phase::Beaten => return self.workers[who] = Worker::idle(),
+            Phase::Releasing(after) => return self.release(who, after),
+            Phase::Collecting => {
+                if worker.would_pass(self) || broken == Broken::CollectsWithoutLease {
+                    self.collect(worker);
+                }
+                Phase::Releasing(After::End)
+            }
+        };
+        self.workers[who].phase = phase;
+    }
+
+    fn collect(&mut self, worker: Worker) {
+        for attempt in 0..8 {
+            let kept = worker.kept.is_some_and(|kept| kept.attempt == attempt);
+            if is_superfluous(&attempt, &worker.attempt, kept) {
+                self.snapshots &= !(1 << attempt);
+            }
+        }
+    }
+
+    fn start(&mut self, who: usize) {
+        let attempt = self.attempts_begun();
+        self.left.attempts -= 1;
+        let (commit, known) = (self.head, self.stream.fold().version());
+        self.workers[who] = Worker { phase: Phase::Looking, attempt, commit, known, ..Worker::idle() };
+    }
+
+    fn attempts_begun(&self) -> u8 {
+        self.attempts - self.left.attempts
+    }
+
+    fn look(&mut self, who: usize, broken: Broken) {
+        let patience = patience(broken == Broken::OneLookIsEnough);
+        let mut worker = self.workers[who];
+        let mut occupants = Vec::new();
+        for place in 0..self.names_used {
+            let Some(standing) = self.names[place] else {
+                worker.seen[place] = None;
+                occupants.push(Occupant::Nobody);
+                continue;
+            };
+            let before = worker.seen[place];
+            let (seen, found) = standing.look(before, patience);
+            worker.seen[place] = Some(seen);
+            let mine = standing.id == worker.number();
+            occupants.push(if mine { Occupant::Mine } else { found });
+        }
+        match next_step(&occupants) {
+            Step::Adopt(place) => {
+                worker.phase = Phase::Checking;
+                worker.name = place;
+                worker.pass_over(&occupants);
+            }
+            Step::Create(place) => {
+                worker.phase = Phase::Creating;
+                worker.name = place;
+                worker.pass_over(&occupants);
+            }
+            Step::Remove(place) => {
+                worker.name = place;
+                let Some(standing) = self.names[place] else { return };
+                worker.phase = Phase::Removing(standing.id);
+                let before = self.workers[who].seen[place];
+                self.condemn(standing, before);
+            }
+            // The job comes again, and looks the commit up anew.
+            Step::Wait(_) => {
+                let state = self.stream.fold();
+                if state.promoted.is_some_and(|promoted| promoted.commit == self.head) {
+                    return self.workers[who] = Worker::idle();
+                }
+                worker.commit = self.head;
+                worker.known = state.version();
+            }
+            Step::Refuse(_) => unreachable!("nobody else has names of ours"),
+        }
+        if matches!(worker.phase, Phase::Creating | Phase::Checking) {
+            worker.seen = Default::default();
+        }
+        self.workers[who] = worker;
+    }
+
+    /// Only who showed the same sign at a look before is dead.
+    pub(super) fn condemn(&mut self, standing: Standing, before: Option<Seen>) {
+        if before.is_none_or(|before| before.id != standing.id || before.beat != standing.beat) {
+            self.wrong = Some(Wrong::SweptTheLiving);
+        }
+    }
+
+    fn check(&mut self, worker: Worker, broken: Broken) -> Phase {
+        let others: Vec<(SandboxNumber, u8)> =
+            worker.others(self).iter().map(|other| (other.id, other.beat)).collect();
+        let truly = became_holder(&others, &worker.passed());
+        let found = match broken {
+            Broken::NoSecondLook => true,
+            Broken::PassedOverForGood => worker.may_go_on(self),
+            Broken::Nothing
+            | Broken::OwnNameOnly
+            | Broken::NoFence
+            | Broken::NoPredecessor
+            | Broken::OneLookIsEnough
+            | Broken::CollectsWithoutLease => truly,
+        };
+        let living = |(id, beat): &(SandboxNumber, u8)| {
+            worker.passed.iter().flatten().all(|passed| *passed != (*id, *beat))
+        };
+        if found && others.iter().any(living) {
+            self.wrong = Some(Wrong::TakenFromTheLiving);
+        }
+        if found { Phase::Starting } else { Phase::Releasing(After::End) }
+    }
+
+    fn beat(&mut self, who: usize, broken: Broken) {
+        let worker = self.workers[who];
+        if broken == Broken::NoFence && worker.of_verify {
+            return self.go_on(who, broken);
+        }
+        match (worker.own(self), &mut self.names[worker.name]) {
+            (Some(_), Some(standing)) => {
+                standing.beat += 1;
+                self.workers[who].phase = Phase::Beaten;
+            }
+            (Some(_) | None, Some(_) | None) => self.workers[who] = Worker::idle(),
+        }
+    }
+
+    /// The lease was confirmed: captures under the first one, promotes under the second.
+    fn go_on(&mut self, who: usize, broken: Broken) {
+        let worker = self.workers[who];
+        if worker.of_verify {
+            return self.promote(who, broken);
+        }
+        let can = worker.own(self).is_some_and(|own| !own.sticks);
+        // Somebody promoted since the commit was looked up: it is looked up again.
+        let still_wanted = self.stream.fold().version() == worker.known;
+        self.workers[who].phase = if can && (still_wanted || broken == Broken::NoPredecessor) {
+            self.snapshots |= 1 << worker.attempt;
+            Phase::Releasing(After::Verify)
+        } else {
+            Phase::Releasing(After::End)
+        };
+    }
+
+    fn promote(&mut self, who: usize, broken: Broken) {
+        let worker = self.workers[who];
+        let before = self.stream.fold();
+        let follows = if broken == Broken::NoPredecessor { before.version() } else { worker.known };
+        let taken = self.stream.promote(worker.prebuild(), before.promoted, follows, worker.attempt);
+        if taken {
+            if before.promoted.is_some_and(|promoted| promoted.commit > worker.commit) {
+                self.wrong = Some(Wrong::WentBackwards);
+            } else if before.version() != worker.known {
+                self.wrong = Some(Wrong::UndidTheUnseen);
+            } else if !worker.would_pass(self) && broken != Broken::OwnNameOnly {
+                self.wrong = Some(Wrong::PromotedWithoutLease);
+            }
+        }
+        self.workers[who].kept = before.promoted;
+        self.workers[who].phase = if taken { Phase::Collecting } else { Phase::Releasing(After::End) };
+    }
+
+    fn release(&mut self, who: usize, after: After) {
+        let worker = self.workers[who];
+        if worker.own(self).is_some_and(|own| !own.sticks) {
+            self.names[worker.name] = None;
+        }
+        match after {
+            After::End => self.workers[who] = Worker::idle(),
+            After::Verify => {
+                self.workers[who].of_verify = true;
+                self.workers[who].phase = Phase::Creating;
+            }
+        }
+    }
+}
+
+impl Worker {
+    /// What sticks is passed over, with the sign that it shows.
+    fn pass_over(&mut self, occupants: &[Occupant]) {
+        for (place, found) in occupants.iter().enumerate() {
+            let stuck = self.seen[place].filter(|_| *found == Occupant::Stuck);
+            self.passed[place] = stuck.map(|seen| (seen.id, seen.beat));
+        }
+    }
+}
