@@ -77,8 +77,19 @@ impl Promoter {
         Ok(state.and_then(|state| state.prebuilds().find(|prebuild| prebuild.name == *name).cloned()))
     }
 
-    /// Deletes the target's prebuilds that the register no longer keeps. What is in use, or young, stays for the next time.
+    /// Deletes the target's prebuilds that the register no longer keeps after the promotion of `state`. What is in use, or young,
+    /// stays for the next time; so does everything where another promotion was made since, which may be of what an older attempt built.
     pub(crate) async fn collect(&self, name: &SandboxName, state: &TargetState) {
+        match self.register.catch_up_and_get(&state.target).await {
+            Ok(Some(now)) if now.promotion == state.promotion => {}
+            Ok(Some(_) | None) => return,
+            Err(_) => {
+                tracing::warn!(
+                    "the register was not read; old prebuilds are collected after the next promotion"
+                );
+                return;
+            }
+        }
         let snapshots = match self.client.list_snapshots(&name.prebuild_prefix()).await {
             Ok(snapshots) => snapshots,
             Err(error) => {

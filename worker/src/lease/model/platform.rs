@@ -20,11 +20,11 @@ pub(super) struct Standing {
     pub(super) sticks: bool,
 }
 
-/// Never given twice: the attempt, and which of its sandboxes.
+/// Never given twice: the attempt, which the labels say, and which of its creates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct SandboxNumber {
     pub(super) attempt: u8,
-    pub(super) of_verify: bool,
+    pub(super) create: u8,
 }
 
 /// What was seen of a sandbox before: it and its beat, and whether at two looks already.
@@ -39,7 +39,7 @@ pub(super) struct Seen {
 impl Standing {
     /// What a look shows of it after `before`, and which occupant that makes it, by the program's own rules.
     pub(super) fn look(self, before: Option<Seen>, patience: Duration) -> (Seen, Occupant) {
-        let text = |id: SandboxNumber| format!("{}{}", id.attempt, if id.of_verify { "v" } else { "b" });
+        let text = |id: SandboxNumber| format!("{}.{}", id.attempt, id.create);
         let milliseconds = |long: bool| if long { 1000 } else { 0 };
         let before = before.map(|seen| LeaseSeen {
             sandbox: text(seen.id),

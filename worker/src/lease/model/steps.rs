@@ -83,9 +83,10 @@ impl World {
             Action::Work(who) => self.work(who, broken),
             Action::LoseAnswer(who) => {
                 let worker = self.workers[who];
-                if self.names[worker.name].is_none() {
+                let has_image = !worker.of_verify || self.has_snapshot(worker.attempt);
+                if self.names[worker.name].is_none() && has_image {
                     self.left.lost_answers -= 1;
-                    self.place(worker);
+                    self.place(who);
                     // What has the name now says whose it is.
                     self.workers[who].phase = if worker.of_verify { Phase::Checking } else { Phase::Looking };
                 }
@@ -143,7 +144,9 @@ impl World {
         }
     }
 
-    pub(super) fn place(&mut self, worker: Worker) {
+    pub(super) fn place(&mut self, who: usize) {
+        let worker = &mut self.workers[who];
+        worker.create_another();
         self.names[worker.name] = Some(Standing { id: worker.number(), beat: 0, sticks: false });
     }
 

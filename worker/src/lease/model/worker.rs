@@ -36,8 +36,10 @@ pub(super) enum After {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Worker {
     pub(super) phase: Phase,
-    attempt: u8,
+    pub(super) attempt: u8,
     pub(super) of_verify: bool,
+    /// How many sandboxes it has made.
+    create: u8,
     commit: u8,
     /// The promotion that the register showed when the commit was looked up.
     known: Option<u8>,
@@ -59,11 +61,15 @@ impl Worker {
     }
 
     pub(super) fn number(&self) -> SandboxNumber {
-        SandboxNumber { attempt: self.attempt, of_verify: self.of_verify }
+        SandboxNumber { attempt: self.attempt, create: self.create }
     }
 
     fn prebuild(&self) -> Prebuild {
         Prebuild { attempt: self.attempt, commit: self.commit }
+    }
+
+    pub(super) fn create_another(&mut self) {
+        self.create += 1;
     }
 
     fn own(&self, world: &World) -> Option<Standing> {
@@ -124,7 +130,7 @@ impl World {
                 return self.workers[who] = Worker::idle();
             }
             Phase::Creating => {
-                self.place(worker);
+                self.place(who);
                 Phase::Checking
             }
             Phase::Checking => self.check(worker, broken),
@@ -140,7 +146,9 @@ impl World {
             Phase::Beaten => return self.workers[who] = Worker::idle(),
             Phase::Releasing(after) => return self.release(who, after),
             Phase::Collecting => {
-                if worker.would_pass(self) || broken == Broken::CollectsWithoutLease {
+                // Whoever promoted since then collects.
+                let is_newest = self.stream.fold().version() == worker.known;
+                if worker.would_pass(self) && is_newest || broken == Broken::CollectsWithoutLease {
                     self.collect(worker);
                 }
                 Phase::Releasing(After::End)
@@ -182,11 +190,12 @@ impl World {
             let before = worker.seen[place];
             let (seen, found) = standing.look(before, patience);
             worker.seen[place] = Some(seen);
-            let mine = standing.id == worker.number();
+            let mine = standing.id.attempt == worker.attempt;
             occupants.push(if mine { Occupant::Mine } else { found });
         }
         match next_step(&occupants) {
             Step::Adopt(place) => {
+                worker.create = self.names[place].map_or(worker.create, |standing| standing.id.create);
                 worker.phase = Phase::Checking;
                 worker.name = place;
                 worker.pass_over(&occupants);
@@ -296,6 +305,7 @@ impl World {
             }
         }
         self.workers[who].kept = before.promoted;
+        self.workers[who].known = self.stream.fold().version();
         self.workers[who].phase = if taken { Phase::Collecting } else { Phase::Releasing(After::End) };
     }
 
