@@ -21,8 +21,8 @@ pub(super) struct Carried {
 /// What a host does with a request.
 #[derive(Debug, Clone)]
 enum Manner {
-    /// Says that there is nothing.
-    KnowNothing,
+    /// Has the repositories of the host at `of`, and asks nobody for a token: whoever comes goes on, with all it carries.
+    Copy { of: String, token: String },
     /// Sends everybody there.
     Redirect { to: String },
     /// Sends git there, and answers everybody else with what the host at `for_others` says.
@@ -36,8 +36,8 @@ pub(super) struct Host {
 }
 
 impl Host {
-    pub(super) async fn knowing_nothing() -> Self {
-        Self::serve(Manner::KnowNothing).await
+    pub(super) async fn copying(of: String, token: String) -> Self {
+        Self::serve(Manner::Copy { of, token }).await
     }
 
     pub(super) async fn redirecting(to: &Self) -> Self {
@@ -72,10 +72,10 @@ async fn answer(State((manner, carried)): State<Known>, request: Request) -> Res
     let is_git = text(&request, header::USER_AGENT).is_some_and(|agent| !agent.contains("harvest"));
     carried.lock().unwrap().push(Carried { path: path.clone(), authorization });
     match manner {
-        Manner::KnowNothing => StatusCode::NOT_FOUND.into_response(),
+        Manner::Copy { of, token } => pass_on(&format!("{of}{path}"), request, Some(&token)).await,
         Manner::Redirect { to } => redirect(&to, &path),
         Manner::RedirectGit { to, .. } if is_git => redirect(&to, &path),
-        Manner::RedirectGit { for_others, .. } => pass_on(&format!("{for_others}{path}"), request).await,
+        Manner::RedirectGit { for_others, .. } => pass_on(&format!("{for_others}{path}"), request, None).await,
     }
 }
 
@@ -83,13 +83,20 @@ fn redirect(to: &str, path: &str) -> Response {
     (StatusCode::FOUND, [(header::LOCATION, format!("{to}{path}"))]).into_response()
 }
 
-async fn pass_on(url: &str, request: Request) -> Response {
+/// With this token in place of the request's own, where there is one.
+async fn pass_on(url: &str, request: Request, token: Option<&str>) -> Response {
     let (parts, body) = request.into_parts();
     let body = axum::body::to_bytes(body, 1 << 20).await.unwrap_or_default();
     let mut headers = parts.headers;
     headers.remove(header::HOST);
-    let sent = reqwest::Client::new().request(parts.method, url).headers(headers).body(body).send().await;
-    let Ok(answer) = sent else { return StatusCode::BAD_GATEWAY.into_response() };
+    if token.is_some() {
+        headers.remove(header::AUTHORIZATION);
+    }
+    let mut passed = reqwest::Client::new().request(parts.method, url).headers(headers).body(body);
+    if let Some(token) = token {
+        passed = passed.basic_auth("x-access-token", Some(token));
+    }
+    let Ok(answer) = passed.send().await else { return StatusCode::BAD_GATEWAY.into_response() };
     let (status, kind) = (answer.status(), answer.headers().get(header::CONTENT_TYPE).cloned());
     let mut response = Response::new(Body::from(answer.bytes().await.unwrap_or_else(|_| Bytes::new())));
     *response.status_mut() = status;

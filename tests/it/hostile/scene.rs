@@ -92,8 +92,9 @@ impl Yard {
         std::fs::write(files.join("others.txt"), KEPT).unwrap();
         let private = scene.git.create_repo_from(PRIVATE, &files).await.unwrap();
         scene.git.require_token(PRIVATE, &secrets[0].1).unwrap();
-        let stranger = Host::knowing_nothing().await;
         let here = format!("http://{}", scene.git.host());
+        let token = secrets.iter().find(|(name, _)| *name == "GITHUB_TOKEN").map(|(_, value)| value.clone());
+        let stranger = Host::copying(here.clone(), token.unwrap()).await;
         let moved = Host::redirecting(&stranger).await;
         let moved_for_git = Host::redirecting_git(&stranger, here.clone()).await;
         // The hosts that redirect are allowed, so that it is the redirect which is refused.
