@@ -119,7 +119,11 @@ impl Lease {
 
     /// Reads the labels again, and looks at the target's other names: still ours?
     pub(crate) async fn confirm(&self, stage: Stage) -> Result<(), EarlyEnd> {
-        match self.is_still_held().await {
+        // Five calls before each stage: a trace is no place for them. What goes wrong is the attempt's end, which it does tell.
+        let span = tracing::info_span!("lease");
+        let kept = telemetry::keep_unexported(&span);
+        tracing::trace!(?kept, "the looks at a lease are in no trace");
+        match self.is_still_held().instrument(span).await {
             Ok(true) => Ok(()),
             Ok(false) => {
                 self.lost.cancel();
