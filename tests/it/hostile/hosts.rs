@@ -75,7 +75,9 @@ async fn answer(State((manner, carried)): State<Known>, request: Request) -> Res
         Manner::Copy { of, token } => pass_on(&format!("{of}{path}"), request, Some(&token)).await,
         Manner::Redirect { to } => redirect(&to, &path),
         Manner::RedirectGit { to, .. } if is_git => redirect(&to, &path),
-        Manner::RedirectGit { for_others, .. } => pass_on(&format!("{for_others}{path}"), request, None).await,
+        Manner::RedirectGit { for_others, .. } => {
+            pass_on(&format!("{for_others}{path}"), request, None).await
+        }
     }
 }
 
