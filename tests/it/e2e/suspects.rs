@@ -4,11 +4,14 @@ use job::{FailureKind, OutcomeWord, Stage};
 
 use super::scene::Scene;
 
-/// Starts `script` beside the build, without its mark and in a session of its own, so that nothing finds it.
+/// Starts `script`, which writes `~/seen`, beside the build, without its mark and in a session of its own, so that nothing finds it.
+///
+/// A build that ended at once would be over, and its sandbox restarted, before the script began: it waits for what the script writes.
 fn beside(script: &str) -> String {
     format!(
         "cat >~/beside.sh <<'END'\n{script}\nEND\n\
-         env -i HOME=\"$HOME\" PATH=/usr/bin:/bin setsid bash ~/beside.sh >/dev/null 2>&1 </dev/null &\n"
+         env -i HOME=\"$HOME\" PATH=/usr/bin:/bin setsid bash ~/beside.sh >/dev/null 2>&1 </dev/null &\n\
+         until [ -s ~/seen ]; do sleep 0.02; done\n"
     )
 }
 
@@ -102,7 +105,7 @@ async fn what_outlives_a_build_does_not_write_its_manifest() {
     let scene = Scene::start().await;
     let (target, commit) = scene.small("acme/forging").await;
     let _worker = scene.fleet.worker().await.unwrap();
-    let forge = "while sleep 0.02; do sed -i 's/\"flags\": \\[\\]/\"flags\": [\"forged\"]/' /workspace/.harvest/manifest.json; done";
+    let forge = "while sleep 0.02; do echo seen >~/seen; sed -i 's/\"flags\": \\[\\]/\"flags\": [\"forged\"]/' /workspace/.harvest/manifest.json; done";
     let job = scene.job_building(&target, &beside(forge));
     scene.publish(&job).await;
     let end = scene.last_end(&job).await;
