@@ -17,23 +17,26 @@ pub(crate) struct Bases {
     logged: Mutex<BTreeMap<String, String>>,
 }
 
+/// The way to Daytona, where there is one. Logs at once what is not done where there is none.
+pub(crate) fn daytona_client(settings: Option<&ClientSettings>) -> Option<Client> {
+    const NOT_DONE: &str =
+        "workers look base snapshots up themselves, and nobody removes what is left over in Daytona";
+    match settings.cloned().map(Client::new) {
+        Some(Ok(client)) => Some(client),
+        Some(Err(error)) => {
+            tracing::warn!(error = &error as &dyn Error, "Daytona cannot be asked; {NOT_DONE}");
+            None
+        }
+        None => {
+            tracing::warn!("DAYTONA_API_KEY is not set; {NOT_DONE}");
+            None
+        }
+    }
+}
+
 impl Bases {
-    /// Logs at once why it will find none, where that is so.
-    pub(crate) fn new(daytona: Option<&ClientSettings>) -> Self {
-        let client = match daytona.cloned().map(Client::new) {
-            Some(Ok(client)) => Some(client),
-            Some(Err(error)) => {
-                tracing::warn!(
-                    error = &error as &dyn Error,
-                    "Daytona cannot be asked; workers look base snapshots up themselves"
-                );
-                None
-            }
-            None => {
-                tracing::warn!("DAYTONA_API_KEY is not set; workers look base snapshots up themselves");
-                None
-            }
-        };
+    /// Looks them up by this client; without one it finds none.
+    pub(crate) fn new(client: Option<Client>) -> Self {
         Self { client, logged: Mutex::default() }
     }
 

@@ -11,6 +11,7 @@ mod dry_run;
 mod due;
 mod fire;
 mod fleet_file_watcher;
+mod keeper;
 mod metrics;
 mod once;
 mod plan;

@@ -7,6 +7,7 @@ use broker::{Broker, LockError, LockName, Register};
 use job::{Job, Tick};
 use settings::FleetFile;
 
+use crate::base::daytona_client;
 use crate::cli::SKIPPED;
 use crate::fire::{Progress, TickEnd};
 use crate::run::{ProducerError, REGISTER_READ, RunContext, make_firer};
@@ -54,7 +55,8 @@ async fn fire(
     let register = Register::follow(broker);
     register.sync(REGISTER_READ).await?;
     let metrics = ProducerMetrics::new(&context.metrics);
-    let firer = make_firer(settings, broker, &lock, register, context, metrics);
+    let client = daytona_client(settings.daytona.as_ref());
+    let firer = make_firer(settings, broker, &lock, register, context, client, metrics);
     let tick = Tick::at_or_before(context.clock.now(), load.every);
     let end = firer.fire(tick, Firing::OnTime, &load.targets, &mut Progress::default()).await?;
     lock.release().await;

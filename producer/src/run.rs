@@ -6,16 +6,19 @@ use std::error::Error as StdError;
 use std::time::Duration;
 
 use broker::{Broker, BrokerStatus, ConnectError, Lock, LockError, LockName, Register, SyncError};
+use daytona::Client;
 use lifecycle::{Condition, Drain, Endpoint, Health, Readiness, Shutdown};
 use settings::FleetFile;
 use telemetry::Metrics;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::signal::unix::Signal;
+use tokio::sync::watch;
 
-use crate::base::Bases;
+use crate::base::{Bases, daytona_client};
 use crate::fire::{FireError, Firer};
 use crate::fleet_file_watcher::FleetFileWatcher;
+use crate::keeper::{Keeper, Listing};
 use crate::metrics::Role;
 use crate::schedule::Schedule;
 use crate::{Clock, ProducerMetrics, ProducerSettings};
@@ -113,12 +116,20 @@ async fn serve(
         heartbeat: health.heartbeat("schedule", STUCK),
         hangups,
         dealt_with: None,
+        listed: watch::Sender::new(None),
     };
+    let listing = schedule.listed.subscribe();
     schedule.reload_fleet_file();
     let connected = health.condition("amqp");
     let broker = Broker::connect(settings.broker.clone().named(&context.instance)).await?;
-    let election =
-        LeaderElection { settings, context: &context, broker: &broker, register: Register::follow(&broker) };
+    let election = LeaderElection {
+        settings,
+        context: &context,
+        broker: &broker,
+        register: Register::follow(&broker),
+        client: daytona_client(settings.daytona.as_ref()),
+        listing,
+    };
     let electing = election.run(&mut schedule);
     tokio::select! {
         () = electing => {}
@@ -134,6 +145,8 @@ struct LeaderElection<'a> {
     context: &'a RunContext,
     broker: &'a Broker,
     register: Register,
+    client: Option<Client>,
+    listing: Listing,
 }
 
 impl LeaderElection<'_> {
@@ -166,7 +179,7 @@ impl LeaderElection<'_> {
         }
     }
 
-    /// Fires ticks until the lock is lost, when somebody else may be active, or the program drains.
+    /// Fires ticks, and keeps the fleet, until the lock is lost, when somebody else may be active, or the program drains.
     async fn lead(&self, schedule: &mut Schedule, lock: Lock) {
         // Whatever the last active producer recorded has to be seen before anything is due.
         if let Err(error) = self.register.sync(REGISTER_READ).await {
@@ -183,18 +196,32 @@ impl LeaderElection<'_> {
             &lock,
             self.register.clone(),
             self.context,
+            self.client.clone(),
             metrics.clone(),
         );
+        let keeper = self.keeper(metrics.clone());
         let last_tick = firer.last_tick().map(|tick| tick.to_string());
         tracing::info!(last_tick, "this producer is the active one");
         metrics.record_role(Role::Active);
         let lost = lock.lost();
         tokio::select! {
             () = schedule.run(&firer, &self.context.shutdown) => {}
+            () = keeper.run() => {}
             () = lost.cancelled() => tracing::warn!("the producer's lock is lost; standing by"),
         }
         metrics.record_role(Role::Standby);
         lock.release().await;
+    }
+
+    fn keeper(&self, metrics: ProducerMetrics) -> Keeper {
+        Keeper {
+            fleet: self.settings.fleet.clone(),
+            register: self.register.clone(),
+            client: self.client.clone(),
+            listing: self.listing.clone(),
+            clock: self.context.clock.clone(),
+            metrics,
+        }
     }
 }
 
@@ -222,6 +249,7 @@ pub(crate) fn make_firer(
     lock: &Lock,
     register: Register,
     context: &RunContext,
+    client: Option<Client>,
     metrics: ProducerMetrics,
 ) -> Firer {
     Firer {
@@ -230,7 +258,7 @@ pub(crate) fn make_firer(
         register,
         fleet: settings.fleet.clone(),
         instance: context.instance.clone(),
-        bases: Bases::new(settings.daytona.as_ref()),
+        bases: Bases::new(client),
         queue_depth_factor: settings.schedule.queue_depth_factor,
         clock: context.clock.clone(),
         metrics,

@@ -4,14 +4,17 @@
 //! confirmed of it is not published again.
 
 use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 
 use job::Tick;
 use lifecycle::{Condition, Heartbeat, Readiness, Shutdown};
 use tokio::signal::unix::Signal;
+use tokio::sync::watch;
 
 use crate::fire::{Firer, Progress, TickEnd};
 use crate::fleet_file_watcher::{FleetFileWatcher, Reload};
+use crate::keeper::ListedTargets;
 use crate::{Clock, Due, ProducerMetrics, ScheduleSection, due};
 
 /// How long a tick that failed half-way waits before it goes on.
@@ -28,6 +31,8 @@ pub(crate) struct Schedule {
     pub(crate) hangups: Signal,
     /// The last tick that was fired or skipped here; the register shows it a moment later, or never.
     pub(crate) dealt_with: Option<Tick>,
+    /// The targets in force, for the keeper.
+    pub(crate) listed: watch::Sender<Option<Arc<ListedTargets>>>,
 }
 
 impl Schedule {
@@ -76,6 +81,8 @@ impl Schedule {
         self.metrics.record_targets(self.fleet_file.targets().len());
         self.metrics.record_config_problems(problems.len());
         if self.fleet_file.is_loaded() {
+            let targets = self.fleet_file.targets().iter().map(|(target, _)| target.clone()).collect();
+            self.listed.send_replace(Some(Arc::new(ListedTargets { targets, problems: problems.len() })));
             self.readiness.set(Readiness::Ready, format!("{} targets", self.fleet_file.targets().len()));
         }
     }

@@ -1,0 +1,43 @@
+//! The active producer's second duty: what has to be done for the fleet as a whole, by one process at a time.
+//!
+//! Each duty is a loop of its own that is dropped with the lock, at whatever it was about. So each act is one that may be
+//! repeated, by this keeper or the next, and that a keeper which does not know yet that it is none may still do.
+
+use std::sync::Arc;
+
+use broker::Register;
+use daytona::Client;
+use job::{FleetName, Target};
+use tokio::sync::watch;
+
+use crate::{Clock, ProducerMetrics};
+
+/// The targets that the fleet file lists, as last understood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ListedTargets {
+    pub(crate) targets: Vec<Target>,
+    /// Entries that could not be used: a target that is not among the others may be one of these.
+    pub(crate) problems: usize,
+}
+
+/// None while no good file was ever seen.
+pub(crate) type Listing = watch::Receiver<Option<Arc<ListedTargets>>>;
+
+/// What the duties are done with.
+#[expect(dead_code, reason = "the duties come one by one")]
+pub(crate) struct Keeper {
+    pub(crate) fleet: FleetName,
+    pub(crate) register: Register,
+    /// None without a key: then nothing in Daytona is looked after.
+    pub(crate) client: Option<Client>,
+    pub(crate) listing: Listing,
+    pub(crate) clock: Clock,
+    pub(crate) metrics: ProducerMetrics,
+}
+
+impl Keeper {
+    /// Does every duty for as long as it is let.
+    pub(crate) async fn run(&self) {
+        std::future::pending::<()>().await;
+    }
+}
