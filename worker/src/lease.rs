@@ -6,8 +6,6 @@
 
 mod acquire;
 mod known;
-mod labels;
-mod life;
 #[cfg(test)]
 mod model;
 mod names;
@@ -17,8 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use daytona::{Client, Sandbox, SandboxId};
-use job::{FleetName, Outcome, Stage};
-use serde::Deserialize;
+use job::{Outcome, Stage};
+use lease::{DELETE_DEADLINE, GIVE_UP_DEADLINE, Labels};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -29,45 +27,17 @@ use tracing::instrument::WithSubscriber;
 pub(crate) use self::acquire::{Acquired, Leases, SandboxLimits};
 use self::known::Hold;
 pub(crate) use self::known::KnownSandboxes;
-use self::labels::Labels;
-pub(crate) use self::labels::Owner;
-pub(crate) use self::life::{Sighting, is_dead, is_stuck, observe};
 use self::names::Found;
 pub(crate) use self::names::Place;
 use self::rules::may_go_on;
 use crate::early_end::EarlyEnd;
 use crate::failures::{from_call, from_restart};
 
-/// How long a sandbox may take to go before it is left to its own limits and to the next sweep. Daytona refuses to delete what
-/// is under way: 15 minutes while it creates, 30 while it pulls, and hours where it sticks, for which no slot waits.
-pub(crate) const DELETE_DEADLINE: Duration = Duration::from_mins(2);
-
-/// How long a sandbox that did not start in time, or that sticks, may take to go: what is under way there can't be deleted.
-pub(crate) const GIVE_UP_DEADLINE: Duration = Duration::from_secs(5);
-
 /// How long a sandbox may take to stop and to start again.
 const RESTART_DEADLINE: Duration = Duration::from_mins(10);
 
 /// How long a stopped sandbox stays when the worker that stopped it dies before it starts it again.
 const KEPT_WHILE_STOPPED: Duration = Duration::from_mins(30);
-
-/// The section `[lease]` of the settings.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LeaseSection {
-    /// How often the holder raises its beat.
-    #[serde(with = "humantime_serde")]
-    pub beat: Duration,
-    /// How long a beat stands still before its holder is dead.
-    #[serde(with = "humantime_serde")]
-    pub stale: Duration,
-    /// How long a name is waited for whose sandbox shows no sign of life and can't be deleted.
-    #[serde(with = "humantime_serde")]
-    pub stuck: Duration,
-    /// How often sandboxes that dead workers left are swept.
-    #[serde(with = "humantime_serde")]
-    pub sweep: Duration,
-}
 
 /// A held lease. Dropped without [`Lease::release`] it stops beating, and the sweeper or the next attempt takes it.
 #[derive(Debug)]
@@ -220,11 +190,6 @@ async fn raise_beat(client: &Client, id: &SandboxId, labels: &Mutex<Labels>) -> 
         client.replace_labels(id, &labels.to_map()).await?;
     }
     Ok(true)
-}
-
-/// The labels every sandbox of a fleet carries.
-pub(crate) fn fleet_label(fleet: &FleetName) -> std::collections::BTreeMap<String, String> {
-    [(labels::FLEET.to_owned(), fleet.to_string())].into()
 }
 
 #[cfg(test)]

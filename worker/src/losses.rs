@@ -3,11 +3,12 @@
 
 use daytona::Client;
 use job::{Failure, FailureKind, Outcome, Stage};
+use lease::{Owner, fleet_label};
 
 use crate::attempt::Attempt;
 use crate::early_end::EarlyEnd;
 use crate::failures::{Others, from_loss, is_there};
-use crate::lease::{Lease, Owner, fleet_label};
+use crate::lease::Lease;
 use crate::stages::resolve::Wanted;
 use crate::target_register::TargetRegister;
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use broker::{BrokerSection, BrokerSettings, WorkQueue};
 use daytona::{ClientSettings, DaytonaSection};
 use job::{FleetName, RetryPolicy};
+use lease::LeaseSection;
 use lifecycle::{DrainSection, HttpSection};
 use serde::Deserialize;
 use settings::{
@@ -15,7 +16,6 @@ use settings::{
 use telemetry::TelemetrySection;
 
 use crate::base::ClassSection;
-use crate::lease::LeaseSection;
 use crate::ledger_writer::LedgerSection;
 use crate::sandbox::CommandSection;
 use crate::stages::promote::PrebuildSection;

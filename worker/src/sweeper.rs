@@ -9,13 +9,13 @@ use std::time::Duration;
 use chrono::Utc;
 use daytona::{Client, Sandbox, SandboxId};
 use job::{FleetName, LeaseSeen};
+use lease::{
+    DELETE_DEADLINE, GIVE_UP_DEADLINE, LeaseSection, Owner, Sighting, fleet_label, is_dead, is_stuck, observe,
+};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::lease::{
-    DELETE_DEADLINE, GIVE_UP_DEADLINE, KnownSandboxes, LeaseSection, Owner, Sighting, fleet_label, is_dead,
-    is_stuck, observe,
-};
+use crate::lease::KnownSandboxes;
 use crate::metrics::Instruments;
 
 /// Looks every so often until the worker leaves, and once per beat while a sandbox shows no sign of life.

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use daytona::{Client, CreateOutcome, DeleteError, NewSandbox, Retry, Sandbox, pace};
 use job::{Failure, FailureKind, JobId, LeaseSeen, Outcome, SandboxName, Stage};
+use lease::{DELETE_DEADLINE, Labels, LeaseSection};
 use tokio::time::Instant;
 
-use super::labels::Labels;
 use super::names::{Found, Names, Place};
 use super::rules::{Occupant, Step, became_holder, next_step};
-use super::{DELETE_DEADLINE, KnownSandboxes, Lease, LeaseSection, remove};
+use super::{KnownSandboxes, Lease, remove};
 use crate::attempt::Attempt;
 use crate::early_end::EarlyEnd;
 use crate::failures::{from_call, from_delete, from_start};
@@ -49,7 +49,7 @@ pub(crate) struct Leases {
 impl Leases {
     /// Creates the sandbox of the attempt's target from `snapshot`, or says who has it.
     pub(crate) async fn acquire(&self, attempt: &Attempt, snapshot: &str) -> Result<Acquired, EarlyEnd> {
-        let labels = Labels::of(attempt);
+        let labels = labels_of(attempt);
         let names = self.names(attempt);
         let mut undeletable = Vec::new();
         for _ in 0..CREATE_ROUNDS {
@@ -213,7 +213,7 @@ impl Leases {
         snapshot: &str,
         place: Place,
     ) -> Result<(Lease, Duration), EarlyEnd> {
-        let labels = Labels::of(attempt);
+        let labels = labels_of(attempt);
         let spec = sandbox_spec(&place.name, snapshot, self.limits, &labels);
         let began = Instant::now();
         let created = async {
@@ -249,6 +249,19 @@ impl Leases {
             Acquired::Held(lease) => Ok((*lease, cold_start.unwrap_or_else(|| began.elapsed()))),
             Acquired::Busy { .. } => Err(Outcome::LeaseLost.into()),
         }
+    }
+}
+
+/// The labels of the attempt's own sandbox, before its first beat.
+fn labels_of(attempt: &Attempt) -> Labels {
+    Labels {
+        fleet: attempt.job.fleet.clone(),
+        target: attempt.job.target.clone(),
+        job: attempt.job.id,
+        attempt: attempt.id,
+        holder: attempt.worker.clone(),
+        generation: 1,
+        beat: 0,
     }
 }
 

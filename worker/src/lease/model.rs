@@ -1,7 +1,7 @@
 //! The protocol of lease, names, promotion and register as a model, checked exhaustively: two workers, who also sweep, one keeper
 //! that writes the register anew, one operator; crashes at every point, sandboxes that stick, lost answers, stale lists.
 //!
-//! What decides is the program's own: `rules.rs`, `life.rs` and the register's fold. Nothing waits for anybody, so a worker that
+//! What decides is the program's own: `rules.rs`, the crate `lease` and the register's fold. Nothing waits for anybody, so a worker that
 //! is not scheduled is a frozen one. `make model` checks larger bounds.
 
 mod platform;

@@ -5,11 +5,10 @@ use std::time::Duration;
 use chrono::Utc;
 use daytona::{Client, Sandbox, SandboxId};
 use job::{FleetName, JobId, LeaseSeen, NAMES_OF_A_TARGET, SandboxName, Stage};
+use lease::{Labels, LeaseSection, Owner, Sighting, is_stuck, observe};
 
-use super::labels::{Labels, Owner};
-use super::life::{Sighting, observe, occupant};
-use super::rules::{Occupant, PassedOver};
-use super::{KnownSandboxes, LeaseSection, is_stuck};
+use super::KnownSandboxes;
+use super::rules::{Occupant, PassedOver, occupant};
 use crate::early_end::EarlyEnd;
 use crate::failures::from_call;
 

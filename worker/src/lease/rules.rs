@@ -5,6 +5,11 @@
 //! the other. Whoever stands under another name ends an attempt, unless it was passed over: silent for longer than any living
 //! holder can be, and still so at the look after the create.
 
+use std::time::Duration;
+
+use job::LeaseSeen;
+use lease::{is_dead, is_stuck};
+
 /// Who stands under one of the target's names, as one attempt sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Occupant {
@@ -20,6 +25,19 @@ pub(crate) enum Occupant {
     Stuck,
     /// No attempt of this fleet: it is never touched.
     Foreign,
+}
+
+/// Which of the target's occupants another attempt is, by what was seen of it. What this very process holds is alive.
+pub(crate) fn occupant(seen: &LeaseSeen, is_held_here: bool, stale: Duration, stuck: Duration) -> Occupant {
+    if is_held_here {
+        Occupant::Alive
+    } else if is_dead(seen, stale) {
+        Occupant::Dead
+    } else if is_stuck(seen, stuck) {
+        Occupant::Stuck
+    } else {
+        Occupant::Alive
+    }
 }
 
 /// What to do next about the name at this place in the target's order.

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use daytona::Client;
 use job::{Failure, FailureKind, FleetName, Outcome, Scope, Stage};
+use lease::fleet_label;
 use serde::Deserialize;
 
 use crate::attempt::Attempt;
 use crate::early_end::EarlyEnd;
 use crate::failures::from_call;
-use crate::lease::{Acquired, Lease, Leases, fleet_label};
+use crate::lease::{Acquired, Lease, Leases};
 
 /// The section `[sandboxes]` of the settings.
 #[derive(Debug, Clone, Deserialize)]

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use chrono::DateTime;
 use job::LeaseSeen;
+use lease::{Sighting, observe};
 
-use super::super::life::{Sighting, observe, occupant};
-use super::super::rules::Occupant;
+use super::super::rules::{Occupant, occupant};
 
 /// The time between two looks, and the patience with who is silent: in the model one interval is long enough.
 const APART: Duration = Duration::from_secs(1);
