@@ -3,9 +3,11 @@
 //! Each duty is a loop of its own that is dropped with the lock, at whatever it was about. So each act is one that may be
 //! repeated, by this keeper or the next, and that a keeper which does not know yet that it is none may still do.
 
+mod checkpointing;
+
 use std::sync::Arc;
 
-use broker::Register;
+use broker::{Publisher, Register};
 use daytona::Client;
 use job::{FleetName, Target};
 use tokio::sync::watch;
@@ -28,6 +30,8 @@ pub(crate) type Listing = watch::Receiver<Option<Arc<ListedTargets>>>;
 pub(crate) struct Keeper {
     pub(crate) fleet: FleetName,
     pub(crate) register: Register,
+    /// The lock's own: who is not the active producer any more publishes nothing.
+    pub(crate) publisher: Publisher,
     /// None without a key: then nothing in Daytona is looked after.
     pub(crate) client: Option<Client>,
     pub(crate) listing: Listing,
@@ -38,6 +42,6 @@ pub(crate) struct Keeper {
 impl Keeper {
     /// Does every duty for as long as it is let.
     pub(crate) async fn run(&self) {
-        std::future::pending::<()>().await;
+        checkpointing::run(&self.register, &self.publisher, &self.clock).await;
     }
 }

@@ -199,7 +199,7 @@ impl LeaderElection<'_> {
             self.client.clone(),
             metrics.clone(),
         );
-        let keeper = self.keeper(metrics.clone());
+        let keeper = self.keeper(&lock, metrics.clone());
         let last_tick = firer.last_tick().map(|tick| tick.to_string());
         tracing::info!(last_tick, "this producer is the active one");
         metrics.record_role(Role::Active);
@@ -213,10 +213,11 @@ impl LeaderElection<'_> {
         lock.release().await;
     }
 
-    fn keeper(&self, metrics: ProducerMetrics) -> Keeper {
+    fn keeper(&self, lock: &Lock, metrics: ProducerMetrics) -> Keeper {
         Keeper {
             fleet: self.settings.fleet.clone(),
             register: self.register.clone(),
+            publisher: lock.publisher(),
             client: self.client.clone(),
             listing: self.listing.clone(),
             clock: self.context.clock.clone(),

@@ -14,6 +14,7 @@ use lapin::options::BasicPublishOptions;
 use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 use tokio_util::sync::CancellationToken;
 
+mod checkpoints;
 mod deadletters;
 mod deliveries;
 mod outages;

@@ -51,7 +51,7 @@ pub use message::Message;
 pub use publish::Publisher;
 pub use publish_many::JobMessage;
 pub use publish_span::PublishSpan;
-pub use register::{Register, SyncError};
+pub use register::{CheckpointError, CheckpointStatus, CheckpointWritten, Register, SyncError};
 pub use settings::{BrokerSection, BrokerSettings};
 pub use slot::Slot;
 pub use status::BrokerStatus;

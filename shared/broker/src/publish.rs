@@ -26,6 +26,10 @@ pub(crate) const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
 pub(crate) const JOB_TYPE: &str = "harvest.job";
 pub(crate) const REGISTER_TYPE: &str = "harvest.register";
 pub(crate) const LEDGER_TYPE: &str = "harvest.ledger";
+/// A part of a checkpoint of the register: lines, compressed.
+pub(crate) const CHECKPOINT_PART_TYPE: &str = "harvest.checkpoint-part";
+/// Where a checkpoint begins.
+pub(crate) const CHECKPOINT_TYPE: &str = "harvest.checkpoint";
 /// A message of the ledger's stream that is no entry: who sees it has seen everything before it.
 pub(crate) const MARK_TYPE: &str = "harvest.mark";
 

@@ -3,14 +3,13 @@
 //! Invariant: what [`Register::get`] answers after [`Register::sync`] includes everything that was confirmed before it.
 //! Nobody writes the state of a target: only entries about one concern of it, whose versions this gives out.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use backoff::jittered;
 use job::{
-    Concern, EntryFormat, EntryVersion, FleetState, Folded, RegisterEntry, Target, TargetEntry, TargetFold,
-    TargetState, Writing,
+    Concern, EntryFormat, EntryVersion, FleetState, Folded, RegisterEntry, Target, TargetEntry, TargetState,
+    Writing,
 };
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -18,9 +17,17 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
+use self::state::State;
+use crate::broker::Inner;
 use crate::error::PublishError;
 use crate::stream::{ReadFrom, Reader, StreamItem};
 use crate::{Broker, Publisher};
+
+mod checkpoint;
+mod state;
+
+pub use self::checkpoint::{CheckpointError, CheckpointWritten};
+pub use self::state::CheckpointStatus;
 
 /// Why a register is not known to be current, or to have taken an entry.
 #[derive(Debug, Error)]
@@ -51,20 +58,11 @@ struct Shared {
     version: watch::Sender<u64>,
 }
 
-#[derive(Default)]
-struct State {
-    targets: HashMap<String, TargetFold>,
-    fleet: FleetState,
-    marks: HashMap<Uuid, oneshot::Sender<()>>,
-    appended: HashMap<EntryVersion, oneshot::Sender<Folded>>,
-    /// The last version that was given to an entry of this program's, by target: it may not have come back yet.
-    given: HashMap<String, EntryVersion>,
-    undecodable: u64,
-}
-
 impl std::fmt::Debug for Register {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Register").field("targets", &self.shared.lock().targets.len()).finish_non_exhaustive()
+        f.debug_struct("Register")
+            .field("targets", &self.shared.lock().known.targets.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -76,7 +74,8 @@ impl Register {
         let stream = inner.topology.register_stream();
         let (reader, items) = Reader::new(inner.stream.clone(), stream, ReadFrom::First, inner.stop.clone());
         let folding = fold(shared.clone(), items);
-        let tasks = [inner.tasks.spawn(reader.run()), inner.tasks.spawn(folding)].map(AbortOnDropHandle::new);
+        let reading = read_from_checkpoint(Arc::downgrade(inner), reader);
+        let tasks = [inner.tasks.spawn(reading), inner.tasks.spawn(folding)].map(AbortOnDropHandle::new);
         Self { shared, publisher: broker.publisher(), _tasks: Arc::new(tasks) }
     }
 
@@ -150,19 +149,23 @@ impl Register {
 
     /// What is known of a target.
     pub fn get(&self, target: &Target) -> Option<Arc<TargetState>> {
-        let shared = self.shared.lock();
-        shared.targets.get(&target.key()).map(|fold| Arc::new(fold.state()))
+        self.shared.lock().known.target(target)
     }
 
     /// The state of the fleet.
     pub fn fleet(&self) -> FleetState {
-        self.shared.lock().fleet.clone()
+        self.shared.lock().known.fleet.clone()
+    }
+
+    /// How many targets something is known of.
+    pub fn target_count(&self) -> usize {
+        self.shared.lock().known.targets.len()
     }
 
     /// What is known of every target, as of now, in the order of their keys.
     pub fn targets(&self) -> Vec<Arc<TargetState>> {
         let mut targets: Vec<_> =
-            self.shared.lock().targets.values().map(|fold| Arc::new(fold.state())).collect();
+            self.shared.lock().known.targets.values().map(|fold| Arc::new(fold.state())).collect();
         targets.sort_unstable_by_key(|state| state.target.key());
         targets
     }
@@ -179,7 +182,12 @@ impl Register {
 
     /// Entries that could not be read: a newer version wrote them.
     pub fn undecodable(&self) -> u64 {
-        self.shared.lock().undecodable
+        self.shared.lock().known.undecodable
+    }
+
+    /// When the last checkpoint was written, and how much came since.
+    pub fn checkpoint_status(&self) -> CheckpointStatus {
+        self.shared.lock().checkpoint
     }
 }
 
@@ -201,63 +209,25 @@ impl<F: Fn(&mut State)> Drop for Forget<'_, F> {
     }
 }
 
+/// Begins with the last checkpoint, where it is known.
+async fn read_from_checkpoint(inner: Weak<Inner>, reader: Reader) {
+    let found = match inner.upgrade() {
+        Some(inner) => checkpoint::find_newest(&inner).await,
+        None => return,
+    };
+    let reader = match found {
+        Some(place) => reader.begin_at(place),
+        None => reader,
+    };
+    reader.run().await;
+}
+
 async fn fold(shared: Arc<Shared>, mut items: mpsc::Receiver<StreamItem>) {
     while let Some(item) = items.recv().await {
         match item {
-            StreamItem::Entry(entry) => shared.lock().apply(&entry.body),
+            StreamItem::Entry(entry) => shared.lock().take(entry),
             StreamItem::Restarted => shared.lock().forget(),
         }
         shared.version.send_modify(|version| *version += 1);
-    }
-}
-
-impl State {
-    fn apply(&mut self, body: &[u8]) {
-        let entry: RegisterEntry = match serde_json::from_slice(body) {
-            Ok(entry) => entry,
-            Err(error) => {
-                self.undecodable += 1;
-                tracing::debug!(%error, "an entry of the register cannot be read");
-                return;
-            }
-        };
-        match entry {
-            RegisterEntry::Concern(entry) => {
-                let version = entry.version;
-                let folded = self.fold_of(&entry.target).fold(*entry);
-                if let Some(appended) = self.appended.remove(&version)
-                    && appended.send(folded).is_err()
-                {
-                    tracing::trace!("nobody waits for this entry any more");
-                }
-            }
-            RegisterEntry::Target(state) => self.fold_of(&state.target).fold_whole_state(*state),
-            RegisterEntry::Fleet(fleet) => self.fleet = fleet,
-            RegisterEntry::Mark { id } => self.complete_mark(id),
-        }
-    }
-
-    fn next_version(&mut self, target: String) -> EntryVersion {
-        let seen = self.targets.get(&target).and_then(TargetFold::newest);
-        let version = EntryVersion::after(seen.max(self.given.get(&target).copied()), Uuid::now_v7());
-        self.given.insert(target, version);
-        version
-    }
-
-    fn fold_of(&mut self, target: &Target) -> &mut TargetFold {
-        self.targets.entry(target.key()).or_insert_with(|| TargetFold::new(target.clone()))
-    }
-
-    fn complete_mark(&mut self, id: Uuid) {
-        if let Some(mark) = self.marks.remove(&id)
-            && mark.send(()).is_err()
-        {
-            tracing::trace!("nobody waits for this mark any more");
-        }
-    }
-
-    fn forget(&mut self) {
-        self.targets.clear();
-        self.fleet = FleetState::default();
     }
 }

@@ -11,6 +11,7 @@ use lapin::message::Delivery;
 use lapin::options::{BasicAckOptions, BasicConsumeOptions, BasicQosOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Consumer};
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -37,6 +38,8 @@ pub enum ReadFrom {
     First,
     /// With what is published from now on.
     Next,
+    /// With the last chunk: the newest entry, and perhaps some that were written together with it.
+    LastChunk,
     /// With the first entry at or after this time.
     Time(DateTime<Utc>),
     /// With the first entry not older than this.
@@ -68,8 +71,18 @@ pub(crate) struct Reader {
     from: ReadFrom,
     not_before: Option<DateTime<Utc>>,
     last: Option<(i64, String)>,
+    /// The entry to begin with: nothing was seen yet.
+    first: Option<Place>,
     sender: mpsc::Sender<StreamItem>,
     stop: CancellationToken,
+}
+
+/// Where one entry stands in its stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Place {
+    pub(crate) offset: i64,
+    /// The id of the message there, since another stream of this name has other ones at the same offset.
+    pub(crate) message_id: String,
 }
 
 /// Why one consumer ended.
@@ -91,13 +104,18 @@ impl Reader {
     ) -> (Self, mpsc::Receiver<StreamItem>) {
         let (sender, receiver) = mpsc::channel(usize::from(PREFETCH));
         let not_before = match from {
-            ReadFrom::First | ReadFrom::Next => None,
+            ReadFrom::First | ReadFrom::Next | ReadFrom::LastChunk => None,
             ReadFrom::Time(time) => Some(time),
             ReadFrom::Last(age) => {
                 chrono::Duration::from_std(age).ok().and_then(|age| Utc::now().checked_sub_signed(age))
             }
         };
-        (Self { link, queue, from, not_before, last: None, sender, stop }, receiver)
+        (Self { link, queue, from, not_before, last: None, first: None, sender, stop }, receiver)
+    }
+
+    /// Begins with the entry at this place. Where it is not, the stream is another one.
+    pub(crate) fn begin_at(self, place: Place) -> Self {
+        Self { first: Some(place), ..self }
     }
 
     pub(crate) async fn run(mut self) {
@@ -122,7 +140,8 @@ impl Reader {
                         stream = self.queue,
                         "the stream was made anew: reading it from its start"
                     );
-                    (self.last, self.from, self.not_before) = (None, ReadFrom::First, None);
+                    (self.first, self.last) = (None, None);
+                    (self.from, self.not_before) = (ReadFrom::First, None);
                     if self.sender.send(StreamItem::Restarted).await.is_err() {
                         return;
                     }
@@ -138,7 +157,7 @@ impl Reader {
     async fn read_once(&mut self) -> Result<ReadEnd, BrokerError> {
         let live = self.link.live(CONNECTION_PATIENCE).await?;
         let (channel, mut consumer) = self.subscribe(&live).await?;
-        let mut seen_last = self.last.is_none();
+        let mut seen_last = self.last.is_none() && self.first.is_none();
         let mut unacknowledged = 0;
         loop {
             let next = if seen_last {
@@ -173,9 +192,13 @@ impl Reader {
 
     /// Whether this is the entry we saw last, or a later one of a stream that has dropped it meanwhile.
     fn continues_with(&self, first: &Entry) -> bool {
-        self.last.as_ref().is_none_or(|(offset, id)| {
-            first.offset > *offset || (first.offset == *offset && first.message_id == *id)
-        })
+        match (&self.last, &self.first) {
+            (Some((offset, id)), _) => {
+                first.offset > *offset || (first.offset == *offset && first.message_id == *id)
+            }
+            (None, Some(place)) => first.offset == place.offset && first.message_id == place.message_id,
+            (None, None) => true,
+        }
     }
 
     /// False once nobody reads any more.
@@ -212,11 +235,13 @@ impl Reader {
 
     fn offset(&self) -> AMQPValue {
         // From the last entry that was seen, not the one after it: that it comes again shows that the stream is the same.
-        if let Some((offset, _)) = self.last {
+        let from_entry = self.last.as_ref().map(|(offset, _)| *offset);
+        if let Some(offset) = from_entry.or(self.first.as_ref().map(|place| place.offset)) {
             return AMQPValue::LongLongInt(offset);
         }
         match (self.from, self.not_before) {
             (ReadFrom::Next, _) => AMQPValue::LongString("next".into()),
+            (ReadFrom::LastChunk, _) => AMQPValue::LongString("last".into()),
             (ReadFrom::Time(time), _) | (ReadFrom::Last(_), Some(time)) => {
                 AMQPValue::Timestamp(u64::try_from(time.timestamp()).unwrap_or_default())
             }

@@ -139,11 +139,9 @@ impl Topology {
 
     fn add_streams(&mut self) {
         let register = stream("3D", 20_000_000);
-        self.queue(
-            self.register_stream(),
-            register,
-            "the state of every target; the newest entry per key wins",
-        );
+        self.queue(self.register_stream(), register, "the state of every target, as entries per concern");
+        let checkpoints = stream("3D", 1_000_000);
+        self.queue(self.checkpoints_stream(), checkpoints, "where the checkpoints of the register begin");
         let ledger = stream("7D", 50_000_000);
         self.queue(self.ledger_stream(), ledger, "the story of the fleet");
     }
@@ -210,6 +208,11 @@ impl Topology {
     /// The name of the register's stream.
     pub fn register_stream(&self) -> String {
         format!("{}.register", self.prefix)
+    }
+
+    /// The name of the stream that says where in the register's its checkpoints begin.
+    pub fn checkpoints_stream(&self) -> String {
+        format!("{}.register.checkpoints", self.prefix)
     }
 
     /// The name of the ledger's stream.

@@ -33,6 +33,20 @@ pub enum RegisterEntry {
         /// Drawn at random by who publishes it, to know it by.
         id: Uuid,
     },
+    /// A checkpoint begins here: its parts, which follow among other entries, hold all that every entry before this comes to.
+    CheckpointBegins {
+        /// Tells its parts from those of another.
+        id: Uuid,
+    },
+    /// A checkpoint is complete.
+    CheckpointEnds {
+        /// Which one.
+        id: Uuid,
+        /// How many parts it has.
+        parts: u32,
+        /// When it was written.
+        at: DateTime<Utc>,
+    },
 }
 
 /// What is known of the fleet as a whole.

@@ -301,7 +301,9 @@ fn golden() -> Vec<TargetState> {
     let whole = |line| match serde_json::from_str(line).unwrap() {
         RegisterEntry::Target(state) => Some(*state),
         RegisterEntry::Fleet(_) | RegisterEntry::Mark { .. } => None,
-        RegisterEntry::Concern(entry) => panic!("0.1 wrote no {entry:?}"),
+        entry @ (RegisterEntry::Concern(_)
+        | RegisterEntry::CheckpointBegins { .. }
+        | RegisterEntry::CheckpointEnds { .. }) => panic!("0.1 wrote no {entry:?}"),
     };
     lines.filter_map(whole).collect()
 }
