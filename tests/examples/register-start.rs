@@ -23,8 +23,8 @@ async fn main() -> anyhow::Result<()> {
     let targets = std::env::var("HARVEST_BENCH_TARGETS").map_or(Ok(100_000), |number| number.parse())?;
     let node = RabbitNode::start().await?;
     let fleet: FleetName = "bench".parse()?;
-    let section =
-        toml::from_str("publish_timeout = \"60s\"\nheartbeat = \"30s\"\nconnect_timeout = \"30s\"")?;
+    let knobs = serde_json::json!({ "publish_timeout": "60s", "heartbeat": "30s", "connect_timeout": "30s" });
+    let section = serde_json::from_value(knobs)?;
     let settings =
         BrokerSettings::new(node.amqp_url("/").as_str().into(), fleet.clone(), Vec::new(), section);
     let broker = Broker::connect(settings).await?;

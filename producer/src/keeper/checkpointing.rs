@@ -14,13 +14,13 @@ const EVERY: Duration = Duration::from_hours(12);
 /// Fewer entries than these are read in no time.
 const FEW: u64 = 1000;
 /// How often it is seen whether one is due.
-const LOOK: Duration = Duration::from_mins(1);
+const LOOK_EVERY: Duration = Duration::from_mins(1);
 /// How long the register may take to come to where the checkpoint begins.
 const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Writes one whenever one is due, for as long as it is let.
 pub(super) async fn run(register: &Register, publisher: &Publisher, clock: &Clock) {
-    let mut looks = interval(LOOK);
+    let mut looks = interval(LOOK_EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         looks.tick().await;

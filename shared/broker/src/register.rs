@@ -24,6 +24,7 @@ use crate::stream::{ReadFrom, Reader, StreamItem};
 use crate::{Broker, Publisher};
 
 mod checkpoint;
+mod part;
 mod state;
 
 pub use self::checkpoint::{CheckpointError, CheckpointWritten};

@@ -40,7 +40,7 @@ pub enum RegisterEntry {
     },
     /// A checkpoint is complete.
     CheckpointEnds {
-        /// Which one.
+        /// The id that its beginning has.
         id: Uuid,
         /// How many parts it has.
         parts: u32,

@@ -4,32 +4,23 @@
 //! A short stream beside the register's says where the checkpoints begin. It only saves time: who begins with the oldest
 //! entry comes by the last checkpoint too.
 
-use std::io::{BufRead, BufReader, Read, Write};
 use std::time::Duration;
 
 use chrono::Utc;
-use flate2::Compression;
-use flate2::read::GzDecoder;
-use flate2::write::GzEncoder;
 use job::RegisterEntry;
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout, timeout_at};
 use uuid::Uuid;
 
 use super::state::Known;
-use super::{Forget, Register, SyncError};
+use super::{Forget, Register, SyncError, part};
 use crate::broker::Inner;
 use crate::error::PublishError;
 use crate::publish::{CHECKPOINT_PART_TYPE, CHECKPOINT_TYPE, Outgoing, Routing, properties};
 use crate::stream::{Place, ReadFrom, Reader, StreamItem};
 use crate::{Publisher, Topology};
 
-/// Lines of a part before they are compressed: a fraction of what every broker takes as one message.
-const PART_BYTES: usize = 1024 * 1024;
-/// Far more than a part ever has: whoever can write to the broker could send anything.
-const PART_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// How long a stream that holds something may take to send it. A fleet that has no checkpoint yet waits so long at a program's start.
 const POINTER_PATIENCE: Duration = Duration::from_millis(500);
 
@@ -70,7 +61,7 @@ impl Register {
         let deadline = Instant::now() + patience;
         let (place, known) = self.begin_checkpoint(id, deadline, patience).await?;
         let targets = known.targets.len();
-        let encoding = tokio::task::spawn_blocking(move || encode_parts(id, &known));
+        let encoding = tokio::task::spawn_blocking(move || part::encode(id, known.lines()));
         let parts = encoding.await.map_err(std::io::Error::other).and_then(|parts| parts);
         let parts = parts.map_err(CheckpointError::Encode)?;
         let bytes = parts.iter().map(Vec::len).sum();
@@ -124,59 +115,6 @@ pub(super) async fn find_newest(inner: &Inner) -> Option<Place> {
     }
 }
 
-/// The first line of a part.
-#[derive(Debug, Serialize, Deserialize)]
-struct Header {
-    checkpoint: Uuid,
-    number: u32,
-}
-
-/// A part of a checkpoint, decoded.
-pub(super) struct Part {
-    pub(super) checkpoint: Uuid,
-    pub(super) number: u32,
-    pub(super) lines: Vec<Vec<u8>>,
-}
-
-impl Part {
-    pub(super) fn decode(body: &[u8]) -> std::io::Result<Self> {
-        let mut lines = BufReader::new(GzDecoder::new(body).take(PART_BYTES_MAX)).split(b'\n');
-        let header = lines.next().ok_or(std::io::ErrorKind::UnexpectedEof)??;
-        let Header { checkpoint, number } = serde_json::from_slice(&header)?;
-        Ok(Self { checkpoint, number, lines: lines.collect::<Result<_, _>>()? })
-    }
-}
-
-/// Everything known, as lines in compressed parts.
-fn encode_parts(checkpoint: Uuid, known: &Known) -> std::io::Result<Vec<Vec<u8>>> {
-    let fleet = serde_json::to_vec(&RegisterEntry::Fleet(known.fleet.clone()))?;
-    let folds = known.targets.values().flat_map(job::TargetFold::written_again);
-    let entries = folds.map(|entry| serde_json::to_vec(&RegisterEntry::Concern(Box::new(entry))));
-    let lines = [Ok(fleet)].into_iter().chain(entries).chain(known.unread.iter().cloned().map(Ok));
-    let mut parts = Vec::new();
-    let mut part = Vec::new();
-    for line in lines {
-        part.extend(line?);
-        part.push(b'\n');
-        if part.len() >= PART_BYTES {
-            parts.push(compress(checkpoint, parts.len(), &std::mem::take(&mut part))?);
-        }
-    }
-    if !part.is_empty() {
-        parts.push(compress(checkpoint, parts.len(), &part)?);
-    }
-    Ok(parts)
-}
-
-fn compress(checkpoint: Uuid, number: usize, lines: &[u8]) -> std::io::Result<Vec<u8>> {
-    let number = u32::try_from(number).map_err(std::io::Error::other)?;
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    encoder.write_all(&serde_json::to_vec(&Header { checkpoint, number })?)?;
-    encoder.write_all(b"\n")?;
-    encoder.write_all(lines)?;
-    encoder.finish()
-}
-
 fn part_message(topology: &Topology, body: Vec<u8>) -> Outgoing {
     let properties = properties(CHECKPOINT_PART_TYPE, &Uuid::now_v7().to_string());
     Outgoing {
@@ -188,14 +126,4 @@ fn part_message(topology: &Topology, body: Vec<u8>) -> Outgoing {
         body,
         routing: Routing::Mandatory,
     }
-}
-
-/// Whether a line that cannot be read may be an entry that a newer program wrote.
-pub(super) fn may_be_an_entry(line: &[u8]) -> bool {
-    #[derive(Deserialize)]
-    struct Kind {
-        #[serde(rename = "kind")]
-        _kind: String,
-    }
-    !line.contains(&b'\n') && serde_json::from_slice::<Kind>(line).is_ok()
 }

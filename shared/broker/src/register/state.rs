@@ -11,7 +11,7 @@ use job::{EntryVersion, FleetState, Folded, RegisterEntry, Target, TargetFold, T
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::checkpoint::{self, Part};
+use super::part::{self, Part};
 use crate::publish::CHECKPOINT_PART_TYPE;
 use crate::stream::{Entry, Place};
 
@@ -63,7 +63,7 @@ enum Base {
     Truncated,
     /// The same, but a checkpoint has begun.
     Completing(Completing),
-    /// Nothing is missing.
+    /// Nothing of what was ever written is missing.
     Whole,
 }
 
@@ -195,6 +195,14 @@ impl Known {
         }
     }
 
+    /// All of it as the lines of a checkpoint.
+    pub(super) fn lines(&self) -> impl Iterator<Item = serde_json::Result<Vec<u8>>> {
+        let fleet = serde_json::to_vec(&RegisterEntry::Fleet(self.fleet.clone()));
+        let folds = self.targets.values().flat_map(TargetFold::written_again);
+        let entries = folds.map(|entry| serde_json::to_vec(&RegisterEntry::Concern(Box::new(entry))));
+        [fleet].into_iter().chain(entries).chain(self.unread.iter().cloned().map(Ok))
+    }
+
     fn fold_line(&mut self, line: Vec<u8>) {
         match serde_json::from_slice(&line) {
             Ok(entry) => drop(self.fold(entry)),
@@ -205,7 +213,7 @@ impl Known {
     /// Counts what cannot be read, and keeps what may be an entry of a newer program: a checkpoint must not lose it.
     fn keep_unread(&mut self, line: Vec<u8>) {
         self.undecodable += 1;
-        if !checkpoint::may_be_an_entry(&line) || self.unread.contains(&line) {
+        if !part::may_be_an_entry(&line) || self.unread.contains(&line) {
             return;
         }
         if self.unread.len() == UNREAD_KEPT {
