@@ -4,6 +4,7 @@
 //! repeated, by this keeper or the next, and that a keeper which does not know yet that it is none may still do.
 
 mod checkpointing;
+mod measuring;
 
 use std::sync::Arc;
 
@@ -42,6 +43,9 @@ pub(crate) struct Keeper {
 impl Keeper {
     /// Does every duty for as long as it is let.
     pub(crate) async fn run(&self) {
-        checkpointing::run(&self.register, &self.publisher, &self.clock).await;
+        tokio::join!(
+            checkpointing::run(&self.register, &self.publisher, &self.clock),
+            measuring::run(&self.register, &self.listing, &self.metrics),
+        );
     }
 }

@@ -1,9 +1,12 @@
 //! The producer's instruments.
 
-use job::Tick;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chrono::{DateTime, Utc};
+use job::{StaleReason, Target, Tick};
 use telemetry::Metrics;
 use telemetry::opentelemetry::KeyValue;
-use telemetry::opentelemetry::metrics::{Counter, Gauge};
+use telemetry::opentelemetry::metrics::{AsyncInstrument, Counter, Gauge, Meter};
 
 /// What the producer counts and measures.
 #[derive(Debug, Clone)]
@@ -14,6 +17,33 @@ pub struct ProducerMetrics {
     config_problems: Gauge<u64>,
     active: Gauge<u64>,
     last_tick: Gauge<f64>,
+    each_target: EachTarget,
+}
+
+/// What was last said of each target: none of those that are not asked about any more.
+type EachTarget = Arc<Mutex<Vec<TargetFigures>>>;
+
+/// What there is to say of one target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TargetFigures {
+    pub(crate) target: String,
+    /// When the promoted prebuild was built.
+    pub(crate) built_at: Option<DateTime<Utc>>,
+    /// How the last attempt that did something ended, and when.
+    pub(crate) last_attempt: Option<(&'static str, DateTime<Utc>)>,
+    pub(crate) stale: Option<StaleReason>,
+}
+
+impl TargetFigures {
+    /// Of a target that the register says nothing of.
+    pub(crate) fn never_built(target: &Target) -> Self {
+        let target = target.to_string();
+        Self { target, built_at: None, last_attempt: None, stale: Some(StaleReason::NeverBuilt) }
+    }
+
+    fn label(&self) -> KeyValue {
+        KeyValue::new("target", self.target.clone())
+    }
 }
 
 /// What a producer does among several.
@@ -29,7 +59,10 @@ impl ProducerMetrics {
     /// The instruments, on this registry.
     pub fn new(metrics: &Metrics) -> Self {
         let meter = metrics.meter();
+        let each_target = EachTarget::default();
+        observe_each_target(&meter, &each_target);
         Self {
+            each_target,
             ticks: meter.u64_counter("harvest.ticks").with_description("Ticks, by result").build(),
             jobs_published: meter
                 .u64_counter("harvest.jobs.published")
@@ -61,9 +94,8 @@ impl ProducerMetrics {
         self.ticks.add(1, &[KeyValue::new("result", "skipped")]);
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "Unix time fits 52 bits for a hundred million years")]
     fn record_last_tick(&self, tick: Tick) {
-        self.last_tick.record(tick.time().timestamp() as f64, &[]);
+        self.last_tick.record(unix_time(tick.time()), &[]);
     }
 
     pub(crate) fn count_published(&self, queue: &'static str, jobs: usize) {
@@ -78,6 +110,11 @@ impl ProducerMetrics {
         self.config_problems.record(count(problems), &[]);
     }
 
+    /// Says this of these targets, and nothing of any other.
+    pub(crate) fn record_each_target(&self, figures: Vec<TargetFigures>) {
+        *self.each_target.lock().unwrap_or_else(PoisonError::into_inner) = figures;
+    }
+
     pub(crate) fn record_role(&self, role: Role) {
         let active = match role {
             Role::Active => 1,
@@ -85,6 +122,59 @@ impl ProducerMetrics {
         };
         self.active.record(active, &[]);
     }
+}
+
+/// A value with its labels, where there is something to say.
+type Sample = Option<(f64, Vec<KeyValue>)>;
+
+/// Instruments that are asked for when somebody scrapes, so that a target which is gone is gone from them too.
+fn observe_each_target(meter: &Meter, each_target: &EachTarget) {
+    let each = |say: fn(&TargetFigures) -> Sample| {
+        let each_target = Arc::clone(each_target);
+        move |observer: &dyn AsyncInstrument<f64>| {
+            let figures = each_target.lock().unwrap_or_else(PoisonError::into_inner);
+            for (value, labels) in figures.iter().filter_map(say) {
+                observer.observe(value, &labels);
+            }
+        }
+    };
+    meter
+        .f64_observable_gauge("harvest.target.prebuild.timestamp")
+        .with_unit("s")
+        .with_description("When the promoted prebuild of a target was built, in Unix time")
+        .with_callback({
+            let observe = each(|it| Some((unix_time(it.built_at?), vec![it.label()])));
+            move |observer| observe(observer)
+        })
+        .build();
+    meter
+        .f64_observable_gauge("harvest.target.last_attempt.timestamp")
+        .with_unit("s")
+        .with_description(
+            "When the last attempt of a target that did something ended, by its outcome, in Unix time",
+        )
+        .with_callback({
+            let observe = each(|it| {
+                let (outcome, at) = it.last_attempt?;
+                Some((unix_time(at), vec![it.label(), KeyValue::new("outcome", outcome)]))
+            });
+            move |observer| observe(observer)
+        })
+        .build();
+    meter
+        .f64_observable_gauge("harvest.target.stale")
+        .with_description("1 for each target whose prebuild is not what it should be, by the reason")
+        .with_callback({
+            let observe =
+                each(|it| Some((1.0, vec![it.label(), KeyValue::new("reason", it.stale?.as_str())])));
+            move |observer| observe(observer)
+        })
+        .build();
+}
+
+#[expect(clippy::cast_precision_loss, reason = "Unix time fits 52 bits for a hundred million years")]
+fn unix_time(time: DateTime<Utc>) -> f64 {
+    time.timestamp() as f64
 }
 
 fn count(number: usize) -> u64 {

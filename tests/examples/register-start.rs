@@ -1,8 +1,9 @@
 //! `make bench`: how long a program takes to know 100,000 targets when it starts, from a checkpoint and from the oldest entry, in one
-//! run on one machine, and how much memory they take. `HARVEST_BENCH_TARGETS` says another number.
+//! run on one machine, and how much memory they take. The first argument says another number.
 
 #![expect(clippy::print_stdout, reason = "the table is what this program is for")]
 
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use broker::{Broker, BrokerSettings, Register};
@@ -13,62 +14,98 @@ use job::{
     AttemptId, BuildMode, CapturedPrebuild, Commit, Completeness, Concern, Fingerprint, FleetName, JobId,
     LastAttempt, OutcomeWord, PrebuildName, PrebuildRecord, Promotion, SandboxName, Target,
 };
+use serde::{Deserialize, Serialize};
 
 const PATIENCE: Duration = Duration::from_mins(10);
 /// Publishes under way at once.
 const AT_ONCE: usize = 256;
 
+/// Told to the program that is measured, with the broker's URL after it.
+const BE_MEASURED: &str = "--be-measured";
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let targets = std::env::var("HARVEST_BENCH_TARGETS").map_or(Ok(100_000), |number| number.parse())?;
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let targets = match &arguments[..] {
+        [word, url] if word == BE_MEASURED => return be_measured(url).await,
+        [number] => number.parse()?,
+        _ => 100_000,
+    };
     let node = RabbitNode::start().await?;
-    let fleet: FleetName = "bench".parse()?;
-    let knobs = serde_json::json!({ "publish_timeout": "60s", "heartbeat": "30s", "connect_timeout": "30s" });
-    let section = serde_json::from_value(knobs)?;
-    let settings =
-        BrokerSettings::new(node.amqp_url("/").as_str().into(), fleet.clone(), Vec::new(), section);
-    let broker = Broker::connect(settings).await?;
-    fill(&broker, &fleet, targets).await?;
+    let url = node.amqp_url("/");
+    let broker = connect(&url).await?;
+    let register = fill(&broker, targets).await?;
 
-    let (oldest, all) = start(&broker).await?;
+    let oldest = measure(&url).await?;
     let began = Instant::now();
-    let written = all.write_checkpoint(&broker.publisher(), PATIENCE).await?;
+    let written = register.write_checkpoint(&broker.publisher(), PATIENCE).await?;
     let writing = began.elapsed();
-    drop(all);
-    let before = resident_megabytes()?;
-    let (checkpoint, known) = start(&broker).await?;
-    let memory = resident_megabytes()?.saturating_sub(before);
-    anyhow::ensure!(known.target_count() == targets, "{} targets are known", known.target_count());
+    let checkpoint = measure(&url).await?;
+    for measured in [&oldest, &checkpoint] {
+        anyhow::ensure!(measured.targets == targets, "{} of {targets} targets are known", measured.targets);
+    }
 
     println!("load {}", std::fs::read_to_string("/proc/loadavg")?.trim());
-    println!("{targets} targets, each promoted once: {} entries", targets * 3);
-    println!("from the oldest entry    {:8.2} s", oldest.as_secs_f64());
-    println!("from a checkpoint        {:8.2} s", checkpoint.as_secs_f64());
-    println!("ratio                    {:8.2}", checkpoint.as_secs_f64() / oldest.as_secs_f64());
     println!(
-        "writing the checkpoint   {:8.2} s, {} parts, {:.1} MB",
+        "{targets} targets, each built once: {} entries; from a program's start until it knows them",
+        targets * 3
+    );
+    println!("from the oldest entry  {:7.2} s, {:5.0} MB resident", oldest.seconds, oldest.megabytes);
+    println!("from a checkpoint      {:7.2} s, {:5.0} MB resident", checkpoint.seconds, checkpoint.megabytes);
+    println!("ratio                  {:7.2}", checkpoint.seconds / oldest.seconds);
+    println!(
+        "writing the checkpoint {:7.2} s, {} parts, {} bytes",
         writing.as_secs_f64(),
         written.parts,
-        megabytes(written.bytes)
+        written.bytes
     );
-    println!("memory of what is known  {memory:8} MB, {:.1} KB a target", kilobytes_each(memory, targets));
     broker.close().await;
     Ok(())
 }
 
-/// Begins to read, and waits until everything is known.
-async fn start(broker: &Broker) -> anyhow::Result<(Duration, Register)> {
+async fn connect(url: &str) -> anyhow::Result<Broker> {
+    let knobs = serde_json::json!({ "publish_timeout": "60s", "heartbeat": "30s", "connect_timeout": "30s" });
+    let section = serde_json::from_value(knobs)?;
+    Ok(Broker::connect(BrokerSettings::new(url.into(), fleet()?, Vec::new(), section)).await?)
+}
+
+fn fleet() -> anyhow::Result<FleetName> {
+    Ok("bench".parse()?)
+}
+
+/// What a program tells that has just begun.
+#[derive(Debug, Serialize, Deserialize)]
+struct Measured {
+    targets: usize,
+    seconds: f64,
+    megabytes: f64,
+}
+
+/// Starts this program anew, which knows nothing yet.
+async fn measure(url: &str) -> anyhow::Result<Measured> {
+    let mut program = tokio::process::Command::new(std::env::current_exe()?);
+    let ended = program.args([BE_MEASURED, url]).stderr(Stdio::inherit()).output().await?;
+    Ok(serde_json::from_slice(&ended.stdout)?)
+}
+
+async fn be_measured(url: &str) -> anyhow::Result<()> {
     let began = Instant::now();
-    let register = Register::follow(broker);
+    let broker = connect(url).await?;
+    let register = Register::follow(&broker);
     register.sync(PATIENCE).await?;
-    Ok((began.elapsed(), register))
+    let seconds = began.elapsed().as_secs_f64();
+    let measured = Measured { targets: register.target_count(), seconds, megabytes: resident_megabytes()? };
+    println!("{}", serde_json::to_string(&measured)?);
+    broker.close().await;
+    Ok(())
 }
 
 /// What each target's first good build leaves: a captured prebuild, a promotion, an attempt.
-async fn fill(broker: &Broker, fleet: &FleetName, targets: usize) -> anyhow::Result<()> {
+async fn fill(broker: &Broker, targets: usize) -> anyhow::Result<Register> {
+    let fleet = fleet()?;
     let register = Register::follow(broker);
     let notes = (0..targets).map(|number| {
-        let register = register.clone();
+        let (register, fleet) = (register.clone(), &fleet);
         async move {
             let target: Target = format!("owner-{}/repository-{number}@main", number % 100).parse()?;
             for about in concerns(&target, fleet)? {
@@ -81,7 +118,9 @@ async fn fill(broker: &Broker, fleet: &FleetName, targets: usize) -> anyhow::Res
     while let Some(noted) = noting.next().await {
         noted?;
     }
-    Ok(())
+    drop(noting);
+    register.sync(PATIENCE).await?;
+    Ok(register)
 }
 
 fn concerns(target: &Target, fleet: &FleetName) -> anyhow::Result<[Concern; 3]> {
@@ -130,19 +169,9 @@ fn concerns(target: &Target, fleet: &FleetName) -> anyhow::Result<[Concern; 3]> 
     ])
 }
 
-fn resident_megabytes() -> anyhow::Result<usize> {
+fn resident_megabytes() -> anyhow::Result<f64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kilobytes = line.and_then(|line| line.split_whitespace().next());
-    Ok(kilobytes.ok_or_else(|| anyhow::anyhow!("no VmRSS"))?.parse::<usize>()? / 1024)
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a figure for people")]
-fn megabytes(bytes: usize) -> f64 {
-    bytes as f64 / 1e6
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a figure for people")]
-fn kilobytes_each(megabytes: usize, targets: usize) -> f64 {
-    megabytes as f64 * 1024.0 / targets as f64
+    Ok(kilobytes.ok_or_else(|| anyhow::anyhow!("no VmRSS"))?.parse::<f64>()? / 1024.0)
 }

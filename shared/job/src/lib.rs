@@ -50,8 +50,8 @@ pub use recipe::{
 };
 pub use register::{
     CapturedPrebuild, Concern, EntryFormat, EntryVersion, FleetState, Folded, LastAttempt, LostSandbox,
-    OpenDeadLetter, Promotion, Provenance, RegisterEntry, Revocation, Revoked, SecretsCheck, StandingFailure,
-    TargetEntry, TargetFold, TargetState, UnknownFormat, Writing,
+    OpenDeadLetter, Promotion, Provenance, RegisterEntry, Revocation, Revoked, SecretsCheck, StaleReason,
+    StandingFailure, TargetEntry, TargetFold, TargetState, UnknownFormat, Writing,
 };
 pub use repository_url::{RepositoryUrl, UnclearUrl, UrlScheme};
 pub use settings::{

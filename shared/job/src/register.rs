@@ -3,6 +3,7 @@
 mod entry;
 mod fold;
 mod revocation;
+mod staleness;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,6 +14,7 @@ use uuid::Uuid;
 pub use self::entry::{Concern, EntryFormat, EntryVersion, Promotion, TargetEntry, UnknownFormat, Writing};
 pub use self::fold::{Folded, TargetFold};
 pub use self::revocation::{Provenance, Revocation, Revoked};
+pub use self::staleness::StaleReason;
 use crate::{
     AttemptId, Commit, Failure, FailureKind, Fingerprint, JobId, OutcomeWord, PrebuildName, PrebuildRecord,
     Target, Tick,

@@ -96,7 +96,7 @@ async fn what_aged_out_of_the_stream_is_in_the_checkpoint() {
         .unwrap();
     let fill = async |bytes: usize| {
         for _ in 0..bytes / 1_000_000 {
-            put_raw(&stranger, stream.clone(), &[b'x'; 1_000_000]).await;
+            put_raw(&stranger, stream.clone(), &vec![b'x'; 1_000_000]).await;
         }
     };
     let register = Register::follow(&broker);

@@ -82,15 +82,39 @@ async fn a_producers_metrics_are_those_that_are_documented() {
     let address = free.local_addr().unwrap();
     drop(free);
     let scene = Scene::with(|plan| plan.variables.push(("HARVEST_HTTP_LISTEN", address.to_string()))).await;
-    scene.repository("acme/listed", Sample::NpmService).await;
-    scene.fleet.follow(&scene.git, &[("acme/listed", "")]).unwrap();
-    let _producer = scene.fleet.producer(&[]).unwrap();
-    let scrape = eventually(BUILD, "a tick is fired", async || {
+    let (built, _) = scene.repository("acme/built", Sample::NpmService).await;
+    scene.repository("acme/waiting", Sample::NpmService).await;
+    scene.fleet.follow(&scene.git, &[("acme/built", ""), ("acme/waiting", "")]).unwrap();
+    let worker = scene.fleet.worker_with([("HARVEST_HTTP_LISTEN", "127.0.0.1:0")]).await.unwrap();
+    assert_eq!(scene.bring_up_to_date(&built).await.outcome, OutcomeWord::Built);
+    drop(worker);
+    let promoted = scene.promoted(&built).await;
+    let producer = scene.fleet.producer(&[]).unwrap();
+    let scrape = eventually(BUILD, "a tick is fired, and targets are measured", async || {
         let scrape =
             reqwest::get(format!("http://{address}/metrics")).await.map_err(|error| error.to_string())?;
         let scrape = scrape.text().await.map_err(|error| error.to_string())?;
-        if scrape.contains("harvest_ticks_total{") { Ok(scrape) } else { Err(scrape) }
+        let is_whole = scrape.contains("harvest_ticks_total{") && scrape.contains("harvest_target_stale{");
+        if is_whole { Ok(scrape) } else { Err(scrape) }
     })
     .await;
     assert_eq!(exposed(&scrape), documented("Producer"));
+    let (at, waiting) = (promoted.built_at.timestamp(), built.to_string().replace("built", "waiting"));
+    for line in [
+        format!(r#"harvest_target_prebuild_timestamp_seconds{{target="{built}"}} {at}"#),
+        format!(r#"harvest_target_stale{{reason="never_built",target="{waiting}"}} 1"#),
+    ] {
+        assert!(scrape.lines().any(|said| said == line), "no {line} in\n{scrape}");
+    }
+    let outcome =
+        format!(r#"harvest_target_last_attempt_timestamp_seconds{{outcome="built",target="{built}"}} "#);
+    assert!(scrape.lines().any(|line| line.starts_with(&outcome)), "{scrape}");
+    // Whoever starts now begins at the checkpoint that it wrote.
+    eventually(SOON, "a checkpoint is written", async || {
+        let late = broker::Register::follow(&scene.broker);
+        late.sync(SOON).await.map_err(|error| error.to_string())?;
+        let status = late.checkpoint_status();
+        if status.last.is_some() { Ok(()) } else { Err(producer.stderr()) }
+    })
+    .await;
 }

@@ -1,0 +1,47 @@
+//! What there is to say of each target, as metrics: one process says it, since only one may.
+
+use std::time::Duration;
+
+use broker::Register;
+use job::{StaleReason, TargetState};
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::Listing;
+use crate::metrics::{ProducerMetrics, TargetFigures};
+
+/// Prometheus asks every 15 to 60 seconds.
+const EVERY: Duration = Duration::from_secs(10);
+
+/// Says it anew every few seconds, for as long as it is let. Who is not the keeper any more says nothing of targets.
+pub(super) async fn run(register: &Register, listing: &Listing, metrics: &ProducerMetrics) {
+    let _silent_afterwards = Silence(metrics);
+    let mut rounds = interval(EVERY);
+    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        rounds.tick().await;
+        let Some(listed) = listing.borrow().clone() else { continue };
+        // Of each listed target, whether the register knows of it or not; what is no longer listed is not asked about.
+        let figures = listed.targets.iter().map(|target| match register.get(target) {
+            Some(state) => figures(&state),
+            None => TargetFigures::never_built(target),
+        });
+        metrics.record_each_target(figures.collect());
+    }
+}
+
+struct Silence<'a>(&'a ProducerMetrics);
+
+impl Drop for Silence<'_> {
+    fn drop(&mut self) {
+        self.0.record_each_target(Vec::new());
+    }
+}
+
+fn figures(state: &TargetState) -> TargetFigures {
+    TargetFigures {
+        target: state.target.to_string(),
+        built_at: state.promoted.as_ref().map(|promoted| promoted.built_at),
+        last_attempt: state.last.as_ref().map(|last| (last.outcome.as_str(), last.at)),
+        stale: StaleReason::of(state),
+    }
+}
