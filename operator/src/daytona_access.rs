@@ -1,11 +1,12 @@
 //! Daytona, which most commands can do without: there may be no key.
 
-use daytona::{Client, ClientSettings};
+use daytona::{Client, ClientSettings, Sandbox};
+use job::{AttemptId, SandboxName};
 
 /// The label of a sandbox that says which fleet it is of.
 pub(crate) const FLEET_LABEL: &str = "harvest.fleet";
 /// The label of a sandbox that says which attempt holds it.
-pub(crate) const ATTEMPT_LABEL: &str = "harvest.attempt";
+const ATTEMPT_LABEL: &str = "harvest.attempt";
 
 /// The way to Daytona; nothing is opened before a command asks.
 #[derive(Debug)]
@@ -39,4 +40,23 @@ impl DaytonaAccess {
             ),
         }
     }
+}
+
+/// Who stands under any of the target's names, in the order in which the lease passes on: the last one holds it, where those before
+/// it stick.
+pub(crate) async fn find_occupants(
+    client: &Client,
+    name: &SandboxName,
+) -> Result<Vec<Sandbox>, daytona::Error> {
+    let mut found = Vec::new();
+    for name in name.all_of_target() {
+        let sandbox = client.get_sandbox(name.as_str()).await?;
+        found.extend(sandbox.filter(|sandbox| !sandbox.state.is_going()));
+    }
+    Ok(found)
+}
+
+/// The attempts that these are the sandboxes of.
+pub(crate) fn attempts_of(occupants: &[Sandbox]) -> Vec<AttemptId> {
+    occupants.iter().filter_map(|sandbox| sandbox.labels.get(ATTEMPT_LABEL)?.parse().ok()).collect()
 }

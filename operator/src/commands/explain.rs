@@ -10,7 +10,7 @@ use job::{Commit, FingerprintInputs, FleetName, PrebuildRecord, SandboxName, Set
 
 use crate::broker_access::{BrokerAccess, read_ledger};
 use crate::commands::prebuilds::{ListedPrebuild, list, look_up};
-use crate::daytona_access::{DaytonaAccess, DaytonaClient};
+use crate::daytona_access::{DaytonaAccess, DaytonaClient, find_occupants};
 use crate::error::CommandError;
 use crate::fleet_file_source::FleetFileSource;
 use crate::git_hosts::{GitHosts, HeadUnknown};
@@ -194,14 +194,16 @@ async fn find_base(client: &Client, settings: &Settings, notes: &mut Vec<String>
 }
 
 async fn find_lease(client: &Client, name: &SandboxName) -> Result<Lease, daytona::Error> {
-    let sandbox = client.get_sandbox(name.as_str()).await?.filter(|sandbox| !sandbox.state.is_going());
-    Ok(sandbox.map_or(Lease::Free, |sandbox| Lease::Held {
-        sandbox: sandbox.name,
-        id: sandbox.id.to_string(),
-        state: sandbox.state,
-        created_at: sandbox.created_at,
-        labels: sandbox.labels,
-    }))
+    let mut occupants = find_occupants(client, name).await?;
+    let Some(holder) = occupants.pop() else { return Ok(Lease::Free) };
+    Ok(Lease::Held {
+        sandbox: holder.name,
+        id: holder.id.to_string(),
+        state: holder.state,
+        created_at: holder.created_at,
+        labels: holder.labels,
+        passed_over: occupants.into_iter().map(|sandbox| sandbox.name).collect(),
+    })
 }
 
 #[cfg(test)]

@@ -5,10 +5,10 @@ mod choice;
 use broker::Register;
 use chrono::Utc;
 use daytona::{Client, Snapshot};
-use job::{AttemptId, FleetName, PrebuildName, SandboxName, Target, TargetState};
+use job::{FleetName, PrebuildName, SandboxName, Target, TargetState};
 
 use crate::broker_access::BrokerAccess;
-use crate::daytona_access::{ATTEMPT_LABEL, DaytonaAccess, DaytonaClient};
+use crate::daytona_access::{DaytonaAccess, DaytonaClient, attempts_of, find_occupants};
 use crate::error::CommandError;
 use crate::fleet_file_source::FleetFileSource;
 use crate::targets::find_target;
@@ -80,20 +80,12 @@ async fn find_snapshots(
             }
         }
     }
-    let at_work = find_attempt_at_work(client, sandbox).await?;
+    // What an attempt at work has captured is not verified yet.
+    let at_work = attempts_of(&find_occupants(client, sandbox).await?);
     let listed = client.list_snapshots(&sandbox.prebuild_prefix()).await?;
     let recognised = listed.into_iter().filter_map(|snapshot| recognise(snapshot, sandbox));
-    found.extend(recognised.filter(|snapshot| at_work != Some(snapshot.name.attempt())));
+    found.extend(recognised.filter(|snapshot| !at_work.contains(&snapshot.name.attempt())));
     Ok(found)
-}
-
-/// The attempt that holds the target's lease: what it has captured is not verified yet.
-async fn find_attempt_at_work(
-    client: &Client,
-    sandbox: &SandboxName,
-) -> Result<Option<AttemptId>, daytona::Error> {
-    let holder = client.get_sandbox(sandbox.as_str()).await?;
-    Ok(holder.and_then(|holder| holder.labels.get(ATTEMPT_LABEL)?.parse().ok()))
 }
 
 /// Only what is this target's by its exact name.

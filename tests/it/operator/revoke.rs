@@ -192,17 +192,19 @@ async fn what_was_not_looked_up_is_said_so() {
     worker.broker.close().await;
 }
 
-/// Somebody's attempt at the target, which holds its lease.
+/// Somebody's attempt at the target, which holds its lease: under its second name, since a sandbox sticks under the first.
 async fn hold_lease(fleet: &Fleet, attempt: AttemptId) {
     let Fleet { scene, daytona, .. } = fleet;
-    let labels: BTreeMap<String, String> =
-        [("harvest.fleet", scene.fleet.to_string()), ("harvest.attempt", attempt.to_string())]
-            .map(|(key, value)| (key.to_owned(), value))
-            .into();
-    let lease = SandboxName::of(&scene.fleet, &target(GOOD));
-    let wish =
-        ::daytona::NewSandbox { labels, ..::daytona::NewSandbox::new(lease.as_str(), "harvest-snapshot") };
-    daytona.client.create_sandbox(&wish).await.unwrap();
+    let [first, second, _] = SandboxName::of(&scene.fleet, &target(GOOD)).all_of_target();
+    for (name, attempt) in [(first, AttemptId::new()), (second, attempt)] {
+        let labels: BTreeMap<String, String> =
+            [("harvest.fleet", scene.fleet.to_string()), ("harvest.attempt", attempt.to_string())]
+                .map(|(key, value)| (key.to_owned(), value))
+                .into();
+        let wish =
+            ::daytona::NewSandbox { labels, ..::daytona::NewSandbox::new(name.as_str(), "harvest-snapshot") };
+        daytona.client.create_sandbox(&wish).await.unwrap();
+    }
 }
 
 #[tokio::test]
@@ -242,6 +244,10 @@ async fn what_was_in_the_making_when_it_was_withdrawn_is_never_given() {
     // An attempt is at work on the captured one, and another has begun what nobody can name yet.
     hold_lease(&fleet, captured.attempt).await;
     let begun = PrebuildRecord { secrets: captured.secrets.clone(), ..record(scene, GOOD, "begun") };
+
+    let explained = scene.ask("explain acme/good --json", Exit::Done).await.json();
+    let holder = SandboxName::of(&scene.fleet, &target(GOOD)).all_of_target()[1].to_string();
+    assert_eq!(explained["lease"]["sandbox"], holder, "{explained}");
 
     let answer = scene.ask("prebuilds revoke --since 1h --yes --json", Exit::Done).await.json();
     let results = by_use(&answer, "result");

@@ -133,6 +133,9 @@ pub(super) enum Lease {
         created_at: Option<DateTime<Utc>>,
         /// As Daytona has them: the holder, its attempt, its last beat.
         labels: BTreeMap<String, String>,
+        /// The sandboxes under the target's names before this one, which stick.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        passed_over: Vec<String>,
     },
 }
 

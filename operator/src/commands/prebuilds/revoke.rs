@@ -17,7 +17,7 @@ use crate::acts::OperatorActs;
 use crate::broker_access::{BrokerAccess, REGISTER_READ};
 use crate::cli::{Revoke, Submit};
 use crate::commands::submit::{SubmittedView, Submitter};
-use crate::daytona_access::{ATTEMPT_LABEL, DaytonaAccess, DaytonaClient, FLEET_LABEL};
+use crate::daytona_access::{DaytonaAccess, DaytonaClient, FLEET_LABEL, attempts_of, find_occupants};
 use crate::error::{CommandError, Exit};
 use crate::fleet_file_source::FleetFileSource;
 use crate::output::Output;
@@ -133,8 +133,8 @@ impl Revoker<'_> {
         let labels = [(FLEET_LABEL.to_owned(), self.fleet.to_string())].into();
         let sandboxes = client.list_sandboxes(&labels).await.map_err(anyhow::Error::new)?;
         let builds_now = |target: &Target| {
-            let name = SandboxName::of(self.fleet, target);
-            sandboxes.iter().any(|sandbox| sandbox.name == name.as_str())
+            let names = SandboxName::of(self.fleet, target).all_of_target();
+            sandboxes.iter().any(|sandbox| names.iter().any(|name| sandbox.name == name.as_str()))
         };
         let names_it = |target: &Target| {
             let settings = listed.settings_of(target);
@@ -157,9 +157,8 @@ impl Revoker<'_> {
         let deleting = async {
             if prebuild.used_as == Use::Captured {
                 let lease = SandboxName::of(self.fleet, &prebuild.target);
-                let holder = client.get_sandbox(lease.as_str()).await?;
-                let attempt = prebuild.name.attempt().to_string();
-                if holder.is_some_and(|sandbox| sandbox.labels.get(ATTEMPT_LABEL) == Some(&attempt)) {
+                let at_work = attempts_of(&find_occupants(client, &lease).await?);
+                if at_work.contains(&prebuild.name.attempt()) {
                     return Ok(RevokeEnd::LeftToItsAttempt);
                 }
             }

@@ -47,6 +47,7 @@ fn facts() -> TargetFacts {
             state: SandboxState::Started,
             created_at: Some(now() - chrono::Duration::minutes(3)),
             labels: [("harvest.holder".to_owned(), "worker-2".to_owned())].into(),
+            passed_over: Vec::new(),
         },
         base: Some(BaseView { name: "harvest-snapshot.3f2a91c".into(), id: "base-1".into() }),
         prebuilds,

@@ -79,14 +79,15 @@ impl ExplainView {
     }
 
     fn lease(&self) -> String {
-        let Lease::Held { sandbox, id, state, created_at, labels } = &self.lease else {
+        let Lease::Held { sandbox, id, state, created_at, labels, passed_over } = &self.lease else {
             let word = if let Lease::Free = self.lease { "free" } else { "unknown" };
             return word.to_owned();
         };
         let created = created_at.map(|then| format!(", made {}", ago(then, self.at))).unwrap_or_default();
         let labels = labels.iter().map(|(key, value)| format!("{key} = {value}"));
         let first = format!("{sandbox} ({id}) is {state}{created}");
-        std::iter::once(first).chain(labels).collect::<Vec<_>>().join("\n")
+        let stuck = passed_over.iter().map(|name| format!("{name} sticks, and was passed over"));
+        std::iter::once(first).chain(labels).chain(stuck).collect::<Vec<_>>().join("\n")
     }
 
     fn settings(&self) -> String {
