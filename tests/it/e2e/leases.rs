@@ -69,7 +69,7 @@ impl Scene {
         assert_eq!(self.captures().await, 1);
     }
 
-    async fn two_workers(&self) -> [FleetProcess; 2] {
+    pub(super) async fn two_workers(&self) -> [FleetProcess; 2] {
         [self.fleet.worker().await.unwrap(), self.fleet.worker().await.unwrap()]
     }
 }

@@ -11,6 +11,7 @@ pub(crate) mod messages;
 mod metrics;
 mod outcomes;
 mod queues;
+mod register;
 mod retries;
 pub(crate) mod scene;
 mod secret_rules;
