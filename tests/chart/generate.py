@@ -123,11 +123,12 @@ def knob(name, value):
 
 def settings_definitions():
     """What config/*.toml list, less what has a place of its own in the values."""
-    taken = {"fleet_file", "slots", "queues", "http", "retry"}
+    taken = {"fleet_file", "slots", "queues", "http", "retry", "lease"}
     made = {}
     for program in ("producer", "worker"):
         defaults = tomllib.loads((ROOT / "config" / f"{program}.toml").read_text())
-        made["retrySettings"] = knob("retry", defaults["retry"])
+        for shared in ("retry", "lease"):
+            made[f"{shared}Settings"] = knob(shared, defaults[shared])
         schema = knob("", {key: value for key, value in defaults.items() if key not in taken})
         for section, below in defaults.items():
             if section not in taken and isinstance(below, dict):

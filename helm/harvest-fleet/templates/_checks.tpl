@@ -148,7 +148,7 @@ opens the fleet itself: it has a place of its own in the values
 {{- $place := printf "workers.%s" $name -}}
 {{- $taken = concat $taken $pool.queues -}}
 {{- $poolSettings := $pool.settings | default dict -}}
-{{- $shared := dict "retry" "settings.retry" "classes" "settings.worker.classes" "secrets" "settings.worker.secrets" -}}
+{{- $shared := dict "retry" "settings.retry" "lease" "settings.lease" "classes" "settings.worker.classes" "secrets" "settings.worker.secrets" -}}
 {{- range $knob, $home := $shared -}}
 {{- if hasKey $poolSettings $knob -}}
 {{- $problems = append $problems (printf "%s.settings.%s: one value for the whole fleet, so it goes under %s" $place $knob $home) -}}

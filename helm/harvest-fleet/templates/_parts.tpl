@@ -14,6 +14,7 @@
 {{- define "harvest.producerToml" -}}
 {{- $settings := deepCopy .Values.settings.producer -}}
 {{- with .Values.settings.retry }}{{ $_ := set $settings "retry" . }}{{ end -}}
+{{- with .Values.settings.lease }}{{ $_ := set $settings "lease" . }}{{ end -}}
 {{- include "harvest.toml" $settings -}}
 {{- end -}}
 
@@ -25,6 +26,7 @@
 {{- $_ := set $settings "slots" $pool.slots -}}
 {{- $_ := set $settings "queues" $pool.queues -}}
 {{- with $root.Values.settings.retry }}{{ $_ := set $settings "retry" . }}{{ end -}}
+{{- with $root.Values.settings.lease }}{{ $_ := set $settings "lease" . }}{{ end -}}
 {{- toJson $settings -}}
 {{- end -}}
 
