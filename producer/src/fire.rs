@@ -19,6 +19,7 @@ use broker::{
 
 use crate::base::Bases;
 use crate::due::Firing;
+use crate::keeper::SeenSandboxes;
 use crate::plan::plan_jobs;
 use crate::room::{BrokerLoad, Flow, Room, SkipReason, check_room};
 use crate::{Clock, ProducerMetrics};
@@ -99,6 +100,8 @@ pub(crate) struct Firer {
     pub(crate) queue_depth_factor: u32,
     pub(crate) clock: Clock,
     pub(crate) metrics: ProducerMetrics,
+    /// What the keeper has seen of sandboxes. Nothing, where none is at work.
+    pub(crate) seen: SeenSandboxes,
 }
 
 impl Firer {
@@ -212,7 +215,10 @@ impl Firer {
         let spans: Vec<PublishSpan> = batch.iter().map(|job| linked_span(job, link)).collect();
         let messages = batch.iter().zip(&spans).map(|(job, span)| JobMessage {
             job: (*job).clone(),
-            envelope: Envelope::first(now, telemetry::carrier_of(span.span())),
+            envelope: Envelope {
+                leases_seen: self.seen.of_target(&self.fleet, &job.target),
+                ..Envelope::first(now, telemetry::carrier_of(span.span()))
+            },
             queue: QUEUE,
         });
         let results = self.publisher.publish_jobs(messages.collect::<Vec<_>>(), BATCH_PATIENCE).await;

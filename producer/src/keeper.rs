@@ -5,14 +5,20 @@
 
 mod checkpointing;
 mod measuring;
+mod section;
+mod seen;
+mod sweeping;
 
 use std::sync::Arc;
 
 use broker::{Publisher, Register};
 use daytona::Client;
 use job::{FleetName, Target};
+use lease::LeaseSection;
 use tokio::sync::watch;
 
+pub use self::section::KeeperSection;
+pub(crate) use self::seen::SeenSandboxes;
 use crate::{Clock, ProducerMetrics};
 
 /// The targets that the fleet file lists, as last understood.
@@ -27,9 +33,10 @@ pub(crate) struct ListedTargets {
 pub(crate) type Listing = watch::Receiver<Option<Arc<ListedTargets>>>;
 
 /// What the duties are done with.
-#[expect(dead_code, reason = "the duties come one by one")]
 pub(crate) struct Keeper {
     pub(crate) fleet: FleetName,
+    pub(crate) section: KeeperSection,
+    pub(crate) lease: LeaseSection,
     pub(crate) register: Register,
     /// The lock's own: who is not the active producer any more publishes nothing.
     pub(crate) publisher: Publisher,
@@ -38,6 +45,8 @@ pub(crate) struct Keeper {
     pub(crate) listing: Listing,
     pub(crate) clock: Clock,
     pub(crate) metrics: ProducerMetrics,
+    /// What is seen of sandboxes, for who publishes jobs.
+    pub(crate) seen: SeenSandboxes,
 }
 
 impl Keeper {
@@ -46,6 +55,7 @@ impl Keeper {
         tokio::join!(
             checkpointing::run(&self.register, &self.publisher, &self.clock),
             measuring::run(&self.register, &self.listing, &self.metrics),
+            self.sweep(),
         );
     }
 }

@@ -17,6 +17,8 @@ pub struct ProducerMetrics {
     config_problems: Gauge<u64>,
     active: Gauge<u64>,
     last_tick: Gauge<f64>,
+    swept: Counter<u64>,
+    stuck: Gauge<u64>,
     each_target: EachTarget,
 }
 
@@ -59,10 +61,25 @@ impl ProducerMetrics {
     /// The instruments, on this registry.
     pub fn new(metrics: &Metrics) -> Self {
         let meter = metrics.meter();
+        let swept = meter
+            .u64_counter("harvest.sandboxes.swept")
+            .with_description("Sandboxes of dead holders that were deleted")
+            .build();
+        // There from the start, so that the first one is an increase.
+        swept.add(0, &[]);
+        let stuck = meter
+            .u64_gauge("harvest.sandboxes.stuck")
+            .with_description(
+                "Sandboxes without a sign of life that can't be deleted, as the keeper sees them",
+            )
+            .build();
+        stuck.record(0, &[]);
         let each_target = EachTarget::default();
         observe_each_target(&meter, &each_target);
         Self {
             each_target,
+            swept,
+            stuck,
             ticks: meter.u64_counter("harvest.ticks").with_description("Ticks, by result").build(),
             jobs_published: meter
                 .u64_counter("harvest.jobs.published")
@@ -113,6 +130,14 @@ impl ProducerMetrics {
     /// Says this of these targets, and nothing of any other.
     pub(crate) fn record_each_target(&self, figures: Vec<TargetFigures>) {
         *self.each_target.lock().unwrap_or_else(PoisonError::into_inner) = figures;
+    }
+
+    pub(crate) fn count_swept(&self) {
+        self.swept.add(1, &[]);
+    }
+
+    pub(crate) fn record_stuck(&self, sandboxes: usize) {
+        self.stuck.record(count(sandboxes), &[]);
     }
 
     pub(crate) fn record_role(&self, role: Role) {

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use crate::base::{Bases, daytona_client};
 use crate::fire::{FireError, Firer};
 use crate::fleet_file_watcher::FleetFileWatcher;
-use crate::keeper::{Keeper, Listing};
+use crate::keeper::{Keeper, Listing, SeenSandboxes};
 use crate::metrics::Role;
 use crate::schedule::Schedule;
 use crate::{Clock, ProducerMetrics, ProducerSettings};
@@ -190,6 +190,7 @@ impl LeaderElection<'_> {
             return lock.release().await;
         }
         let metrics = schedule.metrics.clone();
+        let seen = SeenSandboxes::default();
         let firer = make_firer(
             self.settings,
             self.broker,
@@ -199,7 +200,8 @@ impl LeaderElection<'_> {
             self.client.clone(),
             metrics.clone(),
         );
-        let keeper = self.keeper(&lock, metrics.clone());
+        let firer = Firer { seen: seen.clone(), ..firer };
+        let keeper = self.keeper(&lock, metrics.clone(), seen);
         let last_tick = firer.last_tick().map(|tick| tick.to_string());
         tracing::info!(last_tick, "this producer is the active one");
         metrics.record_role(Role::Active);
@@ -210,18 +212,23 @@ impl LeaderElection<'_> {
             () = lost.cancelled() => tracing::warn!("the producer's lock is lost; standing by"),
         }
         metrics.record_role(Role::Standby);
+        // The next active one says how many there are.
+        metrics.record_stuck(0);
         lock.release().await;
     }
 
-    fn keeper(&self, lock: &Lock, metrics: ProducerMetrics) -> Keeper {
+    fn keeper(&self, lock: &Lock, metrics: ProducerMetrics, seen: SeenSandboxes) -> Keeper {
         Keeper {
             fleet: self.settings.fleet.clone(),
+            section: self.settings.keeper.clone(),
+            lease: self.settings.lease,
             register: self.register.clone(),
             publisher: lock.publisher(),
             client: self.client.clone(),
             listing: self.listing.clone(),
             clock: self.context.clock.clone(),
             metrics,
+            seen,
         }
     }
 }
@@ -263,5 +270,6 @@ pub(crate) fn make_firer(
         queue_depth_factor: settings.schedule.queue_depth_factor,
         clock: context.clock.clone(),
         metrics,
+        seen: SeenSandboxes::default(),
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use broker::{BrokerSection, BrokerSettings};
 use daytona::{ClientSettings, DaytonaSection};
 use job::{FleetName, RetryPolicy};
+use lease::LeaseSection;
 use lifecycle::{DrainSection, HttpSection};
 use serde::Deserialize;
 use settings::{
@@ -13,6 +14,8 @@ use settings::{
     shipped,
 };
 use telemetry::TelemetrySection;
+
+use crate::KeeperSection;
 
 /// Everything a producer is told.
 #[derive(Debug, Clone)]
@@ -23,6 +26,10 @@ pub struct ProducerSettings {
     pub fleet_file: PathBuf,
     /// When ticks are fired, and when not.
     pub schedule: ScheduleSection,
+    /// What the active producer does for the fleet as a whole.
+    pub keeper: KeeperSection,
+    /// When the holder of a sandbox is dead.
+    pub lease: LeaseSection,
     /// How RabbitMQ is reached.
     pub broker: BrokerSettings,
     /// How Daytona is reached, when there is a key: base snapshots are looked up there.
@@ -66,6 +73,8 @@ struct ProducerFile {
     fleet: Option<FleetName>,
     fleet_file: PathBuf,
     schedule: ScheduleSection,
+    keeper: KeeperSection,
+    lease: LeaseSection,
     broker: BrokerSection,
     daytona: DaytonaSection,
     telemetry: TelemetrySection,
@@ -87,6 +96,8 @@ impl ProducerSettings {
             fleet,
             fleet_file: file.fleet_file,
             schedule: file.schedule,
+            keeper: file.keeper,
+            lease: file.lease,
             daytona: key.map(|key| ClientSettings::new(file.daytona, key)),
             telemetry: file.telemetry,
             http: file.http,
@@ -109,6 +120,8 @@ impl PlanSettings {
 fn read(environment: &Environment, file: Option<&Path>) -> Layered<ProducerFile> {
     let mut layers: Layered<ProducerFile> = Layered::read(&shipped::PRODUCER, file, environment);
     let ScheduleSection { queue_depth_factor, reload, standby } = layers.value().schedule;
+    let KeeperSection { sweep } = layers.value().keeper;
+    let LeaseSection { beat, stale, stuck } = layers.value().lease;
     layers.require(&[
         Rule {
             key: "schedule.queue_depth_factor",
@@ -117,6 +130,18 @@ fn read(environment: &Environment, file: Option<&Path>) -> Layered<ProducerFile>
         },
         Rule { key: "schedule.reload", broken: reload.is_zero(), must: "must be longer than nothing" },
         Rule { key: "schedule.standby", broken: standby.is_zero(), must: "must be longer than nothing" },
+        Rule { key: "keeper.sweep", broken: sweep.is_zero(), must: "must be longer than nothing" },
+        Rule { key: "lease.beat", broken: beat.is_zero(), must: "must be longer than nothing" },
+        Rule {
+            key: "lease.stale",
+            broken: stale < beat * 3,
+            must: "must be at least three beats (lease.beat), or the living are swept",
+        },
+        Rule {
+            key: "lease.stuck",
+            broken: stuck < stale,
+            must: "must not be shorter than lease.stale: it is the same value as the workers'",
+        },
     ]);
     if let Err(error) = layers.value().retry.validate() {
         layers.refuse("retry.delays", Mistake::Retry(error));

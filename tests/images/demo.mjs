@@ -103,11 +103,12 @@ function writeSettings(nodeVersion) {
     ...(node ? [`toolchain = { node = "${nodeVersion}" }`] : []),
   ].join('\n'));
   const retry = '[retry]\ndelays = ["2s", "5s", "10s"]\nbusy_delay = "2s"\n';
+  const lease = '[lease]\nbeat = "5s"\nstale = "60s"\n';
   const telemetry = '[telemetry]\nlog_format = "json"\n';
   const files = {
     'fleet.toml': `[defaults]\nevery = "30m"\nbranch = "main"\nclone_url = "http://git:3000/{owner}/{name}.git"\n\n${repositories.join('\n\n')}\n`,
-    'producer.toml': `${retry}\n${telemetry}`,
-    'worker.toml': `slots = ${SLOTS}\n\n${retry}\n${telemetry}\n[commands]\npoll = "500ms"\n\n[lease]\nbeat = "5s"\nstale = "60s"\nsweep = "30s"\n`,
+    'producer.toml': `${retry}\n${telemetry}\n${lease}\n[keeper]\nsweep = "30s"\n`,
+    'worker.toml': `slots = ${SLOTS}\n\n${retry}\n${telemetry}\n[commands]\npoll = "500ms"\n\n${lease}`,
   };
   for (const [name, text] of Object.entries(files)) writeFileSync(join(settings, name), text);
   chmodSync(settings, 0o755);

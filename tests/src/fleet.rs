@@ -211,6 +211,21 @@ impl Fleet {
         )
     }
 
+    /// A producer that keeps the fleet, once it is the active one. Where no fleet file was written it fires nothing.
+    pub async fn keeper(&self) -> anyhow::Result<FleetProcess> {
+        let mut producer = self.standby()?;
+        producer.says("this producer is the active one", READY).await?;
+        Ok(producer)
+    }
+
+    /// The same, started and not waited for: another may be active.
+    pub fn standby(&self) -> anyhow::Result<FleetProcess> {
+        if !self.fleet_file().exists() {
+            std::fs::write(self.fleet_file(), "[defaults]\nevery = \"30m\"\n")?;
+        }
+        self.producer(&[])
+    }
+
     /// harvestctl, started.
     pub fn operator(&self, arguments: &[&str]) -> anyhow::Result<FleetProcess> {
         let config = self.plan.directory.join("producer.toml");
@@ -281,10 +296,11 @@ impl Fleet {
         );
         let (beat, stale) = plan.lease;
         let stuck = plan.stuck.map(|stuck| format!("stuck = \"{stuck}\"\n")).unwrap_or_default();
+        let lease = format!("[lease]\nbeat = \"{beat}\"\nstale = \"{stale}\"\n{stuck}");
         let rule = |(name, lines): &(String, String)| format!("[secrets.{name}]\n{lines}\n");
         let rules: Vec<String> = plan.secret_rules.iter().map(rule).collect();
         let worker = format!(
-            "slots = {}\n\n{shared}\n[lease]\nbeat = \"{beat}\"\nstale = \"{stale}\"\nsweep = \"1s\"\n{stuck}\n[drain]\ndeadline = \"{}\"\n\n\
+            "slots = {}\n\n{shared}\n{lease}\n[drain]\ndeadline = \"{}\"\n\n\
              [commands]\npoll = \"500ms\"\n\n{}\n{}",
             plan.slots,
             plan.drain,
@@ -292,7 +308,7 @@ impl Fleet {
             rules.concat()
         );
         let producer = format!(
-            "fleet_file = \"{}\"\n\n{shared}\n[schedule]\nreload = \"200ms\"\nstandby = \"200ms\"\n",
+            "fleet_file = \"{}\"\n\n{shared}\n{lease}\n[keeper]\nsweep = \"1s\"\n\n[schedule]\nreload = \"200ms\"\nstandby = \"200ms\"\n",
             self.fleet_file().display()
         );
         std::fs::write(plan.directory.join("worker.toml"), worker)?;

@@ -43,7 +43,7 @@ pub(crate) struct Attempt {
 pub(crate) struct AttemptFacts {
     pub(crate) commit: Option<Commit>,
     pub(crate) fingerprint: Option<job::Fingerprint>,
-    pub(crate) lease_seen: Option<LeaseSeen>,
+    pub(crate) leases_seen: Vec<LeaseSeen>,
     pub(crate) stages: Vec<StageReport>,
     /// Set when it failed because of the secrets that it was given.
     pub(crate) secrets: Option<SecretsCheck>,
@@ -104,8 +104,8 @@ impl Attempt {
         self.with_facts(|facts| facts.secrets = Some(secrets));
     }
 
-    pub(crate) fn note_lease_seen(&self, seen: LeaseSeen) {
-        self.with_facts(|facts| facts.lease_seen = Some(seen));
+    pub(crate) fn note_leases_seen(&self, seen: Vec<LeaseSeen>) {
+        self.with_facts(|facts| facts.leases_seen = seen);
     }
 
     /// Records a span as soon as this attempt does more than resolve: ten thousand unchanged targets are ten thousand spans,

@@ -5,7 +5,7 @@
 //! sticks, so that nothing can delete it, is waited for so long and no longer: then the lease is the target's next name.
 
 mod acquire;
-mod known;
+mod held;
 #[cfg(test)]
 mod model;
 mod names;
@@ -25,8 +25,8 @@ use tracing::Instrument;
 use tracing::instrument::WithSubscriber;
 
 pub(crate) use self::acquire::{Acquired, Leases, SandboxLimits};
-use self::known::Hold;
-pub(crate) use self::known::KnownSandboxes;
+pub(crate) use self::held::HeldSandboxes;
+use self::held::Hold;
 use self::names::Found;
 pub(crate) use self::names::Place;
 use self::rules::may_go_on;
@@ -39,7 +39,7 @@ const RESTART_DEADLINE: Duration = Duration::from_mins(10);
 /// How long a stopped sandbox stays when the worker that stopped it dies before it starts it again.
 const KEPT_WHILE_STOPPED: Duration = Duration::from_mins(30);
 
-/// A held lease. Dropped without [`Lease::release`] it stops beating, and the sweeper or the next attempt takes it.
+/// A held lease. Dropped without [`Lease::release`] it stops beating, and the keeper or the next attempt takes it.
 #[derive(Debug)]
 pub(crate) struct Lease {
     client: Client,
@@ -58,9 +58,9 @@ impl Lease {
         labels: Labels,
         place: Place,
         every: Duration,
-        known: &KnownSandboxes,
+        held: &HeldSandboxes,
     ) -> Self {
-        let ours = known.hold(sandbox.id.clone());
+        let ours = held.hold(sandbox.id.clone());
         let lost = CancellationToken::new();
         let labels = Arc::new(Mutex::new(labels));
         let beats = beat(client.clone(), sandbox.id.clone(), Arc::clone(&labels), every, lost.clone());
@@ -109,7 +109,7 @@ impl Lease {
             return Ok(false);
         }
         // Only after the beat: whoever passes this sandbox over from here on sees it at the look after its create.
-        let others = self.place.names.look_at_others(&self.place.name).await?;
+        let others = self.place.look_at_others().await?;
         let others: Vec<SandboxId> = others.iter().filter_map(Found::id).collect();
         if !may_go_on(&others, &self.place.passed) {
             return Ok(false);
@@ -127,7 +127,7 @@ impl Lease {
         restarted.map(drop).map_err(|error| from_restart(&error, stage))
     }
 
-    /// Deletes the sandbox, which frees the name at once. What can't be deleted now dies by itself, or the sweeper takes it.
+    /// Deletes the sandbox, which frees the name at once. What can't be deleted now dies by itself, or the keeper sweeps it.
     pub(crate) async fn release(self) {
         self.release_within(DELETE_DEADLINE).await;
     }
@@ -148,7 +148,7 @@ impl Lease {
 
 async fn remove(client: &Client, id: &SandboxId, deadline: Duration) {
     if let Err(error) = client.delete_and_confirm(id, Instant::now() + deadline).await {
-        tracing::warn!(sandbox.id = %id, error = error_chain::line(&error), "sandbox not deleted; left to its own limits and the sweeper");
+        tracing::warn!(sandbox.id = %id, error = error_chain::line(&error), "sandbox not deleted; left to its own limits and the keeper");
     }
 }
 

@@ -22,7 +22,6 @@ mod sandbox_opener;
 mod settings;
 mod settle;
 pub mod stages;
-mod sweeper;
 mod target_register;
 mod wiring;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use job::{Decision, Outcome, Stage};
 use telemetry::DURATION_BUCKETS;
 use telemetry::opentelemetry::KeyValue;
-use telemetry::opentelemetry::metrics::{Counter, Gauge, Histogram, Meter, UpDownCounter};
+use telemetry::opentelemetry::metrics::{Counter, Histogram, Meter, UpDownCounter};
 
 /// Buckets for the time a sandbox takes to start, seconds; the aim is below half of one.
 const COLD_START_BUCKETS: [f64; 10] = [0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0];
@@ -21,8 +21,6 @@ pub(crate) struct Instruments {
     retries: Counter<u64>,
     dead_letters: Counter<u64>,
     slots_used: UpDownCounter<i64>,
-    swept: Counter<u64>,
-    stuck: Gauge<u64>,
 }
 
 impl Instruments {
@@ -45,16 +43,6 @@ impl Instruments {
             .with_description("Builds this worker holds")
             .build();
         slots_used.add(0, &[]);
-        let swept = count("harvest.sandboxes.swept", "Sandboxes of dead holders that were deleted");
-        // There from the start, so that the first one is an increase.
-        swept.add(0, &[]);
-        let stuck = meter
-            .u64_gauge("harvest.sandboxes.stuck")
-            .with_description(
-                "Sandboxes without a sign of life that can't be deleted, as this worker sees them",
-            )
-            .build();
-        stuck.record(0, &[]);
         Self {
             attempts: count("harvest.attempts", "Attempts ended, by outcome and failure id"),
             attempt_duration: seconds(
@@ -72,8 +60,6 @@ impl Instruments {
             retries: count("harvest.retries", "Jobs sent to a delay queue, by failure id"),
             dead_letters: count("harvest.dead_letters", "Jobs sent to the dead-letter queue, by failure id"),
             slots_used,
-            swept,
-            stuck,
         }
     }
 
@@ -96,14 +82,6 @@ impl Instruments {
 
     pub(crate) fn record_cold_start(&self, took: Duration) {
         self.cold_start.record(took.as_secs_f64(), &[]);
-    }
-
-    pub(crate) fn count_swept(&self) {
-        self.swept.add(1, &[]);
-    }
-
-    pub(crate) fn record_stuck(&self, count: usize) {
-        self.stuck.record(u64::try_from(count).unwrap_or(u64::MAX), &[]);
     }
 
     pub(crate) fn count_attempt(&self, outcome: &Outcome, decision: &Decision, took: Duration) {

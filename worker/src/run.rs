@@ -15,15 +15,14 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::instrument::WithSubscriber;
 
-use crate::lease::KnownSandboxes;
 use crate::metrics::Instruments;
 use crate::target_register::TargetRegister;
 use crate::wiring::Connections;
-use crate::{WorkerSettings, ledger_writer, sweeper, wiring};
+use crate::{WorkerSettings, ledger_writer, wiring};
 
 /// What attempts that were told to leave keep of the farewell for the ledger's last entries, connections and spans.
 const FOR_LAST_WORDS: Duration = Duration::from_secs(10);
-/// What the ledger's last entries, and a sweep under way, keep of it for connections and spans.
+/// What the ledger's last entries keep of it for connections and spans.
 const FOR_CONNECTIONS: Duration = Duration::from_secs(7);
 /// What connections keep of it for spans.
 const FOR_SPANS: Duration = Duration::from_secs(5);
@@ -72,18 +71,15 @@ pub async fn run(
     warn_of_idle_secrets(&secrets);
     let client = Client::new(daytona)?;
     let (ledger, flusher) = ledger_writer::open(&worker, file.ledger.batch.max(Duration::from_millis(10)));
-    let known = KnownSandboxes::default();
     let connections = Connections {
         client: client.clone(),
         register: TargetRegister::new(register),
         ledger,
         metrics: instruments.clone(),
-        known: known.clone(),
     };
     let slots = file.slots;
     let queues: Vec<_> = file.queues.iter().copied().collect();
     let drain_deadline = file.drain.deadline;
-    let lease = file.lease;
     let consumer = Arc::new(wiring::consumer(worker, fleet.clone(), file, secrets, connections)?);
 
     let all_written = CancellationToken::new();
@@ -96,8 +92,6 @@ pub async fn run(
         let work = Arc::clone(&consumer).run_slot(number, slot, shutdown.draining().clone(), leaving.clone());
         tasks.spawn(work.with_current_subscriber());
     }
-    let sweep = sweeper::run(client, fleet.clone(), lease, known, instruments, shutdown.draining().clone());
-    let sweeping = tokio::spawn(sweep.with_current_subscriber());
     let watching =
         tokio::spawn(watch(broker.clone(), connected, shutdown.draining().clone()).with_current_subscriber());
     tracing::info!(slots, ?queues, %fleet, "worker takes jobs");
@@ -105,15 +99,13 @@ pub async fn run(
     drain(&mut tasks, &shutdown, &leaving, drain_deadline).await;
     all_written.cancel();
     let farewell = shutdown.farewell();
-    for mut task in [flushing, sweeping, watching] {
+    for mut task in [flushing, watching] {
         match farewell.wait(FOR_CONNECTIONS, &mut task).await {
             Some(Ok(())) => {}
             Some(Err(error)) => tracing::error!(%error, "a task of the worker ended badly"),
             None => {
                 task.abort();
-                tracing::warn!(
-                    "a ledger without a broker, or a sweep, is left unfinished: the worker leaves"
-                );
+                tracing::warn!("a ledger without a broker is left unfinished: the worker leaves");
             }
         }
     }

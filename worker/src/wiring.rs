@@ -10,7 +10,7 @@ use crate::base::BaseSnapshots;
 use crate::captured_records::CapturedRecords;
 use crate::consume::Consumer;
 use crate::job_secrets::JobSecrets;
-use crate::lease::{KnownSandboxes, Leases, SandboxLimits};
+use crate::lease::{HeldSandboxes, Leases, SandboxLimits};
 use crate::ledger_writer::LedgerWriter;
 use crate::losses::Losses;
 use crate::metrics::Instruments;
@@ -33,7 +33,6 @@ pub(crate) struct Connections {
     pub(crate) register: TargetRegister,
     pub(crate) ledger: LedgerWriter,
     pub(crate) metrics: Instruments,
-    pub(crate) known: KnownSandboxes,
 }
 
 /// Puts a consumer of this fleet's jobs together, by this worker's name.
@@ -45,7 +44,7 @@ pub(crate) fn consumer(
     connections: Connections,
 ) -> Result<Consumer, remote::SetupError> {
     let WorkerFile { retry, lease, sandboxes, commands, prebuilds, toolchain, classes, .. } = file;
-    let Connections { client, register, ledger, metrics, known } = connections;
+    let Connections { client, register, ledger, metrics } = connections;
     let secrets = Arc::new(JobSecrets::new(secrets));
     let leases = Leases {
         client: client.clone(),
@@ -55,7 +54,7 @@ pub(crate) fn consumer(
             auto_stop: sandboxes.auto_stop,
             ttl: sandboxes.ttl,
         },
-        known,
+        held: HeldSandboxes::default(),
         busy_delay: retry.delay_of_at_least(retry.busy_delay),
     };
     let opener = SandboxOpener {

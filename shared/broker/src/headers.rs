@@ -31,6 +31,8 @@ const FIRST_ENQUEUED: &str = "x-first-enqueued";
 const ENQUEUED: &str = "x-enqueued";
 const LAST_ERROR: &str = "x-last-error";
 const HISTORY: &str = "x-history";
+const LEASES_SEEN: &str = "x-leases-seen";
+// Up to 0.1: of one lease, by an attempt that found its target taken.
 const LEASE_SEEN: &str = "x-lease-seen";
 const PREVIOUS_ATTEMPT: &str = "x-previous-attempt";
 const REPLAY: &str = "x-replay-id";
@@ -83,8 +85,8 @@ impl HeaderWriter {
         if let Some(error) = &envelope.last_error {
             this.text(LAST_ERROR, &truncate(error, LAST_ERROR_BYTES));
         }
-        if let Some(lease) = envelope.lease_seen.as_ref().map(json).filter(|text| text.len() <= LEASE_BYTES) {
-            this.text(LEASE_SEEN, &lease);
+        if let Some(leases) = bounded_leases(&envelope.leases_seen) {
+            this.text(LEASES_SEEN, &leases);
         }
         if let Some(history) = bounded_history(&envelope.history) {
             this.text(HISTORY, &history);
@@ -120,6 +122,11 @@ impl HeaderWriter {
         self.bytes += key.len() + 10;
         self.table.insert(key.into(), AMQPValue::LongLongInt(i64::from(value)));
     }
+}
+
+/// The first leases that fit, as JSON; none when there are none.
+fn bounded_leases(leases: &[LeaseSeen]) -> Option<String> {
+    (1..=leases.len()).rev().map(|count| json(&leases[..count])).find(|text| text.len() <= LEASE_BYTES)
 }
 
 /// The latest attempts that fit, as JSON; none when there are none.
@@ -217,7 +224,9 @@ impl<'a> HeaderReader<'a> {
             self.read(PREVIOUS_ATTEMPT, |this, key| this.text(key).map(str::to_owned));
         envelope.replay = self.read(REPLAY, |this, key| this.text(key)?.parse().ok());
         envelope.history = self.read(HISTORY, Self::json::<Vec<AttemptSummary>>).unwrap_or_default();
-        envelope.lease_seen = self.read(LEASE_SEEN, Self::json::<LeaseSeen>);
+        let of_one = self.read(LEASE_SEEN, Self::json::<LeaseSeen>);
+        let of_all = self.read(LEASES_SEEN, Self::json::<Vec<LeaseSeen>>);
+        envelope.leases_seen = of_all.unwrap_or_else(|| of_one.into_iter().collect());
         for key in TRACE_KEYS {
             if let Some(value) = self.text(key) {
                 envelope.trace.insert(key.to_owned(), value.to_owned());

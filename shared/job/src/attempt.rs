@@ -26,7 +26,7 @@ pub struct AttemptSummary {
     pub worker: String,
 }
 
-/// What an attempt saw of a lease that is not its own, so that the next can tell whether the holder is alive.
+/// What was seen of a lease that is another attempt's, so that who looks next can tell whether the holder is alive.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaseSeen {
     /// Daytona's id of the sandbox that is the lease.

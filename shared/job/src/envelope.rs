@@ -26,9 +26,9 @@ pub struct Envelope {
     /// What the last attempt said of its failure.
     #[serde(default)]
     pub last_error: Option<String>,
-    /// What the last attempt saw of another's lease.
+    /// What whoever published this message had seen of other attempts' leases, one for each sandbox under a name of the target.
     #[serde(default)]
-    pub lease_seen: Option<LeaseSeen>,
+    pub leases_seen: Vec<LeaseSeen>,
     /// W3C trace context of the job's root span; never overwritten, so that attempts are siblings in one trace.
     #[serde(default)]
     pub trace: BTreeMap<String, String>,
@@ -52,7 +52,7 @@ impl Envelope {
             enqueued: now,
             history: Vec::new(),
             last_error: None,
-            lease_seen: None,
+            leases_seen: Vec::new(),
             trace,
             previous_attempt_trace: None,
             replay: None,

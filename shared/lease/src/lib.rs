@@ -11,7 +11,7 @@ mod section;
 use std::time::Duration;
 
 pub use labels::{Holder, Labels, Owner, fleet_label};
-pub use life::{Sighting, is_dead, is_stuck, observe};
+pub use life::{Sighting, is_dead, is_stuck, observe, since_message_looked};
 pub use section::LeaseSection;
 
 /// How long a sandbox may take to go before it is left to its own limits and to the next sweep. Daytona refuses to delete what

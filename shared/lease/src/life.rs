@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use job::LeaseSeen;
+use job::{Envelope, LeaseSeen, OutcomeWord};
 
 /// What one look shows of a holder.
 #[derive(Debug, Clone, Copy)]
@@ -45,6 +45,13 @@ pub fn observe(
     }
 }
 
+/// How long it is, at the least, since the looks that a message carries. Only a message that waited in a delay queue after them is
+/// known to have taken any time: what the keeper has seen travels with a job that may be delivered at once.
+pub fn since_message_looked(envelope: &Envelope, busy_delay: Duration) -> Duration {
+    let waited = envelope.history.last().is_some_and(|attempt| attempt.outcome == OutcomeWord::Busy);
+    if waited { busy_delay } else { Duration::ZERO }
+}
+
 /// Dead is who was silent for so long.
 pub fn is_dead(seen: &LeaseSeen, stale: Duration) -> bool {
     Duration::from_millis(seen.silent_ms) >= stale
@@ -57,6 +64,8 @@ pub fn is_stuck(seen: &LeaseSeen, stuck: Duration) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use job::{AttemptId, AttemptSummary};
+
     use super::*;
 
     fn at<'a>(sandbox: &'a str, sign: &'a str) -> Sighting<'a> {
@@ -101,5 +110,25 @@ mod tests {
         assert!(!is_dead(&seen, stale) && !is_stuck(&seen, apart * 2));
         let beaten = observe(at("one", "a/1/8"), Some(&seen), Duration::ZERO, now);
         assert_eq!((beaten.silent_ms, beaten.waited_ms), (0, 0));
+    }
+
+    #[test]
+    fn only_a_message_that_waited_adds_to_what_it_tells() {
+        let busy_delay = Duration::from_secs(30);
+        let first = Envelope::first(DateTime::UNIX_EPOCH, [].into());
+        assert_eq!(since_message_looked(&first, busy_delay), Duration::ZERO, "it may be delivered at once");
+        let ended = |outcome| AttemptSummary {
+            number: 1,
+            attempt: AttemptId::new(),
+            ended_at: DateTime::UNIX_EPOCH,
+            outcome,
+            failure: None,
+            stage: None,
+            worker: "worker-1".into(),
+        };
+        let busy = first.clone().remember(ended(OutcomeWord::Busy));
+        assert_eq!(since_message_looked(&busy, busy_delay), busy_delay);
+        let failed = busy.remember(ended(OutcomeWord::Failed));
+        assert_eq!(since_message_looked(&failed, busy_delay), Duration::ZERO);
     }
 }

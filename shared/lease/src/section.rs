@@ -17,7 +17,4 @@ pub struct LeaseSection {
     /// How long a name is waited for whose sandbox shows no sign of life and can't be deleted.
     #[serde(with = "humantime_serde")]
     pub stuck: Duration,
-    /// How often sandboxes that dead workers left are swept.
-    #[serde(with = "humantime_serde")]
-    pub sweep: Duration,
 }

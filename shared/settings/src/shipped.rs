@@ -24,3 +24,17 @@ pub const PRODUCER: Knobs = Knobs {
 
 /// The knobs of every program.
 pub(crate) const ALL: [&Knobs; 2] = [&WORKER, &PRODUCER];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_programs_share_is_shipped_alike() {
+        let [worker, producer] = ALL.map(|knobs| toml::from_str::<toml::Table>(knobs.defaults).unwrap());
+        for section in ["retry", "lease"] {
+            assert!(worker.contains_key(section), "[{section}]");
+            assert_eq!(worker.get(section), producer.get(section), "[{section}]");
+        }
+    }
+}

@@ -87,7 +87,7 @@ async fn headers_of_a_stranger_never_keep_a_message_from_its_end() {
     let mut headers = FieldTable::default();
     // As much as a frame takes: RabbitMQ's frame_max is 128 KiB.
     for header in
-        ["x-history", "x-last-error", "x-story", "traceparent", "x-lease-seen", "tracestate", "other"]
+        ["x-history", "x-last-error", "x-story", "traceparent", "x-leases-seen", "tracestate", "other"]
     {
         headers.insert(header.into(), AMQPValue::LongString("h".repeat(16 * 1024).into()));
     }

@@ -12,14 +12,13 @@ use fleet_tests::guard;
 use fleet_tests::processes::FleetProcess;
 use job::{
     AttemptId, CommandSetting, FailureKind, FleetState, Job, JobId, NextAttempt, OutcomeWord, Reason,
-    RegisterEntry, SandboxName, Target, Tick,
+    RegisterEntry, Tick,
 };
 
 use super::scene::{BUILD, SOON, Scene};
 use super::steps::{HELD, shortly};
 
 const EVERY: Duration = Duration::from_mins(30);
-const FLEET_LABEL: &str = "harvest.fleet";
 const ATTEMPT_LABEL: &str = "harvest.attempt";
 const JOB_LABEL: &str = "harvest.job";
 
@@ -35,7 +34,7 @@ impl Scene {
     }
 
     /// A sandbox that somebody made by hand.
-    async fn somebodys(&self, name: &str, labels: &[(&str, &str)]) -> Sandbox {
+    pub(super) async fn somebodys(&self, name: &str, labels: &[(&str, &str)]) -> Sandbox {
         let labels: BTreeMap<String, String> =
             labels.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
         let wish = NewSandbox { labels, ..NewSandbox::new(name, "harvest-snapshot") };
@@ -45,7 +44,7 @@ impl Scene {
         *sandbox
     }
 
-    async fn is_there(&self, sandbox: &Sandbox) -> bool {
+    pub(super) async fn is_there(&self, sandbox: &Sandbox) -> bool {
         self.daytona
             .get_sandbox(sandbox.id.as_str())
             .await
@@ -208,47 +207,6 @@ async fn a_worker_whose_lease_passed_to_another_touches_nothing_more() {
     scene.queues_are_empty().await;
     scene.nothing_leaks().await;
     assert_eq!(worker.terminate(SOON).await.unwrap().code(), Some(0));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_sweeper_removes_what_a_dead_worker_left_and_nothing_else() {
-    let scene = Scene::with(|plan| plan.lease = ("300ms", "1s")).await;
-    let fleet = scene.fleet_name();
-    let named = |fleet: &str, target: &str| {
-        SandboxName::of(&fleet.parse().unwrap(), &target.parse::<Target>().unwrap()).as_str().to_owned()
-    };
-    let ours: &str = fleet.as_str();
-    let spared = [
-        ("a stranger's", scene.somebodys("session-of-a-person", &[]).await),
-        ("ours by label, not by name", scene.somebodys("session-with-label", &[(FLEET_LABEL, ours)]).await),
-        ("ours by name, not by label", scene.somebodys(&named(ours, "acme/unlabelled@main"), &[]).await),
-        ("another fleet's", scene.somebodys(&named("other", "acme/a@main"), &[(FLEET_LABEL, "other")]).await),
-        (
-            "another fleet's by name",
-            scene.somebodys(&named("other", "acme/b@main"), &[(FLEET_LABEL, ours)]).await,
-        ),
-        (
-            "another fleet's by label",
-            scene.somebodys(&named(ours, "acme/c@main"), &[(FLEET_LABEL, "other")]).await,
-        ),
-    ];
-    let attempt = AttemptId::new().to_string();
-    let stale = scene
-        .somebodys(&named(ours, "acme/left@main"), &[(FLEET_LABEL, ours), (ATTEMPT_LABEL, &attempt)])
-        .await;
-    let worker = scene.fleet.worker().await.unwrap();
-    let swept = async |stale: &Sandbox| {
-        eventually(BUILD, "the stale sandbox is swept", async || {
-            if scene.is_there(stale).await { Err(worker.stderr()) } else { Ok(()) }
-        })
-        .await;
-    };
-    swept(&stale).await;
-    // And one that is left later, by when all the others have been looked at often enough.
-    swept(&scene.somebodys(&named(ours, "acme/left-later@main"), &[(FLEET_LABEL, ours)]).await).await;
-    for (whose, sandbox) in &spared {
-        assert!(scene.is_there(sandbox).await, "{whose} was removed: {}", worker.stdout() + &worker.stderr());
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -98,9 +98,16 @@ async fn headers_that_cannot_be_read_do_not_stop_a_job() {
     let (target, _) = scene.small("acme/headers").await;
     let job = scene.job_building(&target, "true");
     let mut headers = FieldTable::default();
-    for name in
-        ["x-attempt", "x-history", "x-first-enqueued", "x-lease-seen", "x-replay-id", "x-home", "traceparent"]
-    {
+    for name in [
+        "x-attempt",
+        "x-history",
+        "x-first-enqueued",
+        "x-lease-seen",
+        "x-leases-seen",
+        "x-replay-id",
+        "x-home",
+        "traceparent",
+    ] {
         headers.insert(name.into(), AMQPValue::LongString("$(touch pwned-canary) \u{1}".into()));
     }
     let stranger = Stranger::of(&scene).await;

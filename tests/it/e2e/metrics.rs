@@ -55,8 +55,6 @@ async fn a_workers_metrics_are_those_that_are_documented() {
         r#"harvest_stage_duration_seconds_count{result="ok",stage="build"} 1"#,
         "harvest_queue_wait_seconds_count 3",
         "harvest_sandbox_cold_start_seconds_count 1",
-        "harvest_sandboxes_stuck 0",
-        "harvest_sandboxes_swept_total 0",
         "harvest_worker_slots 1",
         "harvest_worker_slots_used 0",
     ] {

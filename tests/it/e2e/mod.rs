@@ -2,6 +2,7 @@
 
 mod base;
 mod blame;
+mod clocks;
 mod crashes;
 mod invariants;
 mod jaeger;
@@ -20,5 +21,6 @@ mod silence;
 mod steps;
 mod stuck;
 mod suspects;
+mod sweeping;
 mod traces;
 mod withdrawn;

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use daytona::{Client, CreateOutcome, DeleteError, NewSandbox, Retry, Sandbox, pace};
 use job::{Failure, FailureKind, JobId, LeaseSeen, Outcome, SandboxName, Stage};
-use lease::{DELETE_DEADLINE, Labels, LeaseSection};
+use lease::{DELETE_DEADLINE, Labels, LeaseSection, since_message_looked};
 use tokio::time::Instant;
 
 use super::names::{Found, Names, Place};
 use super::rules::{Occupant, Step, became_holder, next_step};
-use super::{KnownSandboxes, Lease, remove};
+use super::{HeldSandboxes, Lease, remove};
 use crate::attempt::Attempt;
 use crate::early_end::EarlyEnd;
 use crate::failures::{from_call, from_delete, from_start};
@@ -23,7 +23,7 @@ pub(crate) enum Acquired {
     /// The sandbox is this attempt's, and it has started.
     Held(Box<Lease>),
     /// Another attempt has it, and lives.
-    Busy { holder_job: Option<JobId>, seen: LeaseSeen },
+    Busy { holder_job: Option<JobId>, seen: Vec<LeaseSeen> },
 }
 
 /// How long a sandbox may start, idle and live.
@@ -41,7 +41,7 @@ pub(crate) struct Leases {
     pub(crate) client: Client,
     pub(crate) section: LeaseSection,
     pub(crate) limits: SandboxLimits,
-    pub(crate) known: KnownSandboxes,
+    pub(crate) held: HeldSandboxes,
     /// How long, at the least, a job that met another's lease waits before it looks again.
     pub(crate) busy_delay: Duration,
 }
@@ -51,10 +51,10 @@ impl Leases {
     pub(crate) async fn acquire(&self, attempt: &Attempt, snapshot: &str) -> Result<Acquired, EarlyEnd> {
         let labels = labels_of(attempt);
         let names = self.names(attempt);
+        let apart = since_message_looked(&attempt.envelope, self.busy_delay);
         let mut undeletable = Vec::new();
         for _ in 0..CREATE_ROUNDS {
-            let mut found =
-                names.find_occupants(&labels, attempt.envelope.lease_seen.as_ref(), self.busy_delay).await?;
+            let mut found = names.find_occupants(&labels, &attempt.envelope.leases_seen, apart).await?;
             for other in found.iter_mut().filter(|other| other.is_one_of(&undeletable)) {
                 other.occupant = Occupant::Stuck;
             }
@@ -77,12 +77,12 @@ impl Leases {
                     let dead = &found[number];
                     if !self.remove_dead(dead).await? {
                         if !dead.is_stuck {
-                            return Ok(busy(found.swap_remove(number)));
+                            return Ok(busy(&found, number));
                         }
                         undeletable.extend(dead.id());
                     }
                 }
-                Step::Wait(number) => return Ok(busy(found.swap_remove(number))),
+                Step::Wait(number) => return Ok(busy(&found, number)),
                 Step::Refuse(number) => return Err(name_taken(&names.all[number]).into()),
             }
         }
@@ -97,7 +97,7 @@ impl Leases {
         Names {
             client: self.client.clone(),
             section: self.section,
-            known: self.known.clone(),
+            held: self.held.clone(),
             fleet: attempt.job.fleet.clone(),
             all: attempt.sandbox_name().all_of_target(),
         }
@@ -149,11 +149,11 @@ impl Leases {
         place: Place,
     ) -> Result<Acquired, EarlyEnd> {
         let lease = self.start_beating(sandbox, labels, place);
-        match self.find_rival(&lease).await {
+        match find_rival(&lease).await {
             Ok(None) => Ok(Acquired::Held(Box::new(self.wait_until_started(lease).await?))),
-            Ok(Some(rival)) => {
+            Ok(Some(busy)) => {
                 lease.release().await;
-                Ok(busy(rival))
+                Ok(busy)
             }
             Err(end) => {
                 lease.release().await;
@@ -162,17 +162,8 @@ impl Leases {
         }
     }
 
-    /// Who stands under another name of the target than the lease just taken, and was not passed over.
-    async fn find_rival(&self, lease: &Lease) -> Result<Option<Found>, EarlyEnd> {
-        let others = lease.place.names.look_at_others(&lease.place.name).await;
-        let others = others.map_err(|error| from_call(&error, Stage::Provision))?;
-        let signs: Vec<_> = others.iter().filter_map(Found::id_and_sign).collect();
-        let alone = became_holder(&signs, &lease.place.passed);
-        Ok(if alone { None } else { others.into_iter().next() })
-    }
-
     fn start_beating(&self, sandbox: Sandbox, labels: Labels, place: Place) -> Lease {
-        Lease::start_beating(self.client.clone(), sandbox, labels, place, self.section.beat, &self.known)
+        Lease::start_beating(self.client.clone(), sandbox, labels, place, self.section.beat, &self.held)
     }
 
     /// The lease is kept alive while the sandbox starts, and from then on.
@@ -265,8 +256,19 @@ fn labels_of(attempt: &Attempt) -> Labels {
     }
 }
 
-fn busy(other: Found) -> Acquired {
-    Acquired::Busy { holder_job: other.job, seen: other.seen }
+/// Busy, if somebody stands under another name of the target than the lease just taken and was not passed over.
+async fn find_rival(lease: &Lease) -> Result<Option<Acquired>, EarlyEnd> {
+    let others = lease.place.look_at_others().await;
+    let others = others.map_err(|error| from_call(&error, Stage::Provision))?;
+    let signs: Vec<_> = others.iter().filter_map(Found::id_and_sign).collect();
+    let alone = became_holder(&signs, &lease.place.passed);
+    Ok((!alone).then(|| busy(&others, 0)))
+}
+
+/// Busy because of the one at this place; what was seen of all of them goes to whoever comes next.
+fn busy(found: &[Found], number: usize) -> Acquired {
+    let holder_job = found.get(number).and_then(|other| other.job);
+    Acquired::Busy { holder_job, seen: found.iter().filter_map(|other| other.seen.clone()).collect() }
 }
 
 fn name_taken(name: &SandboxName) -> Failure {

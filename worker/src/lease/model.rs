@@ -1,5 +1,5 @@
-//! The protocol of lease, names, promotion and register as a model, checked exhaustively: two workers, who also sweep, one keeper
-//! that writes the register anew, one operator; crashes at every point, sandboxes that stick, lost answers, stale lists.
+//! The protocol of lease, names, promotion and register as a model, checked exhaustively: two workers, one keeper
+//! that sweeps, gives the jobs what it has seen, and writes the register anew, one operator; crashes at every point, sandboxes that stick, lost answers, stale lists.
 //!
 //! What decides is the program's own: `rules.rs`, the crate `lease` and the register's fold. Nothing waits for anybody, so a worker that
 //! is not scheduled is a frozen one. `make model` checks larger bounds.
@@ -75,7 +75,7 @@ struct World {
     snapshots: u8,
     stream: Stream,
     workers: [Worker; 2],
-    /// What the sweeper has seen of each name.
+    /// What the keeper has seen of each name.
     swept: [Option<Seen>; NAMES_MAX],
     /// What the keeper has read and not written yet.
     rewriting: Option<Stream>,

@@ -7,7 +7,7 @@ use daytona::{Client, Sandbox, SandboxId};
 use job::{FleetName, JobId, LeaseSeen, NAMES_OF_A_TARGET, SandboxName, Stage};
 use lease::{Labels, LeaseSection, Owner, Sighting, is_stuck, observe};
 
-use super::KnownSandboxes;
+use super::HeldSandboxes;
 use super::rules::{Occupant, PassedOver, occupant};
 use crate::early_end::EarlyEnd;
 use crate::failures::from_call;
@@ -20,7 +20,7 @@ pub(super) type Passed = PassedOver<SandboxId, String>;
 pub(super) struct Names {
     pub(super) client: Client,
     pub(super) section: LeaseSection,
-    pub(super) known: KnownSandboxes,
+    pub(super) held: HeldSandboxes,
     pub(super) fleet: FleetName,
     pub(super) all: [SandboxName; NAMES_OF_A_TARGET],
 }
@@ -31,6 +31,8 @@ pub(crate) struct Place {
     pub(super) names: Names,
     pub(super) name: SandboxName,
     pub(super) passed: Vec<Passed>,
+    /// What was seen of all who stood under the target's names when it was chosen.
+    seen: Vec<LeaseSeen>,
 }
 
 /// Who stands under one of the names.
@@ -40,7 +42,8 @@ pub(super) struct Found {
     pub(super) sandbox: Option<Sandbox>,
     /// The job it says it is of.
     pub(super) job: Option<JobId>,
-    pub(super) seen: LeaseSeen,
+    /// What was seen of it, where it is another attempt's.
+    pub(super) seen: Option<LeaseSeen>,
     /// Whether it was silent for longer than a name is waited for.
     pub(super) is_stuck: bool,
 }
@@ -56,16 +59,17 @@ impl Found {
 
     /// The sandbox and the sign of life it shows.
     pub(super) fn id_and_sign(&self) -> Option<(SandboxId, String)> {
-        self.id().map(|id| (id, self.seen.sign.clone()))
+        let sign = self.seen.as_ref().map(|seen| seen.sign.clone());
+        self.id().map(|id| (id, sign.unwrap_or_default()))
     }
 }
 
 impl Names {
-    /// Who stands under each name. `seen` is what an earlier attempt saw of one of them, at least `apart` before.
+    /// Who stands under each name. `seen` is what was seen of them at least `apart` before.
     pub(super) async fn find_occupants(
         &self,
         labels: &Labels,
-        seen: Option<&LeaseSeen>,
+        seen: &[LeaseSeen],
         apart: Duration,
     ) -> Result<Vec<Found>, EarlyEnd> {
         let mut found = Vec::new();
@@ -81,17 +85,6 @@ impl Names {
         Ok(found)
     }
 
-    /// Who stands under every name but this one.
-    pub(super) async fn look_at_others(&self, mine: &SandboxName) -> Result<Vec<Found>, daytona::Error> {
-        let mut others = Vec::new();
-        for name in self.all.iter().filter(|name| *name != mine) {
-            if let Some(sandbox) = self.client.get_sandbox(name.as_str()).await? {
-                others.push(self.judge(Some(sandbox), None, Duration::ZERO));
-            }
-        }
-        Ok(others)
-    }
-
     /// The name of this number, for which every sandbox that sticks is passed over.
     pub(super) fn place(&self, number: usize, found: &[Found]) -> Place {
         let stuck = found.iter().filter(|other| other.occupant == Occupant::Stuck);
@@ -101,38 +94,38 @@ impl Names {
         for stuck in &passed {
             tracing::warn!(sandbox.id = %stuck.id, sandbox.name = %name, "a sandbox that sticks is passed over: the lease takes another name of the target");
         }
-        Place { names: self.clone(), name, passed }
+        let seen = found.iter().filter_map(|found| found.seen.clone()).collect();
+        Place { names: self.clone(), name, passed, seen }
     }
 
-    fn judge(&self, sandbox: Option<Sandbox>, seen: Option<&LeaseSeen>, apart: Duration) -> Found {
-        let nobody = || LeaseSeen {
-            sandbox: String::new(),
-            sign: String::new(),
-            since: Utc::now(),
-            silent_ms: 0,
-            waited_ms: 0,
-        };
-        let Some(sandbox) = sandbox else {
-            let seen = nobody();
-            return Found { occupant: Occupant::Nobody, sandbox: None, job: None, seen, is_stuck: false };
-        };
+    fn judge(&self, sandbox: Option<Sandbox>, seen: &[LeaseSeen], apart: Duration) -> Found {
+        let unheld = |occupant, sandbox| Found { occupant, sandbox, job: None, seen: None, is_stuck: false };
+        let Some(sandbox) = sandbox else { return unheld(Occupant::Nobody, None) };
         let owner = match Owner::of(&sandbox, &self.fleet) {
             Owner::Ours(owner) => owner,
-            Owner::Foreign => {
-                let (occupant, seen) = (Occupant::Foreign, nobody());
-                return Found { occupant, sandbox: Some(sandbox), job: None, seen, is_stuck: false };
-            }
+            Owner::Foreign => return unheld(Occupant::Foreign, Some(sandbox)),
         };
-        let pending = sandbox.state.is_pending();
-        let sighting = Sighting { sandbox: sandbox.id.as_str(), sign: &owner.sign, pending };
-        let of_message = observe(sighting, seen, apart, Utc::now());
-        // The sweeper's own last look was at some time before this one.
-        let of_sweeper = observe(sighting, self.known.seen(&sandbox.id).as_ref(), Duration::ZERO, Utc::now());
-        let seen = if of_sweeper.waited_ms > of_message.waited_ms { of_sweeper } else { of_message };
+        let id = sandbox.id.as_str();
+        let sighting = Sighting { sandbox: id, sign: &owner.sign, pending: sandbox.state.is_pending() };
+        let before = seen.iter().find(|seen| seen.sandbox == id);
+        let seen = observe(sighting, before, apart, Utc::now());
         let LeaseSection { stale, stuck, .. } = self.section;
-        let held = self.known.is_held(&sandbox.id);
-        let occupant = occupant(&seen, held, stale, stuck);
+        let occupant = occupant(&seen, self.held.is_held(&sandbox.id), stale, stuck);
         let is_stuck = is_stuck(&seen, stuck);
-        Found { occupant, sandbox: Some(sandbox), job: owner.job, seen, is_stuck }
+        Found { occupant, sandbox: Some(sandbox), job: owner.job, seen: Some(seen), is_stuck }
+    }
+}
+
+impl Place {
+    /// Who stands under every other name of the target.
+    pub(super) async fn look_at_others(&self) -> Result<Vec<Found>, daytona::Error> {
+        let mut others = Vec::new();
+        for name in self.names.all.iter().filter(|name| **name != self.name) {
+            if let Some(sandbox) = self.names.client.get_sandbox(name.as_str()).await? {
+                // How long ago they were chosen between is not known: no time is counted.
+                others.push(self.names.judge(Some(sandbox), &self.seen, Duration::ZERO));
+            }
+        }
+        Ok(others)
     }
 }

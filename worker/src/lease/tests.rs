@@ -69,7 +69,7 @@ fn the_first_name_that_does_not_stick_is_taken() {
 
 #[test]
 fn what_is_held_is_held_until_it_is_dropped() {
-    let held = KnownSandboxes::default();
+    let held = HeldSandboxes::default();
     let id = sandbox(&labels(), "started").id;
     let ours = held.clone().hold(id.clone());
     assert!(held.is_held(&id));

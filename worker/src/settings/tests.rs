@@ -47,10 +47,7 @@ fn the_environment_wins_over_the_file_and_both_over_defaults() {
         ("DAYTONA_API_URL", "http://127.0.0.1:3000/api"),
     ]);
     let worker = WorkerSettings::load(&environment, Some(&path)).unwrap();
-    assert_eq!(
-        (worker.file.slots, worker.file.lease.beat.as_secs(), worker.file.lease.sweep.as_secs()),
-        (16, 10, 300)
-    );
+    assert_eq!((worker.file.slots, worker.file.lease.beat.as_secs()), (16, 10));
     assert_eq!(worker.file.queues, [WorkQueue::OnDemand, WorkQueue::Refresh].into());
     assert_eq!(worker.file.retry.delays, [1, 2].map(Duration::from_secs));
     assert_eq!(worker.daytona.api_url.as_str(), "http://127.0.0.1:3000/api");
@@ -63,7 +60,7 @@ fn the_environment_wins_over_the_file_and_both_over_defaults() {
     };
     assert_eq!(from("slots"), "HARVEST_SLOTS");
     assert_eq!(from("lease.beat"), "settings.toml:3:8");
-    assert_eq!(from("lease.sweep"), "default");
+    assert_eq!(from("lease.stuck"), "default");
 }
 
 #[test]

@@ -150,7 +150,7 @@ impl EndedAttempt<'_> {
             attempt: number,
             enqueued: self.at,
             last_error: failure.map(ToString::to_string).or(sent.last_error.clone()),
-            lease_seen: self.facts.lease_seen.clone(),
+            leases_seen: self.facts.leases_seen.clone(),
             previous_attempt_trace: self.traceparent.clone(),
             ..sent.clone().remember(summary)
         }

@@ -49,7 +49,7 @@ impl Provisioner {
         match self.leases.acquire(attempt, base_snapshot).await? {
             Acquired::Held(lease) => Ok(*lease),
             Acquired::Busy { holder_job, seen } => {
-                attempt.note_lease_seen(seen);
+                attempt.note_leases_seen(seen);
                 Err(Outcome::Busy { holder_job }.into())
             }
         }

@@ -81,7 +81,7 @@ pub(super) async fn check_daytona(daytona: &DaytonaAccess, load: Option<&FleetLo
     const KEY: &str = "Daytona key";
     let client = match daytona.client() {
         DaytonaClient::NoKey => {
-            let remedy = "set DAYTONA_API_KEY (dtn_...): no worker starts without it";
+            let remedy = "set DAYTONA_API_KEY (dtn_...): no worker starts without it, and no producer sweeps";
             return vec![Check::failed(KEY, "DAYTONA_API_KEY is not set", remedy)];
         }
         DaytonaClient::Unusable(error) => {

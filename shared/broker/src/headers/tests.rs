@@ -37,15 +37,19 @@ fn envelope(text: &str) -> Envelope {
     envelope.history = (0..20).map(|number| summary(number, text)).collect();
     envelope.last_error = Some(text.to_owned());
     envelope.previous_attempt_trace = Some(text.to_owned());
-    envelope.lease_seen = Some(LeaseSeen {
+    envelope.leases_seen = vec![lease_seen(text), lease_seen(&text[..text.floor_char_boundary(9)])];
+    envelope.replay = Some(uuid::Uuid::now_v7());
+    envelope
+}
+
+fn lease_seen(text: &str) -> LeaseSeen {
+    LeaseSeen {
         sandbox: text.to_owned(),
         sign: text.to_owned(),
         since: Utc::now(),
         silent_ms: 90_000,
         waited_ms: 120_000,
-    });
-    envelope.replay = Some(uuid::Uuid::now_v7());
-    envelope
+    }
 }
 
 fn record(text: &str, tail: &str) -> DeadLetterRecord {
@@ -76,6 +80,20 @@ fn an_envelope_comes_back_as_it_was_written() {
     let read = reader.envelope(Utc::now());
     assert_eq!(read.unreadable, Vec::<&str>::new());
     assert_eq!(read.envelope, written);
+}
+
+#[test]
+fn leases_are_as_many_as_fit_and_one_of_before_is_read() {
+    let mut written = envelope("short");
+    written.leases_seen = ["1", "2", "3", "4"].map(|end| lease_seen(&end.repeat(120))).into();
+    let table = HeaderWriter::of(&written, WorkQueue::Refresh, None).finish();
+    let read = HeaderReader::new(Some(&table)).envelope(Utc::now()).envelope;
+    assert_eq!(read.leases_seen, written.leases_seen[..2]);
+
+    let mut table = FieldTable::default();
+    table.insert(LEASE_SEEN.into(), AMQPValue::LongString(json(&written.leases_seen[0]).into()));
+    let read = HeaderReader::new(Some(&table)).envelope(Utc::now()).envelope;
+    assert_eq!(read.leases_seen, written.leases_seen[..1]);
 }
 
 #[test]

@@ -9,7 +9,9 @@ use lease::{Sighting, observe};
 use super::super::rules::{Occupant, occupant};
 
 /// The time between two looks, and the patience with who is silent: in the model one interval is long enough.
-const APART: Duration = Duration::from_secs(1);
+pub(super) const APART: Duration = Duration::from_secs(1);
+/// What is known of the time since the looks that came with a message: nothing.
+pub(super) const AT_ONCE: Duration = Duration::ZERO;
 
 /// A sandbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -37,8 +39,8 @@ pub(super) struct Seen {
 }
 
 impl Standing {
-    /// What a look shows of it after `before`, and which occupant that makes it, by the program's own rules.
-    pub(super) fn look(self, before: Option<Seen>, patience: Duration) -> (Seen, Occupant) {
+    /// What a look shows of it, so long after `before`, and which occupant that makes it, by the program's own rules.
+    pub(super) fn look(self, before: Option<Seen>, apart: Duration, patience: Duration) -> (Seen, Occupant) {
         let text = |id: SandboxNumber| format!("{}.{}", id.attempt, id.create);
         let milliseconds = |long: bool| if long { 1000 } else { 0 };
         let before = before.map(|seen| LeaseSeen {
@@ -50,7 +52,7 @@ impl Standing {
         });
         let (sandbox, sign) = (text(self.id), self.beat.to_string());
         let sighting = Sighting { sandbox: &sandbox, sign: &sign, pending: self.sticks };
-        let seen = observe(sighting, before.as_ref(), APART, DateTime::UNIX_EPOCH);
+        let seen = observe(sighting, before.as_ref(), apart, DateTime::UNIX_EPOCH);
         let found = occupant(&seen, false, patience, patience);
         let (silent, waited) = (seen.silent_ms > 0, seen.waited_ms > 0);
         (Seen { id: self.id, beat: self.beat, silent, waited }, found)

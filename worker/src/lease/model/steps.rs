@@ -1,7 +1,7 @@
-//! What workers, sweeper, keeper, operator and chance can do, one step at a time.
+//! What workers, keeper, operator and chance can do, one step at a time.
 
 use super::super::rules::Occupant;
-use super::platform::{Standing, patience};
+use super::platform::{APART, Standing, patience};
 use super::register::Promoted;
 use super::worker::{Phase, Worker};
 use super::{Broken, World, Wrong};
@@ -18,7 +18,7 @@ pub(super) enum Action {
     Crash(usize),
     Stick(usize),
     Unstick(usize),
-    /// The sweeper looks at a name, as the list shows it.
+    /// The keeper looks at a name, as the list shows it.
     Sweep(usize),
     /// The same, and the list is a beat late.
     SweepByStaleList(usize),
@@ -154,7 +154,7 @@ impl World {
         let Some(standing) = self.names[place] else { return };
         let listed = Standing { beat: standing.beat - late, ..standing };
         let before = self.swept[place];
-        let (seen, found) = listed.look(before, patience(broken == Broken::OneLookIsEnough));
+        let (seen, found) = listed.look(before, APART, patience(broken == Broken::OneLookIsEnough));
         self.swept[place] = Some(seen);
         // Confirmed by what its own id answers.
         if found == Occupant::Dead && listed.beat == standing.beat && !standing.sticks {

@@ -1,7 +1,7 @@
 //! The attempt of a worker, step by step: the order of the program's own calls.
 
 use super::super::rules::{Occupant, PassedOver, Step, became_holder, may_go_on, next_step};
-use super::platform::{SandboxNumber, Seen, Standing, patience};
+use super::platform::{APART, AT_ONCE, SandboxNumber, Seen, Standing, patience};
 use super::register::Prebuild;
 use super::{Broken, NAMES_MAX, World, Wrong};
 use crate::stages::promote::is_superfluous;
@@ -46,6 +46,8 @@ pub(super) struct Worker {
     pub(super) name: usize,
     passed: [Option<(SandboxNumber, u8)>; NAMES_MAX],
     pub(super) seen: [Option<Seen>; NAMES_MAX],
+    /// Whether that came with its message, from the keeper.
+    of_message: bool,
     /// What its promotion keeps.
     kept: Option<Prebuild>,
 }
@@ -170,7 +172,11 @@ impl World {
         let attempt = self.attempts_begun();
         self.left.attempts -= 1;
         let (commit, known) = (self.head, self.stream.fold().version());
-        self.workers[who] = Worker { phase: Phase::Looking, attempt, commit, known, ..Worker::idle() };
+        // What the keeper has seen goes with the job.
+        let seen = self.swept;
+        let of_message = true;
+        let begun = Worker { attempt, commit, known, seen, of_message, ..Worker::idle() };
+        self.workers[who] = Worker { phase: Phase::Looking, ..begun };
     }
 
     fn attempts_begun(&self) -> u8 {
@@ -180,6 +186,8 @@ impl World {
     fn look(&mut self, who: usize, broken: Broken) {
         let patience = patience(broken == Broken::OneLookIsEnough);
         let mut worker = self.workers[who];
+        let apart = if worker.of_message { AT_ONCE } else { APART };
+        worker.of_message = false;
         let mut occupants = Vec::new();
         for place in 0..self.names_used {
             let Some(standing) = self.names[place] else {
@@ -188,7 +196,7 @@ impl World {
                 continue;
             };
             let before = worker.seen[place];
-            let (seen, found) = standing.look(before, patience);
+            let (seen, found) = standing.look(before, apart, patience);
             worker.seen[place] = Some(seen);
             let mine = standing.id.attempt == worker.attempt;
             occupants.push(if mine { Occupant::Mine } else { found });

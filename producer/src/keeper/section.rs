@@ -1,0 +1,14 @@
+//! The keeper's knobs.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// The section `[keeper]`: what the active producer does for the fleet as a whole.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeeperSection {
+    /// How often sandboxes that dead workers left are looked for.
+    #[serde(with = "humantime_serde")]
+    pub sweep: Duration,
+}
