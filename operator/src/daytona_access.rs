@@ -1,12 +1,7 @@
 //! Daytona, which most commands can do without: there may be no key.
 
 use daytona::{Client, ClientSettings, Sandbox};
-use job::{AttemptId, SandboxName};
-
-/// The label of a sandbox that says which fleet it is of.
-pub(crate) const FLEET_LABEL: &str = "harvest.fleet";
-/// The label of a sandbox that says which attempt holds it.
-const ATTEMPT_LABEL: &str = "harvest.attempt";
+use job::SandboxName;
 
 /// The way to Daytona; nothing is opened before a command asks.
 #[derive(Debug)]
@@ -54,9 +49,4 @@ pub(crate) async fn find_occupants(
         found.extend(sandbox.filter(|sandbox| !sandbox.state.is_going()));
     }
     Ok(found)
-}
-
-/// The attempts that these are the sandboxes of.
-pub(crate) fn attempts_of(occupants: &[Sandbox]) -> Vec<AttemptId> {
-    occupants.iter().filter_map(|sandbox| sandbox.labels.get(ATTEMPT_LABEL)?.parse().ok()).collect()
 }

@@ -6,8 +6,12 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use daytona::BaseIds;
-use job::{Envelope, FleetName, Job, JobId, LedgerEntry, LedgerEvent, RegisterEntry, Settings, Target, Tick};
+use job::{
+    Envelope, FleetName, FleetState, Job, JobId, LedgerEntry, LedgerEvent, RegisterEntry, Settings, Target,
+    Tick,
+};
 use telemetry::Carrier;
 use thiserror::Error;
 use tracing::{Instrument, Span};
@@ -141,6 +145,7 @@ impl Firer {
             self.write_ledger(LedgerEvent::TickSkipped { tick, reason: reason.to_string() }).await;
             return Ok(TickEnd::Skipped(reason));
         }
+        self.record_beginning().await?;
         if let Firing::Missed(ticks) = firing {
             tracing::warn!(%tick, missed = ticks, "ticks were missed; firing the latest once");
         }
@@ -153,8 +158,7 @@ impl Firer {
         span.record("jobs.enqueued", jobs.len());
         self.publish(span, &jobs, &mut progress.confirmed).await?;
 
-        let mut state = self.register.fleet();
-        state.last_tick = Some(tick);
+        let state = FleetState { last_tick: Some(tick), since: Some(self.register_began()) };
         self.publisher.publish_register(&RegisterEntry::Fleet(state)).await.map_err(FireError::Record)?;
         self.metrics.count_fired(tick);
         tracing::info!(%tick, jobs = jobs.len(), "tick fired");
@@ -178,7 +182,24 @@ impl Firer {
         Ok(BrokerLoad { depth: u64::from(depths.refresh), flow: Flow::Open })
     }
 
-    fn promoted_at(&self, target: &Target) -> Option<chrono::DateTime<chrono::Utc>> {
+    /// When the register began: now, where no tick was ever recorded in it. Older programs recorded ticks and no beginning.
+    fn register_began(&self) -> DateTime<Utc> {
+        let FleetState { last_tick, since } = self.register.fleet();
+        since.unwrap_or_else(|| last_tick.map_or_else(|| self.clock.now(), |_| DateTime::UNIX_EPOCH))
+    }
+
+    /// Writes into a register that has just begun since when it is one, before there is anything else in it.
+    async fn record_beginning(&self) -> Result<(), FireError> {
+        let FleetState { last_tick, since } = self.register.fleet();
+        if since.is_some() {
+            return Ok(());
+        }
+        let begun = FleetState { last_tick, since: Some(self.register_began()) };
+        self.publisher.publish_register(&RegisterEntry::Fleet(begun)).await.map_err(FireError::Record)?;
+        self.register.sync(REGISTER_READ).await.map_err(FireError::Register)
+    }
+
+    fn promoted_at(&self, target: &Target) -> Option<DateTime<Utc>> {
         Some(self.register.get(target)?.promoted.as_ref()?.built_at)
     }
 

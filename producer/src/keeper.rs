@@ -5,6 +5,7 @@
 
 mod checkpointing;
 mod measuring;
+mod recovering;
 mod section;
 mod seen;
 mod sweeping;
@@ -55,6 +56,7 @@ impl Keeper {
         tokio::join!(
             checkpointing::run(&self.register, &self.publisher, &self.clock),
             measuring::run(&self.register, &self.listing, &self.metrics),
+            recovering::run(&self.fleet, &self.register, self.client.as_ref(), &self.listing),
             self.sweep(),
         );
     }

@@ -208,7 +208,7 @@ impl LeaderElection<'_> {
         let lost = lock.lost();
         tokio::select! {
             () = schedule.run(&firer, &self.context.shutdown) => {}
-            () = keeper.run() => {}
+            () = Box::pin(keeper.run()) => {}
             () = lost.cancelled() => tracing::warn!("the producer's lock is lost; standing by"),
         }
         metrics.record_role(Role::Standby);

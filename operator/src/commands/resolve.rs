@@ -8,7 +8,7 @@ use daytona::{Client, Snapshot};
 use job::{FleetName, PrebuildName, SandboxName, Target, TargetState};
 
 use crate::broker_access::BrokerAccess;
-use crate::daytona_access::{DaytonaAccess, DaytonaClient, attempts_of, find_occupants};
+use crate::daytona_access::{DaytonaAccess, DaytonaClient, find_occupants};
 use crate::error::CommandError;
 use crate::fleet_file_source::FleetFileSource;
 use crate::targets::find_target;
@@ -81,7 +81,7 @@ async fn find_snapshots(
         }
     }
     // What an attempt at work has captured is not verified yet.
-    let at_work = attempts_of(&find_occupants(client, sandbox).await?);
+    let at_work = lease::attempts_at_work(&find_occupants(client, sandbox).await?);
     let listed = client.list_snapshots(&sandbox.prebuild_prefix()).await?;
     let recognised = listed.into_iter().filter_map(|snapshot| recognise(snapshot, sandbox));
     found.extend(recognised.filter(|snapshot| !at_work.contains(&snapshot.name.attempt())));

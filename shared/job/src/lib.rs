@@ -49,9 +49,9 @@ pub use recipe::{
     CommandStep, PackageManager, PackageManagerKind, Recipe, Skipped, Source, SourceUse, Toolchain,
 };
 pub use register::{
-    CapturedPrebuild, Concern, EntryFormat, EntryVersion, FleetState, Folded, LastAttempt, LostSandbox,
-    OpenDeadLetter, Promotion, Provenance, RegisterEntry, Revocation, Revoked, SecretsCheck, StaleReason,
-    StandingFailure, TargetEntry, TargetFold, TargetState, UnknownFormat, Writing,
+    CapturedPrebuild, Concern, EntryFormat, EntryVersion, FleetState, Folded, FoundPrebuild, LastAttempt,
+    LostSandbox, OpenDeadLetter, Promotion, Provenance, RegisterEntry, Revocation, Revoked, SecretsCheck,
+    StaleReason, StandingFailure, TargetEntry, TargetFold, TargetState, UnknownFormat, Writing,
 };
 pub use repository_url::{RepositoryUrl, UnclearUrl, UrlScheme};
 pub use settings::{

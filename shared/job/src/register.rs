@@ -2,6 +2,7 @@
 
 mod entry;
 mod fold;
+mod found;
 mod revocation;
 mod staleness;
 
@@ -13,6 +14,7 @@ use uuid::Uuid;
 
 pub use self::entry::{Concern, EntryFormat, EntryVersion, Promotion, TargetEntry, UnknownFormat, Writing};
 pub use self::fold::{Folded, TargetFold};
+pub use self::found::FoundPrebuild;
 pub use self::revocation::{Provenance, Revocation, Revoked};
 pub use self::staleness::StaleReason;
 use crate::{
@@ -57,6 +59,9 @@ pub struct FleetState {
     /// The last tick that was fired.
     #[serde(default)]
     pub last_tick: Option<Tick>,
+    /// When the register began: what attempts of before made, it may know nothing of. None in what older programs wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<DateTime<Utc>>,
 }
 
 /// What is known of one target.
@@ -78,6 +83,9 @@ pub struct TargetState {
     /// The prebuild that is being captured, or was and is not promoted yet.
     #[serde(default)]
     pub captured: Option<CapturedPrebuild>,
+    /// A prebuild of before the register began, where none was promoted since.
+    #[serde(skip)]
+    pub found: Option<FoundPrebuild>,
     /// A permanent failure that stands until the commit or the fingerprint changes.
     #[serde(default)]
     pub failing: Option<StandingFailure>,
@@ -105,6 +113,7 @@ impl TargetState {
             promoted: None,
             kept: Vec::new(),
             captured: None,
+            found: None,
             failing: None,
             open_dead_letters: BTreeMap::new(),
             lost_sandbox: None,

@@ -1,6 +1,6 @@
 //! The labels of a sandbox: whose it is, and whether its holder is alive.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use daytona::Sandbox;
 use job::{AttemptId, FleetName, JobId, SandboxName, Target};
@@ -58,6 +58,11 @@ impl Labels {
 /// The labels every sandbox of a fleet carries.
 pub fn fleet_label(fleet: &FleetName) -> BTreeMap<String, String> {
     [(FLEET.to_owned(), fleet.to_string())].into()
+}
+
+/// The attempts that these are the sandboxes of.
+pub fn attempts_at_work(sandboxes: &[Sandbox]) -> BTreeSet<AttemptId> {
+    sandboxes.iter().filter_map(|sandbox| sandbox.labels.get(ATTEMPT)?.parse().ok()).collect()
 }
 
 /// Whose a sandbox is, by its name and labels.

@@ -31,7 +31,7 @@ async fn the_register_has_the_newest_entry_and_survives_a_restart() {
     }
     put(&register, 2, "2026-11-01T00:00:00Z").await;
     let tick = Tick::at_or_before(Utc::now(), Duration::from_mins(30));
-    register.put(&RegisterEntry::Fleet(FleetState { last_tick: Some(tick) })).await.unwrap();
+    register.put(&RegisterEntry::Fleet(FleetState { last_tick: Some(tick), since: None })).await.unwrap();
     register.sync(SOON).await.unwrap();
     assert_eq!(time(&register, 1).unwrap(), "2026-11-19T00:00:00+00:00");
     assert_eq!(register.targets().len(), 2);

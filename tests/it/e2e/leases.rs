@@ -215,7 +215,11 @@ async fn a_scheduled_job_of_an_earlier_tick_is_superseded() {
     let (target, _) = scene.small("acme/late").await;
     let now = Tick::at_or_before(Utc::now(), EVERY);
     let earlier = Tick::at_or_before(now.time() - chrono::Duration::minutes(30), EVERY);
-    scene.register.put(&RegisterEntry::Fleet(FleetState { last_tick: Some(now) })).await.unwrap();
+    scene
+        .register
+        .put(&RegisterEntry::Fleet(FleetState { last_tick: Some(now), since: None }))
+        .await
+        .unwrap();
     let late = scene.scheduled(scene.job_building(&target, "true"), earlier);
     scene.publish(&late).await;
     let _worker = scene.fleet.worker().await.unwrap();

@@ -8,6 +8,7 @@ mod invariants;
 mod jaeger;
 mod job_trace;
 mod leases;
+mod loss;
 pub(crate) mod messages;
 mod metrics;
 mod outcomes;

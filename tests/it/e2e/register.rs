@@ -42,18 +42,8 @@ async fn what_fails_without_the_lease_undoes_no_promotion() {
     let promoted = scene.promoted(&target).await;
     assert_ne!(promoted.name, before.name);
 
-    eventually(
-        BUILD,
-        "the other worker gives up on the host",
-        async || match &scene.ends_of(failing.id)[..] {
-            [] => Err(scene.story()),
-            [end, ..] => Ok(assert_eq!(
-                (end.outcome, end.failure.as_ref().map(|failure| failure.id)),
-                (OutcomeWord::Failed, Some(FailureKind::CloneHostUnavailable))
-            )),
-        },
-    )
-    .await;
+    let end = scene.end_where(&failing, "failed", |end| end.outcome == OutcomeWord::Failed).await;
+    assert_eq!(end.failure.map(|failure| failure.id), Some(FailureKind::CloneHostUnavailable));
     let state = scene.state(&target).await;
     assert_eq!(state.promoted.as_ref(), Some(&promoted));
     assert_eq!(state.last.as_ref().map(|last| last.job), Some(failing.id), "its note is there as well");

@@ -19,6 +19,8 @@ pub(in crate::commands) enum Use {
     Kept,
     /// It was captured, or is being, and nobody has verified it yet.
     Captured,
+    /// It was there before the register began, found by its name.
+    Found,
 }
 
 impl Use {
@@ -27,6 +29,7 @@ impl Use {
             Self::Promoted => "promoted",
             Self::Kept => "kept",
             Self::Captured => "captured",
+            Self::Found => "found",
         }
     }
 }
@@ -66,7 +69,7 @@ impl ListedPrebuild {
     }
 }
 
-/// The prebuilds of one target: promoted, kept, captured.
+/// The prebuilds of one target: promoted, kept, captured, found.
 pub(in crate::commands) fn list(state: &TargetState, now: DateTime<Utc>) -> Vec<ListedPrebuild> {
     let recorded = state.prebuilds().map(|prebuild| ListedPrebuild {
         target: state.target.clone(),
@@ -92,7 +95,19 @@ pub(in crate::commands) fn list(state: &TargetState, now: DateTime<Utc>) -> Vec<
         in_daytona: None,
         name: captured.name.clone(),
     });
-    recorded.chain(captured).collect()
+    let found = state.found.iter().map(|found| ListedPrebuild {
+        target: state.target.clone(),
+        used_as: Use::Found,
+        commit: found.name.commit_short().to_owned(),
+        completeness: None,
+        flags: Vec::new(),
+        built_at: found.built_at,
+        age_seconds: since(found.built_at.unwrap_or_else(|| found.name.attempt().time()), now).as_secs(),
+        secrets: None,
+        in_daytona: None,
+        name: found.name.clone(),
+    });
+    recorded.chain(captured).chain(found).collect()
 }
 
 /// Says of each what Daytona has; all of them have names that begin with `prefix`. Lists may lag, so what is not in one is looked up by itself.

@@ -17,7 +17,7 @@ use crate::acts::OperatorActs;
 use crate::broker_access::{BrokerAccess, REGISTER_READ};
 use crate::cli::{Revoke, Submit};
 use crate::commands::submit::{SubmittedView, Submitter};
-use crate::daytona_access::{DaytonaAccess, DaytonaClient, FLEET_LABEL, attempts_of, find_occupants};
+use crate::daytona_access::{DaytonaAccess, DaytonaClient, find_occupants};
 use crate::error::{CommandError, Exit};
 use crate::fleet_file_source::FleetFileSource;
 use crate::output::Output;
@@ -130,8 +130,8 @@ impl Revoker<'_> {
         let states = register.targets();
         let all = states.iter().flat_map(|state| list(state, now));
         let prebuilds: Vec<_> = all.filter(|prebuild| revocation.covers(prebuild.provenance())).collect();
-        let labels = [(FLEET_LABEL.to_owned(), self.fleet.to_string())].into();
-        let sandboxes = client.list_sandboxes(&labels).await.map_err(anyhow::Error::new)?;
+        let sandboxes =
+            client.list_sandboxes(&lease::fleet_label(self.fleet)).await.map_err(anyhow::Error::new)?;
         let builds_now = |target: &Target| {
             let names = SandboxName::of(self.fleet, target).all_of_target();
             sandboxes.iter().any(|sandbox| names.iter().any(|name| sandbox.name == name.as_str()))
@@ -157,7 +157,7 @@ impl Revoker<'_> {
         let deleting = async {
             if prebuild.used_as == Use::Captured {
                 let lease = SandboxName::of(self.fleet, &prebuild.target);
-                let at_work = attempts_of(&find_occupants(client, &lease).await?);
+                let at_work = lease::attempts_at_work(&find_occupants(client, &lease).await?);
                 if at_work.contains(&prebuild.name.attempt()) {
                     return Ok(RevokeEnd::LeftToItsAttempt);
                 }

@@ -4,7 +4,10 @@
 
 use chrono::{DateTime, Utc};
 use daytona::SnapshotState;
-use job::{BuildMode, Completeness, PrebuildName, PrebuildRecord, Provenance, Target, TargetState};
+use job::{
+    AttemptId, BuildMode, Completeness, FoundPrebuild, PrebuildName, PrebuildRecord, Provenance, Target,
+    TargetState,
+};
 use serde::Serialize;
 
 use crate::layout::format_rows;
@@ -107,6 +110,9 @@ pub(super) fn choose(
 }
 
 fn from_register(state: &TargetState, daytona: &DaytonaSays, now: DateTime<Utc>) -> Option<ResolveView> {
+    if let Some(found) = &state.found {
+        return from_found(state, found, daytona, now);
+    }
     let promoted = state.promoted.as_ref();
     let alone = |why: String| {
         let note = format!("not confirmed by Daytona: {why}");
@@ -128,15 +134,52 @@ fn from_register(state: &TargetState, daytona: &DaytonaSays, now: DateTime<Utc>)
         }
         return Some(from_record(state, prebuild, snapshot, notes, now));
     }
-    let promoted = promoted?;
-    // By a name alone it is not known what was verified: nothing newer than what was ever promoted, and nothing withdrawn.
-    let can_be = |snapshot: &&PrebuildSnapshot| {
-        let provenance = Provenance { built_at: snapshot.created_at, ..Provenance::from(&snapshot.name) };
-        snapshot.name.attempt() <= promoted.name.attempt() && !state.is_revoked(provenance)
-    };
-    let verified = DaytonaSays::Snapshots(found.iter().filter(can_be).cloned().collect());
+    let verified = verified_by(promoted?.name.attempt(), state, found);
     let note = "no prebuild of the register is in Daytona";
     from_names(&state.target, &verified, note, now).ok()
+}
+
+/// By a name alone it is not known what was verified: nothing newer than what was ever promoted, and nothing withdrawn.
+fn verified_by(newest: AttemptId, state: &TargetState, found: &[PrebuildSnapshot]) -> DaytonaSays {
+    let can_be = |snapshot: &&PrebuildSnapshot| {
+        let provenance = Provenance { built_at: snapshot.created_at, ..Provenance::from(&snapshot.name) };
+        snapshot.name.attempt() <= newest && !state.is_revoked(provenance)
+    };
+    DaytonaSays::Snapshots(found.iter().filter(can_be).cloned().collect())
+}
+
+/// Of a target whose record RabbitMQ has lost: what was there before the register began.
+fn from_found(
+    state: &TargetState,
+    found: &FoundPrebuild,
+    daytona: &DaytonaSays,
+    now: DateTime<Utc>,
+) -> Option<ResolveView> {
+    let why = "RabbitMQ has lost its record, and it is not built anew yet";
+    let note = match daytona {
+        DaytonaSays::Snapshots(snapshots) => {
+            let before = verified_by(found.name.attempt(), state, snapshots);
+            return from_names(&state.target, &before, why, now).ok();
+        }
+        DaytonaSays::NoKey => "not confirmed by Daytona: DAYTONA_API_KEY is not set".to_owned(),
+        DaytonaSays::Unreachable(error) => format!("not confirmed by Daytona: {error}"),
+    };
+    Some(ResolveView {
+        target: state.target.clone(),
+        name: found.name.clone(),
+        snapshot_id: found.snapshot_id.clone(),
+        commit: found.name.commit_short().to_owned(),
+        completeness: None,
+        flags: Vec::new(),
+        mode: found.name.mode(),
+        built_at: found.built_at,
+        age_seconds: found.built_at.map(|built_at| since(built_at, now).as_secs()),
+        confirmed: false,
+        source: Source::DaytonaNames,
+        state: None,
+        notes: vec![format!("{why}; this was Daytona's newest by name"), note],
+        now,
+    })
 }
 
 fn from_record(

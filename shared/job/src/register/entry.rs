@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use uuid::{Builder, Uuid};
 
-use super::{CapturedPrebuild, LastAttempt, LostSandbox, OpenDeadLetter, Revocation, StandingFailure};
+use super::{
+    CapturedPrebuild, FoundPrebuild, LastAttempt, LostSandbox, OpenDeadLetter, Revocation, StandingFailure,
+};
 use crate::id::time_of;
 use crate::{AttemptId, FailureKind, PrebuildRecord, Target};
 
@@ -135,6 +137,8 @@ pub enum Concern {
     Promotion(Box<Promotion>),
     /// What the prebuild that is being captured must hold.
     Captured(CapturedPrebuild),
+    /// A prebuild of before the register began, found by its name.
+    Found(FoundPrebuild),
     /// How an attempt ended.
     Attempt(Box<LastAttempt>),
     /// A failure that stands; none once there was a good build.

@@ -9,8 +9,8 @@ use chrono::{DateTime, Duration};
 
 use super::entry::{Concern, EntryFormat, EntryVersion, Promotion, TargetEntry, Writing};
 use super::{
-    CapturedPrebuild, LastAttempt, LostSandbox, OpenDeadLetter, Provenance, Revocation, StandingFailure,
-    TargetState,
+    CapturedPrebuild, FoundPrebuild, LastAttempt, LostSandbox, OpenDeadLetter, Provenance, Revocation,
+    StandingFailure, TargetState,
 };
 use crate::{AttemptId, FailureKind, Target};
 
@@ -39,6 +39,7 @@ pub struct TargetFold {
     /// The newest attempt whose prebuild was ever promoted.
     newest_promoted: Option<AttemptId>,
     captured: Option<Versioned<CapturedPrebuild>>,
+    found: Option<Versioned<FoundPrebuild>>,
     last: Option<Versioned<LastAttempt>>,
     failing: Option<Versioned<Option<StandingFailure>>>,
     lost_sandbox: Option<Versioned<Option<LostSandbox>>>,
@@ -62,6 +63,7 @@ impl TargetFold {
             promotion: None,
             newest_promoted: None,
             captured: None,
+            found: None,
             last: None,
             failing: None,
             lost_sandbox: None,
@@ -78,6 +80,7 @@ impl TargetFold {
         match about {
             Concern::Promotion(promotion) => self.fold_promotion(version, *promotion, writing),
             Concern::Captured(captured) => take_newer(&mut self.captured, version, captured),
+            Concern::Found(found) => take_newer(&mut self.found, version, found),
             Concern::Attempt(last) => take_newer(&mut self.last, version, *last),
             Concern::StandingFailure(failing) => {
                 take_newer(&mut self.failing, version, failing.map(|failing| *failing))
@@ -195,6 +198,7 @@ impl TargetFold {
             promotion.is_none_or(|promotion| promotion.version < captured.version)
         };
         let captured = self.captured.as_ref().filter(is_pending).map(|captured| captured.value.clone());
+        let found = self.found.as_ref().filter(|_| promotion.is_none()).map(|found| found.value.clone());
         let promoted = promotion.map(|promotion| promotion.value.promoted.clone());
         let mut kept = promotion.map(|promotion| promotion.value.kept.clone()).unwrap_or_default();
         kept.retain(|prebuild| is_good(prebuild.into()));
@@ -206,6 +210,7 @@ impl TargetFold {
             promoted: promoted.filter(|prebuild| is_good(prebuild.into())),
             kept,
             captured: captured.filter(|captured| is_good(captured.into())),
+            found: found.filter(|found| is_good(found.into())),
             revocations: self.revocations.values().cloned().collect(),
             failing: self.failing.as_ref().and_then(|failing| failing.value.clone()),
             open_dead_letters: letters
@@ -220,6 +225,7 @@ impl TargetFold {
         let single = [
             self.promotion.as_ref().map(|known| known.version),
             self.captured.as_ref().map(|known| known.version),
+            self.found.as_ref().map(|known| known.version),
             self.last.as_ref().map(|known| known.version),
             self.failing.as_ref().map(|known| known.version),
             self.lost_sandbox.as_ref().map(|known| known.version),
@@ -246,6 +252,7 @@ impl TargetFold {
         let promotion =
             self.promotion.as_ref().map(|known| known.with(|it| Concern::Promotion(Box::new(it))));
         let captured = self.captured.as_ref().map(|known| known.with(Concern::Captured));
+        let found = self.found.as_ref().map(|known| known.with(Concern::Found));
         let attempt = self.last.as_ref().map(|known| known.with(|it| Concern::Attempt(Box::new(it))));
         let failing = self.failing.as_ref();
         let failing = failing.map(|known| known.with(|it| Concern::StandingFailure(it.map(Box::new))));
@@ -256,7 +263,7 @@ impl TargetFold {
         };
         let revoked =
             |(&version, it): (&EntryVersion, &Revocation)| (version, Concern::Revocation(it.clone()));
-        let single = [promotion, captured, attempt, failing, lost, closed];
+        let single = [promotion, captured, found, attempt, failing, lost, closed];
         let letters = self.dead_letters.iter().map(letter);
         let revocations = self.revocations.iter().map(revoked);
         single.into_iter().flatten().chain(letters).chain(revocations).collect()

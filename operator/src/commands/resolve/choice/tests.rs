@@ -103,3 +103,24 @@ fn none_says_why_and_what_to_do() {
         assert!(error.contains(expected) && error.contains("harvestctl submit"), "{error}");
     }
 }
+
+#[test]
+fn what_the_register_lost_is_given_unconfirmed_and_nothing_newer() {
+    let found = FoundPrebuild { name: name('c', 2), snapshot_id: "found".into(), built_at: Some(now()) };
+    let lost = RegisterSays::State(Box::new(TargetState { found: Some(found), ..state(TARGET) }));
+    let of_names = |id: &str| Ok((id.to_owned(), false, Source::DaytonaNames));
+    let names = DaytonaSays::Snapshots(vec![
+        seen("older", 1, SnapshotState::Active),
+        seen("found", 2, SnapshotState::Active),
+        seen("unverified", 3, SnapshotState::Active),
+    ]);
+    assert_eq!(answer(&lost, &names), of_names("found"));
+    let gone = DaytonaSays::Snapshots(vec![
+        seen("older", 1, SnapshotState::Active),
+        seen("unverified", 3, SnapshotState::Active),
+    ]);
+    assert_eq!(answer(&lost, &gone), of_names("older"));
+    assert_eq!(answer(&lost, &DaytonaSays::NoKey), of_names("found"));
+    assert_eq!(answer(&lost, &DaytonaSays::Unreachable("503".into())), of_names("found"));
+    assert!(answer(&lost, &DaytonaSays::Snapshots(Vec::new())).is_err());
+}
