@@ -12,6 +12,10 @@ const ATTEMPT: &str = "harvest.attempt";
 const HOLDER: &str = "harvest.holder";
 const GENERATION: &str = "harvest.generation";
 const BEAT: &str = "harvest.beat";
+const FORMAT: &str = "harvest.format";
+
+/// How these labels are read. Holders of before wrote no format, and the same labels.
+const THIS_FORMAT: &str = "1";
 
 /// What the holder writes on its sandbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +47,7 @@ impl Labels {
             (HOLDER, self.holder.clone()),
             (GENERATION, self.generation.to_string()),
             (BEAT, self.beat.to_string()),
+            (FORMAT, THIS_FORMAT.to_owned()),
         ]
         .map(|(key, value)| (key.to_owned(), value))
         .into()
@@ -79,7 +84,8 @@ pub enum Owner {
 pub struct Holder {
     /// The job it says it is of.
     pub job: Option<JobId>,
-    /// Attempt, generation and beat: any change is a sign of life.
+    /// Attempt, generation and beat: any change is a sign of life. Of a holder whose labels are of a newer format, all of them:
+    /// whatever it is called there, a beat changes one.
     pub sign: String,
 }
 
@@ -92,10 +98,15 @@ impl Owner {
             return Self::Foreign;
         }
         let label = |key: &str| sandbox.labels.get(key).map_or("", String::as_str);
-        Self::Ours(Holder {
-            job: label(JOB).parse().ok(),
-            sign: format!("{}/{}/{}", label(ATTEMPT), label(GENERATION), label(BEAT)),
-        })
+        let sign = match sandbox.labels.get(FORMAT).map(String::as_str) {
+            None | Some(THIS_FORMAT) => format!("{}/{}/{}", label(ATTEMPT), label(GENERATION), label(BEAT)),
+            Some(_) => {
+                let all: Vec<String> =
+                    sandbox.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+                all.join("/")
+            }
+        };
+        Self::Ours(Holder { job: label(JOB).parse().ok(), sign })
     }
 }
 
@@ -133,6 +144,43 @@ mod tests {
         assert_eq!(Owner::of(&unlabelled, &labels.fleet), Owner::Foreign);
         let misnamed = Sandbox { name: "somebody-elses".into(), ..ours };
         assert_eq!(Owner::of(&misnamed, &labels.fleet), Owner::Foreign);
+    }
+
+    /// What programs of 0.1 wrote.
+    const OF_0_1: &str = include_str!("labels/golden-0.1.json");
+
+    fn sign_of(labels: &BTreeMap<String, String>) -> String {
+        let sandbox =
+            json!({ "id": "1", "name": "hv.demo.name.cspjyzbhpnor", "state": "started", "labels": labels });
+        let sandbox: Sandbox = serde_json::from_value(sandbox).unwrap();
+        let Owner::Ours(holder) = Owner::of(&sandbox, &"demo".parse().unwrap()) else {
+            panic!("{sandbox:?}")
+        };
+        holder.sign
+    }
+
+    #[test]
+    fn a_holder_of_0_1_shows_the_sign_that_it_always_did() {
+        let labels: BTreeMap<String, String> = serde_json::from_str(OF_0_1).unwrap();
+        assert_eq!(sign_of(&labels), "06h1s2dc25o7bc0dtftunqpgc8/1/41");
+        assert_eq!(attempts_at_work_of(&labels), 1);
+    }
+
+    fn attempts_at_work_of(labels: &BTreeMap<String, String>) -> usize {
+        let sandbox = json!({ "id": "1", "name": "x", "state": "started", "labels": labels });
+        attempts_at_work(&[serde_json::from_value(sandbox).unwrap()]).len()
+    }
+
+    #[test]
+    fn a_beat_of_a_newer_format_is_a_sign_of_life_too() {
+        let mut labels = labels().to_map();
+        labels.insert(FORMAT.to_owned(), "2".to_owned());
+        labels.remove(BEAT);
+        labels.insert("harvest.heart".to_owned(), "1".to_owned());
+        let before = sign_of(&labels);
+        assert_eq!(sign_of(&labels), before);
+        labels.insert("harvest.heart".to_owned(), "2".to_owned());
+        assert_ne!(sign_of(&labels), before);
     }
 
     #[test]

@@ -28,7 +28,7 @@ async fn given(scene: &Scene, target: &str) -> (Value, bool) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn prebuilds_are_found_by_name_after_the_broker_lost_its_data() {
+async fn prebuilds_are_found_by_name_after_the_broker_lost_all() {
     let scene = Scene::start().await;
     let (target, _) = scene.small("acme/lost").await;
     scene.fleet.follow(&scene.git, &[("acme/lost", "")]).unwrap();

@@ -105,7 +105,7 @@ fn none_says_why_and_what_to_do() {
 }
 
 #[test]
-fn what_the_register_lost_is_given_unconfirmed_and_nothing_newer() {
+fn what_the_register_lost_is_given_and_nothing_newer() {
     let found = FoundPrebuild { name: name('c', 2), snapshot_id: "found".into(), built_at: Some(now()) };
     let lost = RegisterSays::State(Box::new(TargetState { found: Some(found), ..state(TARGET) }));
     let of_names = |id: &str| Ok((id.to_owned(), false, Source::DaytonaNames));
