@@ -150,12 +150,11 @@ mod tests {
     const OF_0_1: &str = include_str!("labels/golden-0.1.json");
 
     fn sign_of(labels: &BTreeMap<String, String>) -> String {
-        let sandbox =
-            json!({ "id": "1", "name": "hv.demo.name.cspjyzbhpnor", "state": "started", "labels": labels });
-        let sandbox: Sandbox = serde_json::from_value(sandbox).unwrap();
-        let Owner::Ours(holder) = Owner::of(&sandbox, &"demo".parse().unwrap()) else {
-            panic!("{sandbox:?}")
-        };
+        let (fleet, target) = ("demo".parse().unwrap(), "owner/name@main".parse().unwrap());
+        let name = SandboxName::of(&fleet, &target);
+        let sandbox = json!({ "id": "1", "name": name.as_str(), "state": "started", "labels": labels });
+        let sandbox = serde_json::from_value(sandbox).unwrap();
+        let Owner::Ours(holder) = Owner::of(&sandbox, &fleet) else { panic!("{sandbox:?}") };
         holder.sign
     }
 
