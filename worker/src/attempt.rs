@@ -62,6 +62,7 @@ pub(crate) struct Interrupts<'a> {
 
 impl Attempt {
     pub(crate) fn new(
+        id: AttemptId,
         job: Job,
         envelope: Envelope,
         worker: &str,
@@ -69,7 +70,7 @@ impl Attempt {
         ledger: LedgerWriter,
     ) -> Self {
         Self {
-            id: AttemptId::new(),
+            id,
             number: envelope.attempt,
             job,
             envelope,

@@ -66,8 +66,8 @@ impl Consumer {
             telemetry::add_link(&span, &[("traceparent".to_owned(), previous.clone())].into());
         }
         let waited = queue_wait(&self.metrics, &envelope);
-        let attempt =
-            Attempt::new(job, envelope, &self.worker, self.policy.max_attempts, self.ledger.clone());
+        let (id, max_attempts) = (self.register.begin_attempt(&job.target), self.policy.max_attempts);
+        let attempt = Attempt::new(id, job, envelope, &self.worker, max_attempts, self.ledger.clone());
         attempt.hold_back(attempt.envelope.trace.clone(), waited);
         span.record("attempt.id", tracing::field::display(attempt.id));
         async {

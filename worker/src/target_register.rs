@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker::{PublishError, Register, SyncError};
-use job::{Concern, Failure, FailureKind, Folded, Promotion, Scope, Target, TargetState, Tick};
+use broker::{PublishError, Register};
+use job::{
+    AttemptId, Concern, Failure, FailureKind, Folded, Promotion, Scope, Stage, Target, TargetState, Tick,
+};
 
 use crate::early_end::EarlyEnd;
 
@@ -25,6 +27,11 @@ impl TargetRegister {
     /// The target's state as far as it has been read, which may be behind.
     pub(crate) fn get(&self, target: &Target) -> Option<Arc<TargetState>> {
         self.register.get(target)
+    }
+
+    /// The id of an attempt that begins now: newer than those that were promoted, whoever's clock is wrong.
+    pub(crate) fn begin_attempt(&self, target: &Target) -> AttemptId {
+        AttemptId::after(self.get(target).and_then(|state| state.newest_promoted))
     }
 
     /// The target's state with everything written before now.
@@ -50,8 +57,14 @@ impl TargetRegister {
     }
 
     /// Writes a promotion, and waits for what becomes of it.
-    pub(crate) async fn promote(&self, target: &Target, promotion: Promotion) -> Result<Folded, SyncError> {
-        self.register.append(target, Concern::Promotion(Box::new(promotion)), CATCH_UP).await
+    pub(crate) async fn promote(&self, target: &Target, promotion: Promotion) -> Result<Folded, EarlyEnd> {
+        let promoted = self.register.append(target, Concern::Promotion(Box::new(promotion)), CATCH_UP);
+        promoted.await.map_err(|error| {
+            let text =
+                format!("the register in RabbitMQ could not be written: {}", error_chain::line(&error));
+            let failure = Failure::new(FailureKind::RegisterUnavailable, text).with_scope(Scope::Broker);
+            failure.at(Stage::Promote).into()
+        })
     }
 
     /// The last tick that was fired.

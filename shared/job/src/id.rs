@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, SecondsFormat, TimeZone, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
-use uuid::Uuid;
+use uuid::{Builder, Uuid};
 
 use crate::digits::{is_lower_hex, lower_base32};
 
@@ -26,6 +26,11 @@ impl AttemptId {
         Self(Uuid::now_v7())
     }
 
+    /// A new id, greater than that of the newest attempt which is known to have been promoted, whatever clocks say.
+    pub fn after(promoted: Option<Self>) -> Self {
+        Self(draw_after(promoted.map(Self::uuid), Uuid::now_v7()))
+    }
+
     /// When the attempt began, by the clock of its worker.
     pub fn time(self) -> DateTime<Utc> {
         time_of(self.0)
@@ -35,6 +40,27 @@ impl AttemptId {
     pub(crate) fn uuid(self) -> Uuid {
         self.0
     }
+}
+
+/// The greatest number of milliseconds that a UUID v7 has room for.
+const MILLISECONDS_MAX: u64 = (1 << 48) - 1;
+
+/// A UUID v7 that is greater than `seen`: the one that was drawn, unless the clock it was drawn by is behind.
+pub(crate) fn draw_after(seen: Option<Uuid>, drawn: Uuid) -> Uuid {
+    match seen {
+        Some(seen) if drawn <= seen => {
+            let milliseconds = u64::try_from(time_of(seen).timestamp_millis()).unwrap_or(0);
+            let mut rest = [0; 10];
+            rest.copy_from_slice(&drawn.as_bytes()[6..]);
+            uuid_at(milliseconds + 1, &rest)
+        }
+        Some(_) | None => drawn,
+    }
+}
+
+/// The UUID v7 of this time, in milliseconds since 1970, with these other bits.
+pub(crate) fn uuid_at(milliseconds: u64, rest: &[u8; 10]) -> Uuid {
+    Builder::from_unix_timestamp_millis(milliseconds.min(MILLISECONDS_MAX), rest).into_uuid()
 }
 
 /// When a UUID v7 was drawn: its first 48 bits are milliseconds since 1970.

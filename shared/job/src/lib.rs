@@ -51,7 +51,8 @@ pub use recipe::{
 pub use register::{
     CapturedPrebuild, Concern, EntryFormat, EntryVersion, FleetState, Folded, FoundPrebuild, LastAttempt,
     LostSandbox, OpenDeadLetter, Promotion, Provenance, RegisterEntry, Revocation, Revoked, SecretsCheck,
-    StaleReason, StandingFailure, TargetEntry, TargetFold, TargetState, UnknownFormat, Writing,
+    SnapshotCondition, StaleReason, StandingFailure, Superfluous, TargetEntry, TargetFold, TargetState,
+    UnknownFormat, Writing,
 };
 pub use repository_url::{RepositoryUrl, UnclearUrl, UrlScheme};
 pub use settings::{

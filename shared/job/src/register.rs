@@ -1,5 +1,6 @@
 //! The register: the current state of every target and of the fleet, as the entries that make it and as what they come to.
 
+mod collection;
 mod entry;
 mod fold;
 mod found;
@@ -12,6 +13,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use self::collection::is_overtaken;
+pub use self::collection::{SnapshotCondition, Superfluous};
 pub use self::entry::{Concern, EntryFormat, EntryVersion, Promotion, TargetEntry, UnknownFormat, Writing};
 pub use self::fold::{Folded, TargetFold};
 pub use self::found::FoundPrebuild;
@@ -74,6 +77,9 @@ pub struct TargetState {
     /// The promotion that `promoted` and `kept` come from: the next one says that it follows it.
     #[serde(skip)]
     pub promotion: Option<EntryVersion>,
+    /// The newest attempt that was ever promoted: what older ones made is promoted only where it is given already.
+    #[serde(skip)]
+    pub newest_promoted: Option<AttemptId>,
     /// The prebuild sessions are given.
     #[serde(default)]
     pub promoted: Option<PrebuildRecord>,
@@ -110,6 +116,7 @@ impl TargetState {
             target,
             updated_at: now,
             promotion: None,
+            newest_promoted: None,
             promoted: None,
             kept: Vec::new(),
             captured: None,
@@ -125,6 +132,11 @@ impl TargetState {
     /// The promoted prebuild and every kept one, newest promotion first.
     pub fn prebuilds(&self) -> impl Iterator<Item = &PrebuildRecord> {
         self.promoted.iter().chain(&self.kept)
+    }
+
+    /// Whether nothing of this attempt can be promoted any more, but for what is given already.
+    pub fn is_overtaken(&self, attempt: AttemptId, now: DateTime<Utc>) -> bool {
+        self.promotion.is_some() && is_overtaken(attempt, self.newest_promoted, now)
     }
 
     /// Whether a prebuild that came to be like this was withdrawn.

@@ -1,5 +1,6 @@
-//! The protocol of lease, names, promotion and register as a model, checked exhaustively: two workers, one keeper
-//! that sweeps, gives the jobs what it has seen, and writes the register anew, one operator; crashes at every point, sandboxes that stick, lost answers, stale lists.
+//! The protocol of lease, names, promotion and register as a model, checked exhaustively: two workers, one keeper that sweeps, gives
+//! the jobs what it has seen, writes the register anew and collects without a lease, one operator; crashes at every point, sandboxes
+//! that stick, lost answers, stale lists.
 //!
 //! What decides is the program's own: `rules.rs`, the crate `lease` and the register's fold. Nothing waits for anybody, so a worker that
 //! is not scheduled is a frozen one. `make model` checks larger bounds.
@@ -13,7 +14,7 @@ mod worker;
 use stateright::{Model, Property};
 
 use self::platform::{Seen, Standing};
-use self::register::Stream;
+use self::register::{Snapshots, Stream};
 use self::steps::Action;
 use self::worker::Worker;
 
@@ -32,6 +33,9 @@ struct Bounds {
     stale_lists: u8,
     rewrites: u8,
     rollbacks: u8,
+    collections: u8,
+    /// Between the last look before a promotion and the promotion.
+    freezes: u8,
 }
 
 /// The rule that is left out, for the model to show what it is good for.
@@ -50,8 +54,10 @@ enum Broken {
     PassedOverForGood,
     /// A holder looks at its own name alone.
     OwnNameOnly,
-    /// Nobody looks before a collection whether the lease is still held.
-    CollectsWithoutLease,
+    /// What is not given is collected, however young.
+    CollectsTheYoung,
+    /// Attempts promote what they made, whatever newer ones have promoted.
+    PromotesTheOvertaken,
 }
 
 /// The protocol within its bounds.
@@ -71,18 +77,29 @@ struct World {
     head: u8,
     /// Who stands under the target's names.
     names: [Option<Standing>; NAMES_MAX],
-    /// The captured attempts, as bits.
-    snapshots: u8,
+    snapshots: Snapshots,
     stream: Stream,
     workers: [Worker; 2],
     /// What the keeper has seen of each name.
     swept: [Option<Seen>; NAMES_MAX],
     /// What the keeper has read and not written yet.
     rewriting: Option<Stream>,
+    /// How far the keeper's collection is.
+    collecting: Collecting,
     /// The promotion that the operator has seen and goes back from.
     rolling_back: Option<register::Promoted>,
     /// What must never happen, and did.
     wrong: Option<Wrong>,
+}
+
+/// A collection of the keeper, who may be none any more at any of its steps.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+enum Collecting {
+    #[default]
+    Not,
+    Listed(Snapshots),
+    /// Found superfluous, as the register was then.
+    Condemned(Snapshots),
 }
 
 /// What no property of a single state shows.
@@ -117,11 +134,12 @@ impl Model for Protocol {
             attempts: self.bounds.attempts,
             head: 0,
             names: [None; NAMES_MAX],
-            snapshots: 0,
+            snapshots: Snapshots::default(),
             stream: Stream::default(),
             workers: [Worker::default(); 2],
             swept: [None; NAMES_MAX],
             rewriting: None,
+            collecting: Collecting::Not,
             rolling_back: None,
             wrong: None,
         }]
@@ -154,8 +172,11 @@ impl Model for Protocol {
             Property::always("no promotion undoes one its writer did not know", |_, world: &World| {
                 !world.went(Wrong::UndidTheUnseen)
             }),
-            Property::always("what is promoted exists", |_, world: &World| {
-                world.stream.fold().promoted.is_none_or(|promoted| world.has_snapshot(promoted.attempt))
+            Property::always("what is promoted or kept exists", |_, world: &World| {
+                world.stream.fold().known.is_none_or(|known| {
+                    world.snapshots.has(known.prebuild)
+                        && known.kept.is_none_or(|kept| world.snapshots.has(kept))
+                })
             }),
             // Invariant 5.
             Property::always("where nothing is left to do, no sandbox is left", |model, world: &World| {
@@ -165,6 +186,10 @@ impl Model for Protocol {
             Property::sometimes("the head is promoted", |_, world: &World| {
                 world.stream.fold().promoted.is_some_and(|promoted| promoted.commit == 1)
             }),
+            Property::sometimes(
+                "something is collected",
+                |_, world: &World| matches!(world.collecting, Collecting::Condemned(condemned) if !condemned.is_empty()),
+            ),
             Property::sometimes("built beside one that sticks", |_, world: &World| {
                 world.names[0].is_some_and(|standing| standing.sticks)
                     && world.stream.fold().promoted.is_some()
@@ -183,10 +208,6 @@ impl Protocol {
 }
 
 impl World {
-    fn has_snapshot(&self, attempt: u8) -> bool {
-        self.snapshots & (1 << attempt) != 0
-    }
-
     fn went(&self, wrong: Wrong) -> bool {
         self.wrong == Some(wrong)
     }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use chrono::{DateTime, Duration, Utc};
 use daytona::{Client, Snapshot};
 use job::{
-    Completeness, EntryVersion, Failure, FailureKind, Folded, Manifest, PrebuildName, PrebuildRecord,
-    Promotion, SandboxName, Scope, Stage, TargetState,
+    Completeness, EntryVersion, Failure, FailureKind, Folded, Manifest, Outcome, PrebuildName,
+    PrebuildRecord, Promotion, SandboxName, TargetState,
 };
 use serde::Deserialize;
 
@@ -53,17 +53,14 @@ impl Promoter {
             return Err(ResolveAgain::PromotedMeanwhile.into());
         }
         let promotion = promotion(&state, prebuild.clone(), attempt.job.settings.keep);
-        let folded = self.register.promote(target, promotion).await.map_err(|error| {
-            let text =
-                format!("the register in RabbitMQ could not be written: {}", error_chain::line(&error));
-            Failure::new(FailureKind::RegisterUnavailable, text).with_scope(Scope::Broker).at(Stage::Promote)
-        })?;
-        match folded {
+        match self.register.promote(target, promotion).await? {
             Folded::Taken => {
                 let state = self.register.get(target).unwrap_or(state);
                 if state.is_revoked(prebuild.into()) { Err(revoked().into()) } else { Ok(state) }
             }
             Folded::Refused | Folded::Outdated => Err(ResolveAgain::PromotedMeanwhile.into()),
+            // A newer attempt had the lease meanwhile, and this snapshot may have been collected: the job begins anew.
+            Folded::Overtaken => Err(Outcome::LeaseLost.into()),
         }
     }
 
@@ -158,11 +155,11 @@ fn promotion(state: &TargetState, promoted: PrebuildRecord, keep: u32) -> Promot
         before.iter().skip(room).find(|kept| kept.completeness == Completeness::Complete)
     };
     let kept = before.iter().take(room).chain(last_complete).map(|&kept| kept.clone()).collect();
-    Promotion { follows: state.promotion, promoted, kept }
+    Promotion { follows: state.promotion, promoted, kept, newest: None }
 }
 
 /// What is no longer kept, and older than the promoted one: never what another attempt is making.
-pub(crate) fn is_superfluous<Id: Ord>(attempt: &Id, promoted: &Id, is_kept: bool) -> bool {
+fn is_superfluous<Id: Ord>(attempt: &Id, promoted: &Id, is_kept: bool) -> bool {
     !is_kept && attempt < promoted
 }
 

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use chrono::Utc;
 use daytona::{Client, Snapshot, SnapshotState};
 use job::{
-    Commit, EntryVersion, Failure, FailureKind, Fingerprint, FingerprintInputs, Outcome, PrebuildName,
-    PrebuildRecord, SandboxName, Stage, StandingFailure, TargetState,
+    AttemptId, Commit, EntryVersion, Failure, FailureKind, Fingerprint, FingerprintInputs, Outcome,
+    PrebuildName, PrebuildRecord, SandboxName, Stage, StandingFailure, TargetState,
 };
 use remote::{HeadError, Remote};
 use tokio::time::Instant;
@@ -64,7 +65,8 @@ impl Resolver {
     }
 
     /// What there is of it once the lease is held: only then does an answer of the register and of Daytona stay true. Where a
-    /// promotion was made since the branch was looked up, what is wanted may be older than what it promoted.
+    /// promotion was made since the branch was looked up, what is wanted may be older than what it promoted. Where a newer attempt
+    /// has promoted, this one can't any more: its job begins anew before anything is built.
     pub(crate) async fn run_with_lease(
         &self,
         attempt: &Attempt,
@@ -75,7 +77,10 @@ impl Resolver {
             Present::Nothing if state.as_deref().and_then(|state| state.promotion) != wanted.promotion => {
                 Err(ResolveAgain::PromotedMeanwhile.into())
             }
-            Present::Nothing => find_unregistered(&self.client, &attempt.sandbox_name(), wanted).await,
+            Present::Nothing if is_overtaken(state.as_deref(), attempt.id) => Err(Outcome::LeaseLost.into()),
+            Present::Nothing => {
+                find_unregistered(&self.client, &attempt.sandbox_name(), wanted, state.as_deref()).await
+            }
             registered @ (Present::Promoted(_) | Present::Kept(_) | Present::Unpromoted(_)) => Ok(registered),
         }
     }
@@ -188,11 +193,16 @@ async fn find_registered(
     Ok(Present::Nothing)
 }
 
+fn is_overtaken(state: Option<&TargetState>, attempt: AttemptId) -> bool {
+    state.is_some_and(|state| state.is_overtaken(attempt, Utc::now()))
+}
+
 /// What Daytona has of it that the register does not know: captured, then its worker died.
 async fn find_unregistered(
     client: &Client,
     name: &SandboxName,
     wanted: &Wanted,
+    state: Option<&TargetState>,
 ) -> Result<Present, EarlyEnd> {
     let snapshots = client
         .list_snapshots(&name.prebuild_prefix())
@@ -203,6 +213,8 @@ async fn find_unregistered(
         .filter(|snapshot| snapshot.state == SnapshotState::Active)
         .filter_map(|snapshot| snapshot.name.parse::<PrebuildName>().ok())
         .filter(|prebuild| prebuild.sandbox() == name && prebuild.holds(&wanted.commit, &wanted.fingerprint))
+        // What may have been collected is not taken up.
+        .filter(|prebuild| !is_overtaken(state, prebuild.attempt()))
         .max_by_key(PrebuildName::attempt);
     Ok(newest.map_or(Present::Nothing, Present::Unpromoted))
 }

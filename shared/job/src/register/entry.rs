@@ -6,16 +6,13 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use uuid::{Builder, Uuid};
+use uuid::Uuid;
 
 use super::{
     CapturedPrebuild, FoundPrebuild, LastAttempt, LostSandbox, OpenDeadLetter, Revocation, StandingFailure,
 };
-use crate::id::time_of;
+use crate::id::{draw_after, time_of, uuid_at};
 use crate::{AttemptId, FailureKind, PrebuildRecord, Target};
-
-/// The greatest number of milliseconds that a UUID v7 has room for.
-const MILLISECONDS_MAX: u64 = (1 << 48) - 1;
 
 /// Orders the entries of one concern of a target: a UUID v7, so the clock of whoever wrote it, but greater than everything
 /// that its writer had seen of the target, however wrong that clock is.
@@ -26,21 +23,14 @@ pub struct EntryVersion(Uuid);
 impl EntryVersion {
     /// The version of an entry that is written after `seen` was. `drawn` is a new UUID v7.
     pub fn after(seen: Option<Self>, drawn: Uuid) -> Self {
-        match seen {
-            Some(seen) if drawn <= seen.0 => {
-                let mut rest = [0; 10];
-                rest.copy_from_slice(&drawn.as_bytes()[6..]);
-                Self::new(seen.milliseconds() + 1, &rest)
-            }
-            Some(_) | None => Self(drawn),
-        }
+        Self(draw_after(seen.map(|seen| seen.0), drawn))
     }
 
     /// The version of what 0.1 wrote at this time.
     pub(super) fn at(time: DateTime<Utc>) -> Self {
         let milliseconds = u64::try_from(time.timestamp_millis()).unwrap_or(0);
         let [.., high, low] = (time.timestamp_subsec_micros() % 1000).to_be_bytes();
-        Self::new(milliseconds, &[high, low, 0, 0, 0, 0, 0, 0, 0, 0])
+        Self(uuid_at(milliseconds, &[high, low, 0, 0, 0, 0, 0, 0, 0, 0]))
     }
 
     /// The version of a promotion that 0.1 wrote: whichever of its entries is read first, it is the same.
@@ -48,17 +38,9 @@ impl EntryVersion {
         Self(attempt.uuid())
     }
 
-    fn new(milliseconds: u64, rest: &[u8; 10]) -> Self {
-        Self(Builder::from_unix_timestamp_millis(milliseconds.min(MILLISECONDS_MAX), rest).into_uuid())
-    }
-
     /// When it was written, by the clock of whoever wrote it.
     pub fn time(self) -> DateTime<Utc> {
         time_of(self.0)
-    }
-
-    fn milliseconds(self) -> u64 {
-        u64::try_from(self.time().timestamp_millis()).unwrap_or(0)
     }
 }
 
@@ -169,4 +151,14 @@ pub struct Promotion {
     /// The other prebuilds that are kept, newest first.
     #[serde(default)]
     pub kept: Vec<PrebuildRecord>,
+    /// The newest attempt that was ever promoted, for who reads it anew: it need not be among these.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newest: Option<AttemptId>,
+}
+
+impl Promotion {
+    /// The promoted prebuild and every kept one.
+    pub fn prebuilds(&self) -> impl Iterator<Item = &PrebuildRecord> {
+        std::iter::once(&self.promoted).chain(&self.kept)
+    }
 }

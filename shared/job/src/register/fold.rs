@@ -1,18 +1,19 @@
 //! The entries of one target, merged: every reader that folds the same entries knows the same.
 //!
-//! Invariant: a promotion is taken only where it follows the one that is there, and nothing but a promotion changes what is
-//! promoted and kept. Of every other concern the entry of the greatest version counts, in whatever order they come.
+//! Invariant: a promotion is taken only where it follows the one that is there and gives nothing that may have been collected, and
+//! nothing but a promotion changes what is promoted and kept. Of every other concern the entry of the greatest version counts.
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Duration};
 
+use super::collection::is_overtaken;
 use super::entry::{Concern, EntryFormat, EntryVersion, Promotion, TargetEntry, Writing};
 use super::{
     CapturedPrebuild, FoundPrebuild, LastAttempt, LostSandbox, OpenDeadLetter, Provenance, Revocation,
     StandingFailure, TargetState,
 };
-use crate::{AttemptId, FailureKind, Target};
+use crate::{AttemptId, FailureKind, PrebuildRecord, Target};
 
 /// A promotion this much older may have aged out of the stream for whoever writes the next, which then follows none.
 /// The stream keeps entries for three days.
@@ -27,6 +28,9 @@ pub enum Folded {
     Outdated,
     /// A promotion that does not follow the one that is there: its writer did not know of that one.
     Refused,
+    /// A promotion of what is not given already, by an attempt that began before one that was promoted, or long ago: it may have
+    /// been collected.
+    Overtaken,
 }
 
 /// Everything that is known of one target, each concern with its version.
@@ -131,9 +135,19 @@ impl TargetFold {
             if !follows {
                 return Folded::Refused;
             }
+            if writing == Writing::First && self.is_any_overtaken(&current.value, version, &promotion) {
+                return Folded::Overtaken;
+            }
         }
         self.promote(version, promotion);
         Folded::Taken
+    }
+
+    /// Whether a promotion gives what may have been collected. What is given already may not.
+    fn is_any_overtaken(&self, current: &Promotion, version: EntryVersion, next: &Promotion) -> bool {
+        let is_given = |prebuild: &&PrebuildRecord| current.prebuilds().any(|it| it.name == prebuild.name);
+        let mut new = next.prebuilds().filter(|prebuild| !is_given(prebuild));
+        new.any(|prebuild| is_overtaken(prebuild.name.attempt(), self.newest_promoted, version.time()))
     }
 
     /// In 0.1 an attempt's end was written with the promoted prebuild of a copy, which could be an old one. Newer attempts'
@@ -151,14 +165,17 @@ impl TargetFold {
             }
         };
         if taken {
-            self.promote(version, Promotion { follows: None, promoted, kept: state.kept.clone() });
+            self.promote(
+                version,
+                Promotion { follows: None, promoted, kept: state.kept.clone(), newest: None },
+            );
         }
     }
 
     fn promote(&mut self, version: EntryVersion, promotion: Promotion) {
-        let attempts = promotion.kept.iter().chain([&promotion.promoted]).map(|prebuild| prebuild.attempt);
-        self.newest_promoted = self.newest_promoted.max(attempts.max());
-        self.promotion = Some(Versioned { version, value: promotion });
+        let attempts = promotion.prebuilds().map(|prebuild| prebuild.attempt);
+        self.newest_promoted = self.newest_promoted.max(attempts.max()).max(promotion.newest);
+        self.promotion = Some(Versioned { version, value: Promotion { newest: None, ..promotion } });
     }
 
     fn fold_dead_letter(
@@ -211,6 +228,7 @@ impl TargetFold {
             kept,
             captured: captured.filter(|captured| is_good(captured.into())),
             found: found.filter(|found| is_good(found.into())),
+            newest_promoted: self.newest_promoted,
             revocations: self.revocations.values().cloned().collect(),
             failing: self.failing.as_ref().and_then(|failing| failing.value.clone()),
             open_dead_letters: letters
@@ -249,8 +267,11 @@ impl TargetFold {
     }
 
     fn concerns(&self) -> Vec<(EntryVersion, Concern)> {
-        let promotion =
-            self.promotion.as_ref().map(|known| known.with(|it| Concern::Promotion(Box::new(it))));
+        let with_newest = |it| Promotion { newest: self.newest_promoted, ..it };
+        let promotion = self
+            .promotion
+            .as_ref()
+            .map(|known| known.with(|it| Concern::Promotion(Box::new(with_newest(it)))));
         let captured = self.captured.as_ref().map(|known| known.with(Concern::Captured));
         let found = self.found.as_ref().map(|known| known.with(Concern::Found));
         let attempt = self.last.as_ref().map(|known| known.with(|it| Concern::Attempt(Box::new(it))));

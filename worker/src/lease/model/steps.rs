@@ -1,10 +1,12 @@
 //! What workers, keeper, operator and chance can do, one step at a time.
 
+use job::Folded;
+
 use super::super::rules::Occupant;
 use super::platform::{APART, Standing, patience};
 use super::register::Promoted;
 use super::worker::{Phase, Worker};
-use super::{Broken, World, Wrong};
+use super::{Broken, Collecting, World, Wrong};
 
 /// One step of somebody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,8 +24,11 @@ pub(super) enum Action {
     Sweep(usize),
     /// The same, and the list is a beat late.
     SweepByStaleList(usize),
+    /// A worker is frozen between its last look and its promotion.
+    Freeze(usize),
     KeeperReads,
     KeeperWrites,
+    KeeperCollects,
     OperatorReads,
     OperatorWrites,
 }
@@ -39,6 +44,10 @@ impl World {
             }
             if !worker.is_idle() && self.left.crashes > 0 {
                 actions.push(Action::Crash(who));
+            }
+            let promotes_next = worker.phase == Phase::Beaten && worker.of_verify;
+            if promotes_next && self.left.freezes > 0 {
+                actions.push(Action::Freeze(who));
             }
         }
         for (place, standing) in self.names.iter().enumerate() {
@@ -60,6 +69,9 @@ impl World {
             Some(_) => actions.push(Action::KeeperWrites),
             None if self.left.rewrites > 0 => actions.push(Action::KeeperReads),
             None => {}
+        }
+        if self.collecting != Collecting::Not || self.left.collections > 0 && !self.snapshots.is_empty() {
+            actions.push(Action::KeeperCollects);
         }
         match self.rolling_back {
             Some(_) => actions.push(Action::OperatorWrites),
@@ -83,7 +95,7 @@ impl World {
             Action::Work(who) => self.work(who, broken),
             Action::LoseAnswer(who) => {
                 let worker = self.workers[who];
-                let has_image = !worker.of_verify || self.has_snapshot(worker.attempt);
+                let has_image = worker.has_image(self);
                 if self.names[worker.name].is_none() && has_image {
                     self.left.lost_answers -= 1;
                     self.place(who);
@@ -105,6 +117,13 @@ impl World {
                 self.left.stale_lists -= 1;
                 self.sweep(place, 1, broken);
             }
+            Action::Freeze(who) => {
+                if self.workers[who].passes(self, broken) {
+                    self.left.freezes -= 1;
+                    self.workers[who].phase = Phase::Frozen;
+                }
+            }
+            Action::KeeperCollects => self.collect(broken),
             Action::KeeperReads => {
                 self.left.rewrites -= 1;
                 self.rewriting = Some(self.stream.rewritten());
@@ -173,11 +192,33 @@ impl World {
         }
     }
 
+    fn collect(&mut self, broken: Broken) {
+        self.collecting = match self.collecting {
+            Collecting::Not => {
+                self.left.collections -= 1;
+                Collecting::Listed(self.snapshots)
+            }
+            Collecting::Listed(listed) => {
+                let state = self.stream.fold();
+                Collecting::Condemned(listed.only(if broken == Broken::CollectsTheYoung {
+                    state.superfluous_however_young
+                } else {
+                    state.superfluous
+                }))
+            }
+            Collecting::Condemned(condemned) => {
+                self.snapshots.remove(condemned);
+                Collecting::Not
+            }
+        };
+    }
+
     fn roll_back(&mut self, broken: Broken) {
         let Some(Promoted { version, prebuild, kept: Some(kept) }) = self.rolling_back.take() else { return };
         let before = self.stream.fold();
         let follows = if broken == Broken::NoPredecessor { before.version() } else { Some(version) };
-        let taken = self.stream.promote(kept, Some(prebuild), follows, 7);
+        let folded = self.stream.promote(kept, Some(prebuild), follows, (None, 7));
+        let taken = folded == Folded::Taken;
         if taken && before.version() != Some(version) {
             self.wrong = Some(Wrong::UndidTheUnseen);
         }

@@ -15,12 +15,17 @@ const NONE: Bounds = Bounds {
     stale_lists: 0,
     rewrites: 0,
     rollbacks: 0,
+    collections: 0,
+    freezes: 0,
 };
 
 /// Who holds: sandboxes stick, workers crash, answers are lost, lists are stale.
 const LEASES: Bounds = Bounds { crashes: 1, stuck: 1, lost_answers: 1, stale_lists: 1, ..NONE };
 /// Who promotes: the branch moves, the keeper writes anew, the operator goes back.
 const PROMOTIONS: Bounds = Bounds { names: 1, attempts: 3, pushes: 1, rewrites: 1, rollbacks: 1, ..NONE };
+
+/// Who collects: a keeper without a lease, while attempts freeze just before they promote and are passed over.
+const COLLECTIONS: Bounds = Bounds { names: 1, attempts: 3, pushes: 1, collections: 1, freezes: 1, ..NONE };
 
 fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
@@ -37,8 +42,8 @@ fn holds(bounds: Bounds) {
         began.elapsed()
     );
     for (property, path) in checked.discoveries() {
-        let is_example = property == "the head is promoted" || property == "built beside one that sticks";
-        assert!(is_example, "{property}: {:#?}", path.into_actions());
+        let examples = ["the head is promoted", "built beside one that sticks", "something is collected"];
+        assert!(examples.contains(&property), "{property}: {:#?}", path.into_actions());
     }
 }
 
@@ -72,6 +77,8 @@ fn larger_bounds_hold_where_they_are_asked_for() {
         holds(Bounds { pushes: 1, ..LEASES });
         holds(Bounds { crashes: 1, stale_lists: 1, ..PROMOTIONS });
         holds(Bounds { names: 3, stuck: 2, ..LEASES });
+        holds(Bounds { crashes: 1, rollbacks: 1, ..COLLECTIONS });
+        holds(Bounds { names: 2, stuck: 1, ..COLLECTIONS });
     }
 }
 
@@ -91,9 +98,26 @@ fn without_the_predecessor_the_unseen_is_undone() {
 }
 
 #[test]
-fn without_the_lease_a_collection_takes_what_is_promoted() {
-    let bounds = Bounds { names: 1, attempts: 3, pushes: 1, ..NONE };
-    is_caught(bounds, Broken::CollectsWithoutLease, "what is promoted exists");
+fn collections_without_a_lease_hold_by_the_register_alone() {
+    holds(COLLECTIONS);
+}
+
+#[test]
+fn a_collection_of_what_is_young_takes_what_is_promoted() {
+    is_caught(
+        Bounds { freezes: 0, ..COLLECTIONS },
+        Broken::CollectsTheYoung,
+        "what is promoted or kept exists",
+    );
+}
+
+#[test]
+fn without_the_folds_rule_what_was_collected_is_promoted() {
+    is_caught(
+        Bounds { freezes: 0, ..COLLECTIONS },
+        Broken::PromotesTheOvertaken,
+        "what is promoted or kept exists",
+    );
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! The attempt of a worker, step by step: the order of the program's own calls.
 
+use job::Folded;
+
 use super::super::rules::{Occupant, PassedOver, Step, became_holder, may_go_on, next_step};
 use super::platform::{APART, AT_ONCE, SandboxNumber, Seen, Standing, patience};
-use super::register::Prebuild;
+use super::register::{Captured, Prebuild};
 use super::{Broken, NAMES_MAX, World, Wrong};
-use crate::stages::promote::is_superfluous;
 
 /// How far an attempt is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -21,8 +22,11 @@ pub(super) enum Phase {
     Working,
     /// It has beaten, and looks at the other names next.
     Beaten,
+    /// It has noted what it is going to capture.
+    Capturing,
+    /// It was frozen between its last look and its promotion.
+    Frozen,
     Releasing(After),
-    Collecting,
 }
 
 /// What follows a release.
@@ -30,6 +34,8 @@ pub(super) enum Phase {
 pub(super) enum After {
     End,
     Verify,
+    /// The same attempt looks again what is wanted.
+    Again,
 }
 
 /// A worker, and its attempt.
@@ -48,8 +54,8 @@ pub(super) struct Worker {
     pub(super) seen: [Option<Seen>; NAMES_MAX],
     /// Whether that came with its message, from the keeper.
     of_message: bool,
-    /// What its promotion keeps.
-    kept: Option<Prebuild>,
+    /// What it has captured, or taken up.
+    captured: Option<Captured>,
 }
 
 impl Worker {
@@ -59,7 +65,7 @@ impl Worker {
 
     /// Whether it holds, as far as it knows.
     pub(super) fn works(&self) -> bool {
-        matches!(self.phase, Phase::Starting | Phase::Working | Phase::Beaten | Phase::Collecting)
+        matches!(self.phase, Phase::Starting | Phase::Working | Phase::Beaten | Phase::Capturing)
     }
 
     pub(super) fn number(&self) -> SandboxNumber {
@@ -68,6 +74,11 @@ impl Worker {
 
     fn prebuild(&self) -> Prebuild {
         Prebuild { attempt: self.attempt, commit: self.commit }
+    }
+
+    /// Whether what it verifies is still there.
+    pub(super) fn has_image(&self, world: &World) -> bool {
+        !self.of_verify || self.captured.is_some_and(|captured| world.snapshots.has(captured.prebuild))
     }
 
     pub(super) fn create_another(&mut self) {
@@ -128,7 +139,7 @@ impl World {
                 Phase::Looking
             }
             // Nothing starts from what is gone.
-            Phase::Creating if worker.of_verify && !self.has_snapshot(worker.attempt) => {
+            Phase::Creating if !worker.has_image(self) => {
                 return self.workers[who] = Worker::idle();
             }
             Phase::Creating => {
@@ -147,25 +158,10 @@ impl World {
             }
             Phase::Beaten => return self.workers[who] = Worker::idle(),
             Phase::Releasing(after) => return self.release(who, after),
-            Phase::Collecting => {
-                // Whoever promoted since then collects.
-                let is_newest = self.stream.fold().version() == worker.known;
-                if worker.would_pass(self) && is_newest || broken == Broken::CollectsWithoutLease {
-                    self.collect(worker);
-                }
-                Phase::Releasing(After::End)
-            }
+            Phase::Capturing => return self.capture(who),
+            Phase::Frozen => return self.promote(who, broken),
         };
         self.workers[who].phase = phase;
-    }
-
-    fn collect(&mut self, worker: Worker) {
-        for attempt in 0..8 {
-            let kept = worker.kept.is_some_and(|kept| kept.attempt == attempt);
-            if is_superfluous(&attempt, &worker.attempt, kept) {
-                self.snapshots &= !(1 << attempt);
-            }
-        }
     }
 
     fn start(&mut self, who: usize) {
@@ -256,7 +252,8 @@ impl World {
             | Broken::NoFence
             | Broken::NoPredecessor
             | Broken::OneLookIsEnough
-            | Broken::CollectsWithoutLease => truly,
+            | Broken::CollectsTheYoung
+            | Broken::PromotesTheOvertaken => truly,
         };
         let living = |(id, beat): &(SandboxNumber, u8)| {
             worker.passed.iter().flatten().all(|passed| *passed != (*id, *beat))
@@ -281,40 +278,82 @@ impl World {
         }
     }
 
-    /// The lease was confirmed: captures under the first one, promotes under the second.
+    /// The lease was confirmed: captures, or takes up, under the first one, promotes under the second.
     fn go_on(&mut self, who: usize, broken: Broken) {
         let worker = self.workers[who];
         if worker.of_verify {
             return self.promote(who, broken);
         }
         let can = worker.own(self).is_some_and(|own| !own.sticks);
+        let state = self.stream.fold();
         // Somebody promoted since the commit was looked up: it is looked up again.
-        let still_wanted = self.stream.fold().version() == worker.known;
-        self.workers[who].phase = if can && (still_wanted || broken == Broken::NoPredecessor) {
-            self.snapshots |= 1 << worker.attempt;
-            Phase::Releasing(After::Verify)
-        } else {
+        let still_wanted = state.version() == worker.known || broken == Broken::NoPredecessor;
+        let is_overtaken =
+            Some(worker.attempt) < state.newest_promoted && broken != Broken::PromotesTheOvertaken;
+        let phase = if !can || is_overtaken {
             Phase::Releasing(After::End)
+        } else if !still_wanted {
+            Phase::Releasing(After::Again)
+        } else if let Some(found) = self.find_captured(worker) {
+            self.workers[who].captured = Some(found);
+            Phase::Releasing(After::Verify)
+        } else if self.snapshots.has(worker.prebuild()) {
+            // Its name is taken.
+            Phase::Releasing(After::End)
+        } else {
+            self.workers[who].captured = Some(self.stream.note(worker.prebuild()));
+            Phase::Capturing
         };
+        self.workers[who].phase = phase;
+    }
+
+    /// What is there of what is wanted: its own, or what the register knows of one that did not come to promote it.
+    fn find_captured(&self, worker: Worker) -> Option<Captured> {
+        let state = self.stream.fold();
+        let is_wanted = |captured: &Captured| {
+            captured.prebuild.commit == worker.commit
+                && self.snapshots.has(captured.prebuild)
+                && Some(captured.prebuild.attempt) >= state.newest_promoted
+        };
+        [worker.captured, state.captured].into_iter().flatten().find(is_wanted)
+    }
+
+    fn capture(&mut self, who: usize) {
+        let worker = self.workers[who];
+        let can = worker.own(self).is_some_and(|own| !own.sticks);
+        if can {
+            self.snapshots.insert(worker.prebuild());
+        }
+        self.workers[who].phase = Phase::Releasing(if can { After::Verify } else { After::End });
     }
 
     fn promote(&mut self, who: usize, broken: Broken) {
         let worker = self.workers[who];
+        let Some(captured) = worker.captured else { unreachable!("only what was captured is verified") };
         let before = self.stream.fold();
         let follows = if broken == Broken::NoPredecessor { before.version() } else { worker.known };
-        let taken = self.stream.promote(worker.prebuild(), before.promoted, follows, worker.attempt);
-        if taken {
-            if before.promoted.is_some_and(|promoted| promoted.commit > worker.commit) {
+        let by = (Some(captured.version), worker.attempt);
+        let folded = if broken == Broken::PromotesTheOvertaken {
+            self.stream.promote_overtaken(captured.prebuild, before.promoted, follows, by)
+        } else {
+            self.stream.promote(captured.prebuild, before.promoted, follows, by)
+        };
+        if folded == Folded::Taken {
+            if before.promoted.is_some_and(|promoted| promoted.commit > captured.prebuild.commit) {
                 self.wrong = Some(Wrong::WentBackwards);
             } else if before.version() != worker.known {
                 self.wrong = Some(Wrong::UndidTheUnseen);
-            } else if !worker.would_pass(self) && broken != Broken::OwnNameOnly {
+            } else if worker.phase != Phase::Frozen
+                && !worker.would_pass(self)
+                && broken != Broken::OwnNameOnly
+            {
                 self.wrong = Some(Wrong::PromotedWithoutLease);
             }
         }
-        self.workers[who].kept = before.promoted;
-        self.workers[who].known = self.stream.fold().version();
-        self.workers[who].phase = if taken { Phase::Collecting } else { Phase::Releasing(After::End) };
+        self.workers[who].phase = Phase::Releasing(match folded {
+            Folded::Taken | Folded::Overtaken => After::End,
+            Folded::Refused | Folded::Outdated => After::Again,
+        });
     }
 
     fn release(&mut self, who: usize, after: After) {
@@ -322,11 +361,21 @@ impl World {
         if worker.own(self).is_some_and(|own| !own.sticks) {
             self.names[worker.name] = None;
         }
+        let state = self.stream.fold();
         match after {
             After::End => self.workers[who] = Worker::idle(),
             After::Verify => {
                 self.workers[who].of_verify = true;
                 self.workers[who].phase = Phase::Creating;
+            }
+            After::Again if state.promoted.is_some_and(|promoted| promoted.commit == self.head) => {
+                self.workers[who] = Worker::idle();
+            }
+            After::Again => {
+                let Worker { attempt, create, captured, .. } = worker;
+                let (commit, known, phase) = (self.head, state.version(), Phase::Looking);
+                self.workers[who] =
+                    Worker { phase, attempt, create, captured, commit, known, ..Worker::idle() };
             }
         }
     }

@@ -78,7 +78,7 @@ fn third_attempt() -> Attempt {
     let job = Job::on_demand(&fleet, &target, &settings, None);
     let envelope = Envelope { attempt: 3, ..Envelope::first(Utc::now(), BTreeMap::new()) };
     let (ledger, _unread) = ledger_writer::open("worker-1", Duration::from_mins(1));
-    Attempt::new(job, envelope, "worker-1", 3, ledger)
+    Attempt::new(AttemptId::new(), job, envelope, "worker-1", 3, ledger)
 }
 
 #[test]

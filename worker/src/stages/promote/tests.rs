@@ -38,7 +38,7 @@ fn nothing_known() -> TargetState {
 }
 
 fn promote(state: TargetState, prebuild: PrebuildRecord, keep: u32) -> TargetState {
-    let Promotion { follows: _, promoted, kept } = promotion(&state, prebuild, keep);
+    let Promotion { promoted, kept, .. } = promotion(&state, prebuild, keep);
     TargetState { promoted: Some(promoted), kept, ..state }
 }
 

@@ -3,7 +3,10 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
-use crate::{Failure, Fingerprint, JobId, OutcomeWord, PrebuildRecord, RegisterEntry};
+use crate::{Failure, Fingerprint, JobId, OutcomeWord, PrebuildName, PrebuildRecord, RegisterEntry};
+
+mod captures;
+mod of_0_1;
 
 fn target() -> Target {
     "o/n@main".parse().unwrap()
@@ -20,6 +23,10 @@ const NOON: u64 = 1_780_000_000_000;
 struct Register {
     stream: Vec<TargetEntry>,
     readers: Vec<Reader>,
+    /// What Daytona has.
+    snapshots: Vec<PrebuildName>,
+    /// What somebody found superfluous, and how long the stream was then.
+    condemned: Vec<(usize, PrebuildName)>,
 }
 
 struct Reader {
@@ -29,6 +36,7 @@ struct Reader {
     given: Option<EntryVersion>,
     /// How far this one's clock is off, in milliseconds.
     skew: i64,
+    captured: Option<PrebuildRecord>,
 }
 
 /// What one of several does next. What it writes comes from what it has read by then, which may be old.
@@ -36,6 +44,11 @@ struct Reader {
 enum Act {
     Read,
     Promote,
+    /// Captures, as an attempt that begins now, and notes it.
+    Capture,
+    PromoteCaptured,
+    /// Finds what is superfluous by what it has read, which may be old.
+    Condemn,
     Fail,
     Succeed,
     WriteAgain,
@@ -43,8 +56,10 @@ enum Act {
 
 impl Register {
     fn with_readers(skews: &[i64]) -> Self {
-        let reader = |&skew| Reader { fold: TargetFold::new(target()), read: 0, given: None, skew };
-        Self { stream: Vec::new(), readers: skews.iter().map(reader).collect() }
+        let reader =
+            |&skew| Reader { fold: TargetFold::new(target()), read: 0, given: None, skew, captured: None };
+        let readers = skews.iter().map(reader).collect();
+        Self { stream: Vec::new(), readers, snapshots: Vec::new(), condemned: Vec::new() }
     }
 
     fn act(&mut self, who: usize, act: Act) {
@@ -74,9 +89,32 @@ impl Register {
             }
             Act::Promote => {
                 let kept = state.promoted.into_iter().collect();
-                let promotion =
-                    Promotion { follows: state.promotion, promoted: PrebuildRecord::example(), kept };
+                let promotion = Promotion {
+                    follows: state.promotion,
+                    promoted: PrebuildRecord::example(),
+                    kept,
+                    newest: None,
+                };
                 write(Concern::Promotion(Box::new(promotion)));
+            }
+            Act::PromoteCaptured => {
+                let Some(promoted) = reader.captured.clone() else { return };
+                let kept = state.promoted.into_iter().collect();
+                let promotion = Promotion { follows: state.promotion, promoted, kept, newest: None };
+                write(Concern::Promotion(Box::new(promotion)));
+            }
+            Act::Capture => {
+                let prebuild = PrebuildRecord::example();
+                write(Concern::Captured(captured(&prebuild)));
+                self.snapshots.push(prebuild.name.clone());
+                reader.captured = Some(prebuild);
+            }
+            Act::Condemn => {
+                let is_condemned = |name: &&PrebuildName| {
+                    state.superfluous(name, crate::SnapshotCondition::Whole, Utc::now()).is_some()
+                };
+                let found = self.snapshots.iter().filter(is_condemned);
+                self.condemned.extend(found.map(|name| (self.stream.len(), name.clone())));
             }
             Act::Fail => {
                 let failure = Failure::new(FailureKind::InstallPackageMissing, "no such package");
@@ -95,6 +133,23 @@ impl Register {
             Act::WriteAgain => self.stream.extend(reader.fold.written_again()),
         }
     }
+
+    /// What was found superfluous once is never given again.
+    fn check_condemned(&self) {
+        for (read, name) in &self.condemned {
+            let mut folded = fold(&self.stream[..*read]);
+            for entry in &self.stream[*read..] {
+                folded.fold(entry.clone());
+                let state = folded.state();
+                assert!(state.prebuilds().all(|given| given.name != *name), "{name} came back");
+            }
+        }
+    }
+}
+
+fn captured(prebuild: &PrebuildRecord) -> CapturedPrebuild {
+    let (manifest, baseline) = (String::new(), String::new());
+    CapturedPrebuild { name: prebuild.name.clone(), manifest, baseline, secrets: None }
 }
 
 fn at(milliseconds: u64) -> DateTime<Utc> {
@@ -141,7 +196,19 @@ fn check(stream: &[TargetEntry]) {
             if entry.writing == Writing::First {
                 let follows = promotion.follows == before.promotion.as_ref().map(|before| before.version);
                 let is_new = !taken.contains(&entry.version);
-                assert_eq!(outcome == Folded::Taken, follows && is_new, "taken exactly where it follows");
+                let is_given =
+                    |name: &_| before.state().prebuilds().any(|given: &PrebuildRecord| given.name == *name);
+                let may_be = |prebuild: &PrebuildRecord| {
+                    before.promotion.is_none()
+                        || Some(prebuild.attempt) > before.newest_promoted
+                        || is_given(&prebuild.name)
+                };
+                let is_known = promotion.prebuilds().all(may_be);
+                assert_eq!(
+                    outcome == Folded::Taken,
+                    follows && is_new && is_known,
+                    "taken exactly where it follows, and may be given"
+                );
             }
             if outcome == Folded::Taken {
                 taken.push(entry.version);
@@ -260,7 +327,10 @@ fn what_is_written_again_puts_right_who_began_too_late() {
 fn acts() -> impl Strategy<Value = Vec<(usize, Act)>> {
     let act = prop_oneof![
         3 => Just(Act::Read),
-        3 => Just(Act::Promote),
+        2 => Just(Act::Promote),
+        2 => Just(Act::Capture),
+        2 => Just(Act::PromoteCaptured),
+        1 => Just(Act::Condemn),
         2 => Just(Act::Fail),
         2 => Just(Act::Succeed),
         1 => Just(Act::WriteAgain),
@@ -276,6 +346,7 @@ proptest! {
             register.act(who, act);
         }
         check(&register.stream);
+        register.check_condemned();
     }
 
     #[test]
@@ -292,75 +363,4 @@ proptest! {
         }
         prop_assert_eq!(fold(&register.stream[from..]).state(), fold(&register.stream).state());
     }
-}
-
-/// The bytes that 0.1 wrote of one target: captured, promoted, noted, promoted by the next, and then the end of another
-/// attempt, from a copy read before that promotion.
-fn golden() -> Vec<TargetState> {
-    let lines = include_str!("golden-0.1.jsonl").lines();
-    let whole = |line| match serde_json::from_str(line).unwrap() {
-        RegisterEntry::Target(state) => Some(*state),
-        RegisterEntry::Fleet(_) | RegisterEntry::Mark { .. } => None,
-        entry @ (RegisterEntry::Concern(_)
-        | RegisterEntry::CheckpointBegins { .. }
-        | RegisterEntry::CheckpointEnds { .. }) => panic!("0.1 wrote no {entry:?}"),
-    };
-    lines.filter_map(whole).collect()
-}
-
-#[test]
-fn what_0_1_wrote_is_read_and_its_mistake_is_not_repeated() {
-    let golden = golden();
-    let mut fold = TargetFold::new(target());
-    let states: Vec<TargetState> = golden
-        .iter()
-        .map(|state| {
-            fold.fold_whole_state(state.clone());
-            fold.state()
-        })
-        .collect();
-    assert_eq!(states[0].captured, golden[0].captured);
-    assert_eq!((&states[1].promoted, &states[1].captured), (&golden[1].promoted, &None));
-    assert_eq!(states[2].last, golden[2].last);
-    let promoted = &golden[3];
-    assert_eq!((&states[3].promoted, &states[3].kept), (&promoted.promoted, &promoted.kept));
-    assert_eq!(states[3].failing, promoted.failing);
-    let stale = &golden[4];
-    assert_eq!((&states[4].promoted, &states[4].kept), (&promoted.promoted, &promoted.kept), "not undone");
-    assert_eq!(states[4].last, stale.last);
-    assert_eq!(states[4].open_dead_letters, stale.open_dead_letters);
-    let late: Vec<_> = (1..5)
-        .map(|from| {
-            let mut late = TargetFold::new(target());
-            golden[from..].iter().for_each(|state| late.fold_whole_state(state.clone()));
-            late.state().promotion
-        })
-        .collect();
-    assert_eq!(late[..3], [states[4].promotion; 3], "whoever begins later names it alike");
-}
-
-#[test]
-fn a_promotion_outlasts_what_0_1_writes_beside_it() {
-    let golden = golden();
-    let mut fold = TargetFold::new(target());
-    fold.fold_whole_state(golden[1].clone());
-    let promoted = PrebuildRecord::example();
-    let promotion =
-        Promotion { follows: fold.state().promotion, promoted: promoted.clone(), kept: Vec::new() };
-    let entry = TargetEntry {
-        format: EntryFormat::PerConcern,
-        target: target(),
-        version: EntryVersion::after(fold.newest(), Uuid::now_v7()),
-        writing: Writing::First,
-        about: Concern::Promotion(Box::new(promotion)),
-    };
-    assert_eq!(fold.fold(entry), Folded::Taken);
-    for stale in &golden {
-        fold.fold_whole_state(stale.clone());
-        assert_eq!(fold.state().promoted.as_ref(), Some(&promoted));
-    }
-    let of_a_newer_attempt = PrebuildRecord::example();
-    let state = TargetState { promoted: Some(of_a_newer_attempt.clone()), ..golden[4].clone() };
-    fold.fold_whole_state(state);
-    assert_eq!(fold.state().promoted, Some(of_a_newer_attempt), "0.1 still promotes what it builds");
 }
