@@ -4,6 +4,7 @@
 //! repeated, by this keeper or the next, and that a keeper which does not know yet that it is none may still do.
 
 mod checkpointing;
+mod collecting;
 mod measuring;
 mod recovering;
 mod section;
@@ -11,6 +12,7 @@ mod seen;
 mod sweeping;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use broker::{Publisher, Register};
 use daytona::Client;
@@ -21,6 +23,9 @@ use tokio::sync::watch;
 pub use self::section::KeeperSection;
 pub(crate) use self::seen::SeenSandboxes;
 use crate::{Clock, ProducerMetrics};
+
+/// How long the register may take to show everything that was written before.
+const REGISTER_READ: Duration = Duration::from_mins(2);
 
 /// The targets that the fleet file lists, as last understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +63,7 @@ impl Keeper {
             measuring::run(&self.register, &self.listing, &self.metrics),
             recovering::run(&self.fleet, &self.register, self.client.as_ref(), &self.listing),
             self.sweep(),
+            self.collect(),
         );
     }
 }

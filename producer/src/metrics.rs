@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
-use job::{StaleReason, Target, Tick};
+use job::{StaleReason, Superfluous, Target, Tick};
 use telemetry::Metrics;
 use telemetry::opentelemetry::KeyValue;
 use telemetry::opentelemetry::metrics::{AsyncInstrument, Counter, Gauge, Meter};
@@ -20,6 +20,8 @@ pub struct ProducerMetrics {
     swept: Counter<u64>,
     stuck: Gauge<u64>,
     each_target: EachTarget,
+    prebuilds_collected: Counter<u64>,
+    collections_failed: Counter<u64>,
 }
 
 /// What was last said of each target: none of those that are not asked about any more.
@@ -99,6 +101,14 @@ impl ProducerMetrics {
                 .with_unit("s")
                 .with_description("The last tick that was fired, in Unix time")
                 .build(),
+            prebuilds_collected: meter
+                .u64_counter("harvest.prebuilds.collected")
+                .with_description("Prebuilds that were deleted because nobody is given them any more, by why")
+                .build(),
+            collections_failed: meter
+                .u64_counter("harvest.prebuilds.collections.failed")
+                .with_description("Deletions of prebuilds that failed and are tried again")
+                .build(),
         }
     }
 
@@ -138,6 +148,14 @@ impl ProducerMetrics {
 
     pub(crate) fn record_stuck(&self, sandboxes: usize) {
         self.stuck.record(count(sandboxes), &[]);
+    }
+
+    pub(crate) fn count_collected(&self, why: Superfluous) {
+        self.prebuilds_collected.add(1, &[KeyValue::new("why", <&'static str>::from(why))]);
+    }
+
+    pub(crate) fn count_not_collected(&self) {
+        self.collections_failed.add(1, &[]);
     }
 
     pub(crate) fn record_role(&self, role: Role) {

@@ -120,7 +120,7 @@ impl PlanSettings {
 fn read(environment: &Environment, file: Option<&Path>) -> Layered<ProducerFile> {
     let mut layers: Layered<ProducerFile> = Layered::read(&shipped::PRODUCER, file, environment);
     let ScheduleSection { queue_depth_factor, reload, standby } = layers.value().schedule;
-    let KeeperSection { sweep } = layers.value().keeper;
+    let KeeperSection { sweep, collect, in_use: _ } = layers.value().keeper;
     let LeaseSection { beat, stale, stuck } = layers.value().lease;
     layers.require(&[
         Rule {
@@ -142,6 +142,7 @@ fn read(environment: &Environment, file: Option<&Path>) -> Layered<ProducerFile>
             broken: stuck < stale,
             must: "must not be shorter than lease.stale: it is the same value as the workers'",
         },
+        Rule { key: "keeper.collect", broken: collect.is_zero(), must: "must be longer than nothing" },
     ]);
     if let Err(error) = layers.value().retry.validate() {
         layers.refuse("retry.delays", Mistake::Retry(error));

@@ -37,6 +37,8 @@ pub struct FleetPlan {
     pub slots: u32,
     /// How long a worker may finish after SIGTERM.
     pub drain: &'static str,
+    /// How long a prebuild that is no longer kept stays after its last use.
+    pub in_use: &'static str,
     /// More lines for worker.toml.
     pub worker_lines: String,
     /// More flags for sandboxd.
@@ -63,6 +65,7 @@ impl FleetPlan {
             stuck: None,
             slots: 1,
             drain: "60s",
+            in_use: "1h",
             worker_lines: String::new(),
             sandboxd_flags: Vec::new(),
             npm: NpmSettings::of_this_run(),
@@ -308,8 +311,10 @@ impl Fleet {
             rules.concat()
         );
         let producer = format!(
-            "fleet_file = \"{}\"\n\n{shared}\n{lease}\n[keeper]\nsweep = \"1s\"\n\n[schedule]\nreload = \"200ms\"\nstandby = \"200ms\"\n",
-            self.fleet_file().display()
+            "fleet_file = \"{}\"\n\n{shared}\n{lease}\n[keeper]\nsweep = \"1s\"\ncollect = \"500ms\"\nin_use = \"{}\"\n\n\
+             [schedule]\nreload = \"200ms\"\nstandby = \"200ms\"\n",
+            self.fleet_file().display(),
+            plan.in_use
         );
         std::fs::write(plan.directory.join("worker.toml"), worker)?;
         std::fs::write(plan.directory.join("producer.toml"), producer)?;

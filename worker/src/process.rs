@@ -2,10 +2,9 @@
 //!
 //! While a sandbox exists its lease is held, and on every way out it is released: nothing here returns past a lease.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use job::{EntryVersion, Failure, FailureKind, Outcome, PrebuildName, PrebuildRecord, Stage, TargetState};
+use job::{EntryVersion, Failure, FailureKind, Outcome, PrebuildName, PrebuildRecord, Stage};
 use tokio_util::sync::CancellationToken;
 
 use crate::attempt::{Attempt, Interrupts};
@@ -158,19 +157,13 @@ impl Pipeline {
                 Ok(promoted) => Ok(promoted),
                 Err(end) => Err(self.losses.explain(attempt, wanted, &lease, end).await),
             };
-        // Under the lease, so that nobody promotes what is being collected.
-        if let Ok((_, state)) = &promoted
-            && lease.confirm(Stage::Promote).await.is_ok()
-        {
-            self.promoter.collect(&attempt.sandbox_name(), state).await;
-        }
         lease.release().await;
         if let Err(end) = &promoted
             && verify::condemns(end)
         {
             self.verifier.discard(&captured.snapshot).await;
         }
-        promoted.map(|(outcome, _)| outcome)
+        promoted
     }
 
     async fn promote_verified(
@@ -181,7 +174,7 @@ impl Pipeline {
         captured: &Captured,
         cold_start: Duration,
         interrupts: Interrupts<'_>,
-    ) -> Result<(Outcome, Arc<TargetState>), EarlyEnd> {
+    ) -> Result<Outcome, EarlyEnd> {
         // Between the build's lease and this one the name is free, and who takes it then goes on with this very snapshot.
         // What sessions are given already is not judged again: a failure would delete it.
         if let Some(prebuild) = self.promoter.find_promoted(attempt, &captured.name).await? {
@@ -192,11 +185,10 @@ impl Pipeline {
         let prebuild = prebuild_record(&manifest, &captured.snapshot, cold_start);
         lease.confirm(Stage::Promote).await?;
         let promoted = self.promoter.run(attempt, &prebuild, wanted.promotion);
-        let state = attempt.stage(Stage::Promote, interrupts, promoted).await?;
-        let outcome = match manifest.build_failure {
+        attempt.stage(Stage::Promote, interrupts, promoted).await?;
+        Ok(match manifest.build_failure {
             Some(failure) => Outcome::Partial { prebuild, failure },
             None => Outcome::Built(prebuild),
-        };
-        Ok((outcome, state))
+        })
     }
 }

@@ -18,7 +18,6 @@ use telemetry::TelemetrySection;
 use crate::base::ClassSection;
 use crate::ledger_writer::LedgerSection;
 use crate::sandbox::CommandSection;
-use crate::stages::promote::PrebuildSection;
 use crate::stages::provision::SandboxSection;
 use crate::stages::toolchain::Mirrors;
 
@@ -64,8 +63,6 @@ pub struct WorkerFile {
     pub sandboxes: SandboxSection,
     /// How commands in sandboxes are watched.
     pub commands: CommandSection,
-    /// When old prebuilds are removed.
-    pub prebuilds: PrebuildSection,
     /// Where toolchains come from.
     pub toolchain: Mirrors,
     /// How the ledger is written.

@@ -43,7 +43,7 @@ pub(crate) fn consumer(
     secrets: Secrets,
     connections: Connections,
 ) -> Result<Consumer, remote::SetupError> {
-    let WorkerFile { retry, lease, sandboxes, commands, prebuilds, toolchain, classes, .. } = file;
+    let WorkerFile { retry, lease, sandboxes, commands, toolchain, classes, .. } = file;
     let Connections { client, register, ledger, metrics } = connections;
     let secrets = Arc::new(JobSecrets::new(secrets));
     let leases = Leases {
@@ -79,12 +79,8 @@ pub(crate) fn consumer(
             records: Arc::new(CapturedRecords::new(register.clone())),
         },
         verifier: Verifier { leases, opener, secrets, metrics: metrics.clone() },
-        losses: Losses { client: client.clone(), register: register.clone() },
-        promoter: Promoter {
-            client,
-            register: register.clone(),
-            in_use_for: chrono::Duration::from_std(prebuilds.in_use).unwrap_or(chrono::Duration::MAX),
-        },
+        losses: Losses { client, register: register.clone() },
+        promoter: Promoter { register: register.clone() },
     };
     let settler = Settler {
         register: register.clone(),

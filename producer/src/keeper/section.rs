@@ -11,4 +11,10 @@ pub struct KeeperSection {
     /// How often sandboxes that dead workers left are looked for.
     #[serde(with = "humantime_serde")]
     pub sweep: Duration,
+    /// How often the fleet's prebuilds are looked through for those that nobody is given any more.
+    #[serde(with = "humantime_serde")]
+    pub collect: Duration,
+    /// How long a prebuild that is no longer kept stays after a sandbox was last started from it.
+    #[serde(with = "humantime_serde")]
+    pub in_use: Duration,
 }

@@ -181,6 +181,11 @@ impl Register {
         self.shared.version.subscribe()
     }
 
+    /// How many promotions were taken since this began to read.
+    pub fn promotions(&self) -> u64 {
+        self.shared.lock().promotions
+    }
+
     /// Entries that could not be read: a newer version wrote them.
     pub fn undecodable(&self) -> u64 {
         self.shared.lock().known.undecodable

@@ -3,6 +3,7 @@
 mod base;
 mod blame;
 mod clocks;
+mod collecting;
 mod crashes;
 mod invariants;
 mod jaeger;

@@ -7,8 +7,9 @@ use super::scene::Scene;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repository_is_built_once_and_again_for_a_new_commit() {
-    let scene = Scene::with(|plan| plan.worker_lines = "[prebuilds]\nin_use = \"0s\"\n".into()).await;
+    let scene = Scene::with(|plan| plan.in_use = "0s").await;
     let (target, commit) = scene.repository("acme/service", Sample::NpmService).await;
+    let _producer = scene.fleet.producer(&[]).unwrap();
     let _worker = scene.fleet.worker().await.unwrap();
 
     let end = scene.bring_up_to_date(&target).await;
@@ -43,9 +44,12 @@ async fn a_repository_is_built_once_and_again_for_a_new_commit() {
         assert_eq!(scene.bring_up_to_date(&target).await.outcome, OutcomeWord::Built);
         assert_eq!(scene.promoted(&target).await.commit.as_str(), next);
     }
-    let kept = scene.prebuilds().await;
-    assert_eq!(kept.len(), 2, "two are kept, older ones are collected: {kept:?}");
+    let state = scene.state(&target).await;
+    let kept: std::collections::BTreeSet<String> =
+        state.prebuilds().map(|prebuild| prebuild.name.to_string()).collect();
+    assert_eq!(kept.len(), 2, "two are kept: {kept:?}");
     assert!(!kept.contains(&prebuild.name.to_string()));
+    scene.only_prebuilds_are(&kept).await;
     scene.nothing_leaks().await;
 }
 

@@ -264,7 +264,8 @@ async fn a_sandbox_that_does_not_start_is_removed_and_a_retry_follows() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_that_two_attempts_cannot_start_is_built_anew() {
-    let scene = Scene::with(|plan| plan.worker_lines = "[prebuilds]\nin_use = \"0s\"\n".into()).await;
+    let scene = Scene::with(|plan| plan.in_use = "0s").await;
+    let _producer = scene.fleet.producer(&[]).unwrap();
     let _worker = scene.fleet.worker().await.unwrap();
     // Of each attempt's two sandboxes the second is the one from the new snapshot. A rule does not see what one before
     // it has answered.

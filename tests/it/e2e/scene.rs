@@ -1,5 +1,6 @@
 //! One fleet with its git host and sandboxd, and a test's own look at its queues, register and ledger.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -35,7 +36,7 @@ pub(crate) struct Scene {
     told: Arc<Mutex<Vec<LedgerEntry>>>,
     _reading: AbortOnDropHandle<()>,
     // After all that uses it.
-    _host: Option<VirtualHost>,
+    host: Option<VirtualHost>,
     // Last: removed once nobody writes to it.
     _directory: TempDir,
 }
@@ -49,7 +50,7 @@ impl Scene {
     pub(crate) async fn with(change: impl FnOnce(&mut FleetPlan)) -> Self {
         let host = virtual_host().await;
         let scene = Self::at(&host.amqp_url(), change).await;
-        Self { _host: Some(host), ..scene }
+        Self { host: Some(host), ..scene }
     }
 
     /// On a broker of the test's own.
@@ -89,9 +90,14 @@ impl Scene {
             daytona,
             told,
             _reading: AbortOnDropHandle::new(reading),
-            _host: None,
+            host: None,
             _directory: directory,
         }
+    }
+
+    /// Every program connects anew, and declares what is not there.
+    pub(crate) async fn close_connections(&self) {
+        self.host.as_ref().expect("the shared broker").close_connections().await.unwrap();
     }
 
     pub(crate) fn fleet_name(&self) -> FleetName {
@@ -219,9 +225,14 @@ impl Scene {
 
     /// Fails unless this prebuild alone stays. Daytona takes a while over a deletion that it has accepted.
     pub(crate) async fn only_prebuild_is(&self, name: &str) {
+        self.only_prebuilds_are(&[name.to_owned()].into()).await;
+    }
+
+    /// Fails unless exactly these stay.
+    pub(crate) async fn only_prebuilds_are(&self, names: &BTreeSet<String>) {
         eventually(SOON, "the other prebuilds are gone", async || {
-            let left = self.prebuilds().await;
-            if left == [name] { Ok(()) } else { Err(format!("{left:?}")) }
+            let left: BTreeSet<String> = self.prebuilds().await.into_iter().collect();
+            if left == *names { Ok(()) } else { Err(format!("{left:?}, not {names:?}")) }
         })
         .await;
     }

@@ -1,36 +1,22 @@
-//! The register points at the new prebuild, and only then are old ones collected. Never the last good one.
+//! The register points at the new prebuild, and says which ones are kept beside it: the keeper collects the others.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use chrono::{DateTime, Duration, Utc};
-use daytona::{Client, Snapshot};
+use chrono::Utc;
+use daytona::Snapshot;
 use job::{
     Completeness, EntryVersion, Failure, FailureKind, Folded, Manifest, Outcome, PrebuildName,
-    PrebuildRecord, Promotion, SandboxName, TargetState,
+    PrebuildRecord, Promotion, TargetState,
 };
-use serde::Deserialize;
 
 use crate::attempt::{Attempt, milliseconds};
 use crate::early_end::{EarlyEnd, ResolveAgain};
 use crate::target_register::TargetRegister;
 
-/// The section `[prebuilds]` of the settings.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PrebuildSection {
-    /// How long a prebuild that is no longer kept stays after a sandbox was last started from it.
-    #[serde(with = "humantime_serde")]
-    pub in_use: std::time::Duration,
-}
-
-/// Points the register at prebuilds, and collects those that it no longer keeps.
+/// Points the register at prebuilds.
 #[derive(Debug)]
 pub(crate) struct Promoter {
-    pub(crate) client: Client,
     pub(crate) register: TargetRegister,
-    /// A prebuild that a sandbox was started from this recently stays.
-    pub(crate) in_use_for: Duration,
 }
 
 impl Promoter {
@@ -42,7 +28,7 @@ impl Promoter {
         attempt: &Attempt,
         prebuild: &PrebuildRecord,
         follows: Option<EntryVersion>,
-    ) -> Result<Arc<TargetState>, EarlyEnd> {
+    ) -> Result<(), EarlyEnd> {
         let target = &attempt.job.target;
         let state = self.register.get(target);
         let state = state.unwrap_or_else(|| Arc::new(TargetState::new(target.clone(), Utc::now())));
@@ -56,7 +42,7 @@ impl Promoter {
         match self.register.promote(target, promotion).await? {
             Folded::Taken => {
                 let state = self.register.get(target).unwrap_or(state);
-                if state.is_revoked(prebuild.into()) { Err(revoked().into()) } else { Ok(state) }
+                if state.is_revoked(prebuild.into()) { Err(revoked().into()) } else { Ok(()) }
             }
             Folded::Refused | Folded::Outdated => Err(ResolveAgain::PromotedMeanwhile.into()),
             // A newer attempt had the lease meanwhile, and this snapshot may have been collected: the job begins anew.
@@ -72,43 +58,6 @@ impl Promoter {
     ) -> Result<Option<PrebuildRecord>, EarlyEnd> {
         let state = self.register.catch_up_and_get(&attempt.job.target).await?;
         Ok(state.and_then(|state| state.prebuilds().find(|prebuild| prebuild.name == *name).cloned()))
-    }
-
-    /// Deletes the target's prebuilds that the register no longer keeps after the promotion of `state`. What is in use, or young,
-    /// stays for the next time; so does everything where another promotion was made since, which may be of what an older attempt built.
-    pub(crate) async fn collect(&self, name: &SandboxName, state: &TargetState) {
-        match self.register.catch_up_and_get(&state.target).await {
-            Ok(Some(now)) if now.promotion == state.promotion => {}
-            Ok(Some(_) | None) => return,
-            Err(_) => {
-                tracing::warn!(
-                    "the register was not read; old prebuilds are collected after the next promotion"
-                );
-                return;
-            }
-        }
-        let snapshots = match self.client.list_snapshots(&name.prebuild_prefix()).await {
-            Ok(snapshots) => snapshots,
-            Err(error) => {
-                tracing::warn!(
-                    error = error_chain::line(&error),
-                    "old prebuilds not collected; the next promotion tries again"
-                );
-                return;
-            }
-        };
-        for snapshot in select_superfluous(&snapshots, name, state, self.in_use_for, Utc::now()) {
-            match self.client.delete_snapshot(&snapshot.id).await {
-                Ok(_) => tracing::info!(prebuild = snapshot.name, "old prebuild collected"),
-                Err(error) => {
-                    tracing::warn!(
-                        prebuild = snapshot.name,
-                        error = error_chain::line(&error),
-                        "old prebuild not collected"
-                    );
-                }
-            }
-        }
     }
 }
 
@@ -156,34 +105,6 @@ fn promotion(state: &TargetState, promoted: PrebuildRecord, keep: u32) -> Promot
     };
     let kept = before.iter().take(room).chain(last_complete).map(|&kept| kept.clone()).collect();
     Promotion { follows: state.promotion, promoted, kept, newest: None }
-}
-
-/// What is no longer kept, and older than the promoted one: never what another attempt is making.
-fn is_superfluous<Id: Ord>(attempt: &Id, promoted: &Id, is_kept: bool) -> bool {
-    !is_kept && attempt < promoted
-}
-
-/// Which snapshots the register no longer keeps, and nobody uses.
-fn select_superfluous<'a>(
-    snapshots: &'a [Snapshot],
-    name: &SandboxName,
-    state: &TargetState,
-    in_use_for: Duration,
-    now: DateTime<Utc>,
-) -> Vec<&'a Snapshot> {
-    let Some(promoted) = &state.promoted else { return Vec::new() };
-    let kept: BTreeSet<String> = state.prebuilds().map(|prebuild| prebuild.name.to_string()).collect();
-    snapshots
-        .iter()
-        .filter(|snapshot| {
-            // Ours by its whole name.
-            snapshot.name.parse::<PrebuildName>().is_ok_and(|prebuild| {
-                let is_kept = kept.contains(&snapshot.name);
-                prebuild.sandbox() == name && is_superfluous(&prebuild.attempt(), &promoted.attempt, is_kept)
-            })
-        })
-        .filter(|snapshot| snapshot.last_used_at.is_none_or(|used| now - used >= in_use_for))
-        .collect()
 }
 
 #[cfg(test)]

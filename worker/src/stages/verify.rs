@@ -107,7 +107,7 @@ impl Verifier {
             Err(error) => tracing::warn!(
                 prebuild = snapshot.name,
                 error = error_chain::line(&error),
-                "bad prebuild not deleted; the next promotion collects it"
+                "bad prebuild not deleted; the keeper collects it"
             ),
         }
     }

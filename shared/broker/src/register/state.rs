@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use job::{EntryVersion, FleetState, Folded, RegisterEntry, Target, TargetFold, TargetState};
+use job::{Concern, EntryVersion, FleetState, Folded, RegisterEntry, Target, TargetFold, TargetState};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -30,6 +30,8 @@ pub(super) struct State {
     /// The last version that was given to an entry of this program's, by target: it may not have come back yet.
     given: HashMap<String, EntryVersion>,
     pub(super) checkpoint: CheckpointStatus,
+    /// Promotions that were taken.
+    pub(super) promotions: u64,
     /// How many entries came since the checkpoint began that is not complete yet.
     since_begun: u64,
 }
@@ -103,7 +105,9 @@ impl State {
             RegisterEntry::Concern(_) | RegisterEntry::Target(_) | RegisterEntry::Fleet(_) => {
                 self.checkpoint.entries_since += 1;
                 self.since_begun += 1;
+                let is_promotion = is_promotion(&decoded);
                 if let Some((version, folded)) = self.known.fold(decoded) {
+                    self.promotions += u64::from(is_promotion && folded == Folded::Taken);
                     answer(self.appended.remove(&version), folded);
                 }
                 self.remember_since(entry.body);
@@ -229,6 +233,10 @@ impl Known {
     pub(super) fn target(&self, target: &Target) -> Option<Arc<TargetState>> {
         self.targets.get(&target.key()).map(|fold| Arc::new(fold.state()))
     }
+}
+
+fn is_promotion(entry: &RegisterEntry) -> bool {
+    matches!(entry, RegisterEntry::Concern(entry) if matches!(entry.about, Concern::Promotion(_)))
 }
 
 fn answer<T>(waiting: Option<oneshot::Sender<T>>, answer: T) {

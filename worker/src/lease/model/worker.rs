@@ -375,7 +375,7 @@ impl World {
                 let Worker { attempt, create, captured, .. } = worker;
                 let (commit, known, phase) = (self.head, state.version(), Phase::Looking);
                 self.workers[who] =
-                    Worker { phase, attempt, create, captured, commit, known, ..Worker::idle() };
+                    Worker { phase, attempt, create, commit, known, captured, ..Worker::idle() };
             }
         }
     }

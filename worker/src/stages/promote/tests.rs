@@ -1,4 +1,4 @@
-use job::{AttemptId, BuildMode, Commit, Fingerprint};
+use job::{AttemptId, BuildMode, Commit, Fingerprint, SandboxName};
 
 use super::*;
 
@@ -24,13 +24,6 @@ fn prebuild(completeness: Completeness) -> PrebuildRecord {
         size_gb: None,
         cold_start_milliseconds: None,
     }
-}
-
-fn snapshot(prebuild: &PrebuildRecord, last_used: Option<DateTime<Utc>>) -> Snapshot {
-    serde_json::from_value(serde_json::json!({
-        "id": prebuild.snapshot_id, "name": prebuild.name.to_string(), "state": "active", "lastUsedAt": last_used,
-    }))
-    .unwrap()
 }
 
 fn nothing_known() -> TargetState {
@@ -68,27 +61,4 @@ fn promoting_a_kept_one_again_does_not_double_it() {
         state = promote(state, prebuild.clone(), 2);
     }
     assert_eq!((state.promoted, state.kept), (Some(first), vec![second]));
-}
-
-#[test]
-fn only_older_unused_ones_of_exactly_this_target_are_collected() {
-    let now = Utc::now();
-    let hour = Duration::hours(1);
-    let old = prebuild(Completeness::Complete);
-    let in_use = prebuild(Completeness::Complete);
-    let current = prebuild(Completeness::Complete);
-    let in_the_making = prebuild(Completeness::Complete);
-    let state = promote(nothing_known(), current.clone(), 1);
-    let foreign = Snapshot { name: "somebody-elses".into(), ..snapshot(&old, None) };
-    let all = [
-        snapshot(&old, Some(now - hour)),
-        snapshot(&in_use, Some(now - Duration::minutes(59))),
-        snapshot(&current, None),
-        snapshot(&in_the_making, None),
-        foreign,
-    ];
-    let collected: Vec<&str> =
-        select_superfluous(&all, &name(), &state, hour, now).iter().map(|s| s.name.as_str()).collect();
-    assert_eq!(collected, [old.name.to_string()]);
-    assert!(select_superfluous(&all, &name(), &nothing_known(), hour, now).is_empty());
 }
