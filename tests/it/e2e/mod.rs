@@ -25,4 +25,5 @@ mod stuck;
 mod suspects;
 mod sweeping;
 mod traces;
+mod upgrade;
 mod withdrawn;
