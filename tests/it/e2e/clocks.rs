@@ -1,4 +1,8 @@
-//! A clock that is wrong by an hour costs nobody anything: no living holder is swept, and nothing newer is undone.
+//! A keeper's clock that is wrong by hours, or that jumps, costs nobody anything: no living holder is swept, and nothing newer
+//! is undone.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use chrono::Duration;
 use job::OutcomeWord;
@@ -13,12 +17,15 @@ use super::steps::HELD;
 
 /// A producer in this process, whose clock is wrong.
 struct Keeper {
+    /// By how many minutes.
+    wrong_by: Arc<AtomicI64>,
     shutdown: Shutdown,
     running: JoinHandle<Result<(), ProducerError>>,
 }
 
 impl Keeper {
-    async fn start(scene: &Scene, wrong_by: Duration) -> Self {
+    async fn start(scene: &Scene, minutes: i64) -> Self {
+        let wrong_by = Arc::new(AtomicI64::new(minutes));
         let config = scene.fleet.directory().join("producer.toml");
         let environment = Environment::from_pairs([
             ("HARVEST_FLEET", scene.fleet.name()),
@@ -31,14 +38,21 @@ impl Keeper {
         let shutdown = Shutdown::new();
         let resource = opentelemetry_sdk::Resource::builder_empty().build();
         let context = RunContext {
-            instance: format!("keeper-{wrong_by}"),
-            clock: Clock::new(move || chrono::Utc::now() + wrong_by),
+            instance: format!("keeper-{minutes}"),
+            clock: Clock::new({
+                let wrong_by = Arc::clone(&wrong_by);
+                move || chrono::Utc::now() + Duration::minutes(wrong_by.load(Ordering::Relaxed))
+            }),
             metrics: telemetry::Metrics::new(resource).unwrap(),
             shutdown: shutdown.clone(),
         };
         let hangups = signal(SignalKind::hangup()).unwrap();
         let running = tokio::spawn(producer::run(settings, listener, hangups, context));
-        Self { shutdown, running }
+        Self { wrong_by, shutdown, running }
+    }
+
+    fn jump_an_hour_ahead(&self) {
+        self.wrong_by.fetch_add(60, Ordering::Relaxed);
     }
 
     async fn leave(self) {
@@ -56,11 +70,12 @@ async fn a_clock_wrong_by_an_hour_sweeps_no_one_and_undoes_nothing() {
     let worker = scene.fleet.worker().await.unwrap();
 
     // The one whose clock is slow comes first: a tick of the past is superseded.
-    for (round, hours) in [(1, -1), (2, 1)] {
+    for (round, minutes) in [(1, -120), (2, 60)] {
         let commit =
             scene.git.commit("acme/clocks", "main", &[("ROUND", &format!("{round}\n"))]).await.unwrap();
-        let keeper = Keeper::start(&scene, Duration::hours(hours)).await;
+        let keeper = Keeper::start(&scene, minutes).await;
         let held = scene.until_held(&target).await;
+        keeper.jump_an_hour_ahead();
         // By the time that this one is dead, the living have been looked at as often.
         let left = scene.left_behind(&format!("acme/left-{round}@main")).await;
         scene.until_gone(&left, || scene.story()).await;
@@ -73,7 +88,7 @@ async fn a_clock_wrong_by_an_hour_sweeps_no_one_and_undoes_nothing() {
 
     // Back an hour and a half: nothing that the other one did is undone.
     let newest = scene.promoted(&target).await;
-    let keeper = Keeper::start(&scene, Duration::minutes(-90)).await;
+    let keeper = Keeper::start(&scene, -90).await;
     let left = scene.left_behind("acme/left-last@main").await;
     scene.until_gone(&left, || scene.story()).await;
     let listed = settings::FleetFile::load(scene.fleet.fleet_file()).unwrap().targets.swap_remove(0).1;
