@@ -34,9 +34,10 @@ impl Keeper {
             seen: HashMap::new(),
             alerted: HashSet::new(),
         };
+        let mut pause = Duration::ZERO;
         loop {
-            sweeper.sweep().await;
-            let pause = if sweeper.has_silent() { self.lease.beat } else { self.section.sweep };
+            sweeper.sweep(pause).await;
+            pause = if sweeper.has_silent() { self.lease.beat } else { self.section.sweep };
             tokio::time::sleep(pause).await;
         }
     }
@@ -55,7 +56,8 @@ struct Sweeper<'a> {
 }
 
 impl Sweeper<'_> {
-    async fn sweep(&mut self) {
+    /// Looks at all of them, so long after the look before.
+    async fn sweep(&mut self, paused: Duration) {
         let listed = match self.client.list_sandboxes(&fleet_label(self.fleet)).await {
             Ok(listed) => listed,
             Err(error) => {
@@ -69,7 +71,9 @@ impl Sweeper<'_> {
                 return;
             }
         };
-        let looked = |sandbox: &Sandbox| Some((sandbox.id.clone(), self.observe(sandbox, self.lease.beat)?));
+        // Of a longer pause no more than a beat counts: not all of it need have been time in which one could have been raised.
+        let apart = paused.min(self.lease.beat);
+        let looked = |sandbox: &Sandbox| Some((sandbox.id.clone(), self.observe(sandbox, apart)?));
         self.seen = listed.iter().filter_map(looked).collect();
         // Before anything is deleted, which may take long: a job that is published meanwhile is given what is known by now.
         self.share(&listed);
