@@ -103,8 +103,8 @@ fn told(ends: &[AttemptEnd]) -> Vec<(u32, FailureKind, &str, Option<NextAttempt>
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_sandbox_lost_while_others_live_is_the_repositorys() {
-    // Nobody beats for the neighbour, and the sweeper is not to take it meanwhile.
-    let scene = Scene::with(|plan| plan.lease = ("500ms", "5m")).await;
+    // Nobody beats for the neighbour, and no keeper is there that would sweep it meanwhile.
+    let scene = Scene::start().await;
     neighbour(&scene).await;
     let (target, _) = scene.small("acme/halting").await;
     let _worker = scene.fleet.worker().await.unwrap();
