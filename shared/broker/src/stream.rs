@@ -15,6 +15,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
+#[cfg(test)]
+use uuid::Uuid;
 
 use crate::connection::LiveConnection;
 use crate::error::BrokerError;
@@ -252,6 +254,12 @@ impl Reader {
 }
 
 impl Entry {
+    #[cfg(test)]
+    pub(crate) fn example(offset: i64, kind: &str, body: Vec<u8>) -> Self {
+        let message_id = Uuid::now_v7().to_string();
+        Self { offset, message_id, kind: kind.to_owned(), body, sent: None }
+    }
+
     fn read(delivery: Delivery) -> Option<Self> {
         let properties = &delivery.properties;
         let offset = HeaderReader::new(properties.headers().as_ref()).number("x-stream-offset")?;

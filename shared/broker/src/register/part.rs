@@ -55,7 +55,7 @@ pub(super) fn encode(
     Ok(parts)
 }
 
-fn compress(checkpoint: Uuid, number: usize, lines: &[u8]) -> std::io::Result<Vec<u8>> {
+pub(super) fn compress(checkpoint: Uuid, number: usize, lines: &[u8]) -> std::io::Result<Vec<u8>> {
     let number = u32::try_from(number).map_err(std::io::Error::other)?;
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(&serde_json::to_vec(&Header { checkpoint, number })?)?;

@@ -246,3 +246,6 @@ fn answer<T>(waiting: Option<oneshot::Sender<T>>, answer: T) {
         tracing::trace!("nobody waits for this any more");
     }
 }
+
+#[cfg(test)]
+mod tests;
