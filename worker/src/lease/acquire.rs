@@ -192,7 +192,7 @@ impl Leases {
             Err(error) => tracing::warn!(
                 sandbox.name = name,
                 error = error_chain::line(&error),
-                "a failed sandbox is left to the sweeper"
+                "a failed sandbox is left to the keeper"
             ),
         }
     }
