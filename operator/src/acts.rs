@@ -15,6 +15,11 @@ impl OperatorActs {
         Self { operator }
     }
 
+    /// Who acts.
+    pub(crate) fn operator(&self) -> &str {
+        &self.operator
+    }
+
     /// Writes that the operator did this just now.
     pub(crate) async fn record(
         &self,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use clap::{Args, Parser, Subcommand};
+use job::PrebuildName;
 
 /// Looks at and works on one fleet of Harvest Fleet.
 ///
@@ -53,6 +54,10 @@ pub enum Command {
     /// Look at prebuilds, and withdraw those that must not be used any more
     #[command(subcommand)]
     Prebuilds(Prebuilds),
+    /// Build nothing of targets for a while; sessions are given what is promoted as before
+    Pause(PauseTargets),
+    /// Let paused targets be built again
+    Resume(ResumeTargets),
     /// Check everything the fleet needs, and say what to do where something is wrong
     Doctor(Doctor),
 }
@@ -87,6 +92,28 @@ pub struct Submit {
     /// Stop waiting after this long (90s, 30m, 1h 30m); the jobs go on
     #[arg(long, value_name = "DURATION", value_parser = duration, requires = "wait")]
     pub timeout: Option<Duration>,
+}
+
+/// Which targets to pause, and why.
+#[derive(Debug, Args)]
+pub struct PauseTargets {
+    #[arg(value_name = "TARGET", required = true, help = "owner/name, or owner/name@branch")]
+    pub targets: Vec<String>,
+
+    /// Why, for whoever wonders
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+
+    /// It ends by itself at this time (2026-11-27T10:00:00Z), or after so long (2h)
+    #[arg(long, value_name = "TIME", value_parser = time_to_come)]
+    pub until: Option<DateTime<Utc>>,
+}
+
+/// Which targets to resume.
+#[derive(Debug, Args)]
+pub struct ResumeTargets {
+    #[arg(value_name = "TARGET", required = true, help = "owner/name, or owner/name@branch")]
+    pub targets: Vec<String>,
 }
 
 /// The target that is asked about.
@@ -140,11 +167,26 @@ pub enum Prebuilds {
         )]
         target: Option<String>,
     },
+    /// Give sessions a prebuild that is kept from before
+    ///
+    /// The next tick builds the branch's head again, unless the target is paused.
+    Promote(PromotePrebuild),
     /// Withdraw what was built with a secret that leaked, or since a time: delete it, and build it anew
     ///
     /// Give the workers the secret's new value first: what attempts that began before this command build is withdrawn too,
     /// what later ones build is not.
     Revoke(Revoke),
+}
+
+/// Which prebuild to promote.
+#[derive(Debug, Args)]
+pub struct PromotePrebuild {
+    /// Its whole name, as `prebuilds list` shows it
+    #[arg(value_name = "NAME")]
+    pub name: PrebuildName,
+
+    #[arg(short, long, help = "Do not ask")]
+    pub yes: bool,
 }
 
 /// Which prebuilds to withdraw.
@@ -175,6 +217,17 @@ fn time(text: &str) -> Result<DateTime<Utc>, NoTime> {
     let ago = || humantime::parse_duration(text).ok().and_then(|ago| chrono::Duration::from_std(ago).ok());
     text.parse().ok().or_else(|| Utc::now().checked_sub_signed(ago()?)).ok_or(NoTime)
 }
+
+fn time_to_come(text: &str) -> Result<DateTime<Utc>, NoTimeToCome> {
+    let after =
+        || humantime::parse_duration(text).ok().and_then(|after| chrono::Duration::from_std(after).ok());
+    text.parse().ok().or_else(|| Utc::now().checked_add_signed(after()?)).ok_or(NoTimeToCome)
+}
+
+/// A text that is no time to come.
+#[derive(Debug, thiserror::Error)]
+#[error("neither a time (2026-11-27T10:00:00Z) nor how long (2h, 3days)")]
+struct NoTimeToCome;
 
 fn duration(text: &str) -> Result<Duration, humantime::DurationError> {
     humantime::parse_duration(text)
@@ -208,6 +261,11 @@ mod tests {
             "harvestctl prebuilds revoke --yes",
             "harvestctl prebuilds revoke --secret NPM_TOKEN --since 2h",
             "harvestctl prebuilds revoke --since soon",
+            "harvestctl pause o/n",
+            "harvestctl pause --reason why",
+            "harvestctl pause o/n --reason why --until soon",
+            "harvestctl resume",
+            "harvestctl prebuilds promote no-prebuild",
         ] {
             assert_eq!(parse(wrong).unwrap_err().exit_code(), 2, "{wrong}");
         }
@@ -216,6 +274,9 @@ mod tests {
             "harvestctl submit o/n o/m@dev --force --json",
             "harvestctl --json dead-letters replay --all --yes --as-recorded",
             "harvestctl prebuilds list",
+            "harvestctl pause o/n o/m@dev --reason why --until 2h",
+            "harvestctl pause o/n --reason why --until 2026-11-27T10:00:00Z --json",
+            "harvestctl resume o/n",
             "harvestctl prebuilds revoke --secret NPM_TOKEN --dry-run",
             "harvestctl prebuilds revoke --since 2026-11-27T10:00:00Z --yes",
             "harvestctl prebuilds revoke --since 90m",

@@ -6,6 +6,7 @@
 mod dead_letters;
 mod doctor;
 mod explain;
+mod pause;
 mod prebuilds;
 mod resolve;
 mod status;
@@ -62,6 +63,15 @@ pub(crate) async fn run(
         Command::Prebuilds(command) => {
             let prebuilds = prebuilds::PrebuildCommands { fleet, fleet_file, broker, daytona, acts };
             prebuilds.run(&command, &mut output, shutdown).await
+        }
+        // Short, and never left between two targets.
+        Command::Pause(wanted) => {
+            let pauser = pause::Pauser { fleet_file, broker, acts };
+            answer(&pauser.pause(&wanted).await?, &mut output)
+        }
+        Command::Resume(wanted) => {
+            let pauser = pause::Pauser { fleet_file, broker, acts };
+            answer(&pauser.resume(&wanted).await?, &mut output)
         }
         Command::Status => {
             let status = status::read_status(fleet, fleet_file, broker);

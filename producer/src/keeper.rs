@@ -60,7 +60,7 @@ impl Keeper {
     pub(crate) async fn run(&self) {
         tokio::join!(
             checkpointing::run(&self.register, &self.publisher, &self.clock),
-            measuring::run(&self.register, &self.listing, &self.metrics),
+            measuring::run(&self.register, &self.listing, &self.clock, &self.metrics),
             recovering::run(&self.fleet, &self.register, self.client.as_ref(), &self.listing),
             self.sweep(),
             self.collect(),

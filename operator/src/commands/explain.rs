@@ -67,6 +67,7 @@ impl Explainer<'_> {
             head: head.as_ref(),
             fingerprint: fingerprint.as_ref(),
             state: usable.as_ref(),
+            now: Utc::now(),
         });
         let settings_from = self.fleet_file.path().display().to_string();
         let facts = TargetFacts {

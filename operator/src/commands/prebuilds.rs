@@ -1,6 +1,7 @@
 //! `harvestctl prebuilds`: which there are, and withdrawing those that must not be used any more.
 
 mod list;
+mod promote;
 mod revoke;
 #[cfg(test)]
 mod tests;
@@ -47,6 +48,7 @@ impl PrebuildCommands<'_> {
                 output.print(&view)?;
                 Ok(Exit::Done)
             }
+            Prebuilds::Promote(wanted) => self.promote(wanted, output).await,
             // Never left in the middle: what is withdrawn is withdrawn, and told.
             Prebuilds::Revoke(wanted) => {
                 let Self { fleet, fleet_file, broker, daytona, acts } = *self;

@@ -50,9 +50,9 @@ pub use recipe::{
 };
 pub use register::{
     CapturedPrebuild, Concern, EntryFormat, EntryVersion, FleetState, Folded, FoundPrebuild, LastAttempt,
-    LostSandbox, OpenDeadLetter, Promotion, Provenance, RegisterEntry, Revocation, Revoked, SecretsCheck,
-    SnapshotCondition, StaleReason, StandingFailure, Superfluous, TargetEntry, TargetFold, TargetState,
-    UnknownFormat, Writing,
+    LostSandbox, OpenDeadLetter, Pause, Promotion, Provenance, RegisterEntry, Revocation, Revoked,
+    SecretsCheck, SnapshotCondition, StaleReason, StandingFailure, Superfluous, TargetEntry, TargetFold,
+    TargetState, UnknownFormat, Writing,
 };
 pub use repository_url::{RepositoryUrl, UnclearUrl, UrlScheme};
 pub use settings::{

@@ -4,6 +4,7 @@ mod collection;
 mod entry;
 mod fold;
 mod found;
+mod pause;
 mod revocation;
 mod staleness;
 
@@ -18,6 +19,7 @@ pub use self::collection::{SnapshotCondition, Superfluous};
 pub use self::entry::{Concern, EntryFormat, EntryVersion, Promotion, TargetEntry, UnknownFormat, Writing};
 pub use self::fold::{Folded, TargetFold};
 pub use self::found::FoundPrebuild;
+pub use self::pause::Pause;
 pub use self::revocation::{Provenance, Revocation, Revoked};
 pub use self::staleness::StaleReason;
 use crate::{
@@ -92,6 +94,9 @@ pub struct TargetState {
     /// A prebuild of before the register began, where none was promoted since.
     #[serde(skip)]
     pub found: Option<FoundPrebuild>,
+    /// An operator's word that nothing is to be built of it. It may have ended by itself: [`Self::pause_at`] tells.
+    #[serde(skip)]
+    pub pause: Option<Pause>,
     /// A permanent failure that stands until the commit or the fingerprint changes.
     #[serde(default)]
     pub failing: Option<StandingFailure>,
@@ -121,12 +126,18 @@ impl TargetState {
             kept: Vec::new(),
             captured: None,
             found: None,
+            pause: None,
             failing: None,
             open_dead_letters: BTreeMap::new(),
             lost_sandbox: None,
             last: None,
             revocations: Vec::new(),
         }
+    }
+
+    /// The pause that holds at this time.
+    pub fn pause_at(&self, now: DateTime<Utc>) -> Option<&Pause> {
+        self.pause.as_ref().filter(|pause| pause.holds(now))
     }
 
     /// The promoted prebuild and every kept one, newest promotion first.

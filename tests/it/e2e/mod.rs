@@ -13,6 +13,7 @@ mod loss;
 pub(crate) mod messages;
 mod metrics;
 mod outcomes;
+mod pause;
 mod queues;
 mod register;
 mod retries;

@@ -56,8 +56,9 @@ pub(crate) struct Resolver {
 impl Resolver {
     /// What is wanted, and whether the register knows of it, by the cheapest questions.
     pub(crate) async fn run(&self, attempt: &Attempt) -> Result<(Wanted, Present), EarlyEnd> {
-        self.secrets.check(&attempt.job)?;
         let state = self.register.get(&attempt.job.target);
+        end_if_paused(state.as_deref())?;
+        self.secrets.check(&attempt.job)?;
         let base = self.bases.id_for(&attempt.job).await?;
         let wanted = self.find_wanted(attempt, base, state.as_deref()).await?;
         let present = find_registered(&self.client, state.as_deref(), &wanted).await?;
@@ -73,6 +74,7 @@ impl Resolver {
         wanted: &Wanted,
     ) -> Result<Present, EarlyEnd> {
         let state = self.register.catch_up_and_get(&attempt.job.target).await?;
+        end_if_paused(state.as_deref())?;
         match find_registered(&self.client, state.as_deref(), wanted).await? {
             Present::Nothing if state.as_deref().and_then(|state| state.promotion) != wanted.promotion => {
                 Err(ResolveAgain::PromotedMeanwhile.into())
@@ -141,6 +143,14 @@ impl Resolver {
             return false;
         };
         GivenSecrets::new(credential.as_ref(), &environment).pass(check)
+    }
+}
+
+/// Nothing is built of a target that an operator has paused; what is under way there ends before it has begun to build.
+fn end_if_paused(state: Option<&TargetState>) -> Result<(), EarlyEnd> {
+    match state.and_then(|state| state.pause_at(Utc::now())) {
+        Some(_) => Err(Outcome::Paused.into()),
+        None => Ok(()),
     }
 }
 

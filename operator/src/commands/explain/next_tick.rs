@@ -1,7 +1,10 @@
 //! What the next tick will do with a target, and why. Pure: the same rules as the worker's resolve stage.
 
-use job::{Commit, FailureKind, Fingerprint, TargetState};
+use chrono::{DateTime, Utc};
+use job::{Commit, FailureKind, Fingerprint, Pause, TargetState};
 use serde::Serialize;
+
+use crate::commands::pause::describe;
 
 /// What the git host says of the branch.
 #[derive(Debug)]
@@ -21,6 +24,7 @@ pub(super) struct TickFacts<'a> {
     /// That of a build now. None where the base snapshot could not be looked up.
     pub(super) fingerprint: Option<&'a Fingerprint>,
     pub(super) state: Option<&'a TargetState>,
+    pub(super) now: DateTime<Utc>,
 }
 
 /// What the next tick will do with the target.
@@ -29,6 +33,8 @@ pub(super) struct TickFacts<'a> {
 pub(super) enum NextTick {
     /// Nothing: the schedule does not know it.
     NotListed,
+    /// Nothing: an operator has paused it.
+    Paused { pause: Pause },
     /// The prebuild is up to date.
     Unchanged { commit: Commit, certain: bool },
     /// It failed for good, and nothing has changed since.
@@ -56,6 +62,9 @@ pub(super) enum Because {
 /// Says what the next tick will do.
 pub(super) fn predict(facts: &TickFacts<'_>) -> NextTick {
     let (true, Some(head)) = (facts.is_listed, facts.head) else { return NextTick::NotListed };
+    if let Some(pause) = facts.state.and_then(|state| state.pause_at(facts.now)) {
+        return NextTick::Paused { pause: pause.clone() };
+    }
     let standing = facts.state.and_then(|state| state.failing.as_ref());
     let same_inputs = |other: &Fingerprint| facts.fingerprint.is_none_or(|fingerprint| fingerprint == other);
     let standing = standing.filter(|standing| same_inputs(&standing.fingerprint));
@@ -100,6 +109,9 @@ impl NextTick {
     pub(super) fn sentence(&self) -> String {
         match self {
             Self::NotListed => "nothing: the target is not in fleet.toml".to_owned(),
+            Self::Paused { pause } => {
+                format!("nothing: {}; harvestctl resume ends that", describe(pause, pause.since))
+            }
             Self::Unchanged { commit, certain: true } => {
                 format!(
                     "nothing: the prebuild has the branch's commit {} and the same inputs",
@@ -147,7 +159,13 @@ mod tests {
 
     fn check(head: &Head, inputs: Option<char>, state: Option<&TargetState>) -> String {
         let fingerprint = inputs.map(fingerprint);
-        let facts = TickFacts { is_listed: true, head: Some(head), fingerprint: fingerprint.as_ref(), state };
+        let facts = TickFacts {
+            is_listed: true,
+            head: Some(head),
+            fingerprint: fingerprint.as_ref(),
+            state,
+            now: now(),
+        };
         predict(&facts).sentence()
     }
 
@@ -164,6 +182,11 @@ mod tests {
             state.failing.as_mut().unwrap().commit = None;
             state
         };
+        let paused = || {
+            let (reason, by) = ("its registry moves".to_owned(), "anna".to_owned());
+            let pause = Some(Pause { reason, by, since: now(), until: None });
+            TargetState { pause, ..built() }
+        };
         let down = || Head::Unknown("the host is unavailable: HTTP 503".into());
         let table = [
             ("same commit, same inputs", check(&at('a'), Some('9'), Some(&built()))),
@@ -176,6 +199,7 @@ mod tests {
             ("failed at this commit, other inputs", check(&at('b'), Some('8'), Some(&failing(TARGET)))),
             ("failed at another commit", check(&at('c'), Some('9'), Some(&failing(TARGET)))),
             ("the host is down", check(&down(), Some('9'), Some(&built()))),
+            ("paused", check(&at('c'), Some('9'), Some(&paused()))),
             ("the branch is gone, and was", check(&down(), Some('9'), Some(&nowhere()))),
         ];
         let lines: Vec<String> = table.map(|(case, sentence)| format!("{case}\n  {sentence}")).into();
@@ -184,7 +208,8 @@ mod tests {
 
     #[test]
     fn what_is_not_listed_is_not_built() {
-        let facts = TickFacts { is_listed: false, head: None, fingerprint: None, state: Some(&built()) };
+        let facts =
+            TickFacts { is_listed: false, head: None, fingerprint: None, state: Some(&built()), now: now() };
         assert_eq!(predict(&facts), NextTick::NotListed);
     }
 }

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use job::{FailureKind, FleetName, JobId, Target, TargetState, Tick};
+use job::{FailureKind, FleetName, JobId, Pause, Target, TargetState, Tick};
 use serde::Serialize;
 
+use crate::commands::pause::describe;
 use crate::layout::format_table;
 use crate::output::View;
 use crate::time::{ago, at, length};
@@ -50,6 +51,9 @@ struct TargetView {
     last: Option<LastView>,
     failing: Option<FailingView>,
     dead_letters: Vec<OpenView>,
+    /// While an operator has nothing built of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pause: Option<Pause>,
 }
 
 /// A failure that stands.
@@ -112,6 +116,7 @@ fn target_view(target: &Target, state: Option<&TargetState>, listed: bool, now: 
             count: failing.count,
         }),
         dead_letters: state.map(open).unwrap_or_default(),
+        pause: state.and_then(|state| state.pause_at(now)).cloned(),
     }
 }
 
@@ -154,15 +159,16 @@ impl TargetView {
             prebuild.map_or_else(dash, |prebuild| ago(prebuild.built_at, now)),
             prebuild.map_or_else(dash, PrebuildView::quality),
             last.unwrap_or_else(dash),
-            self.in_the_way(),
+            self.in_the_way(now),
         ]
     }
 
-    fn in_the_way(&self) -> String {
+    fn in_the_way(&self, now: DateTime<Utc>) -> String {
         let mut words = Vec::new();
         if !self.listed {
             words.push("not in fleet.toml".to_owned());
         }
+        words.extend(self.pause.as_ref().map(|pause| describe(pause, now)));
         if let Some(failing) = &self.failing {
             words.push(format!("{} until it changes", failing.failure.id));
         }

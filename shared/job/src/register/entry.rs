@@ -9,7 +9,8 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use super::{
-    CapturedPrebuild, FoundPrebuild, LastAttempt, LostSandbox, OpenDeadLetter, Revocation, StandingFailure,
+    CapturedPrebuild, FoundPrebuild, LastAttempt, LostSandbox, OpenDeadLetter, Pause, Revocation,
+    StandingFailure,
 };
 use crate::id::{draw_after, time_of, uuid_at};
 use crate::{AttemptId, FailureKind, PrebuildRecord, Target};
@@ -121,6 +122,8 @@ pub enum Concern {
     Captured(CapturedPrebuild),
     /// A prebuild of before the register began, found by its name.
     Found(FoundPrebuild),
+    /// Nothing is to be built of it for a while; none once an operator resumed it.
+    Pause(Option<Pause>),
     /// How an attempt ended.
     Attempt(Box<LastAttempt>),
     /// A failure that stands; none once there was a good build.

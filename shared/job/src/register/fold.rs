@@ -10,7 +10,7 @@ use chrono::{DateTime, Duration};
 use super::collection::is_overtaken;
 use super::entry::{Concern, EntryFormat, EntryVersion, Promotion, TargetEntry, Writing};
 use super::{
-    CapturedPrebuild, FoundPrebuild, LastAttempt, LostSandbox, OpenDeadLetter, Provenance, Revocation,
+    CapturedPrebuild, FoundPrebuild, LastAttempt, LostSandbox, OpenDeadLetter, Pause, Provenance, Revocation,
     StandingFailure, TargetState,
 };
 use crate::{AttemptId, FailureKind, PrebuildRecord, Target};
@@ -44,6 +44,7 @@ pub struct TargetFold {
     newest_promoted: Option<AttemptId>,
     captured: Option<Versioned<CapturedPrebuild>>,
     found: Option<Versioned<FoundPrebuild>>,
+    pause: Option<Versioned<Option<Pause>>>,
     last: Option<Versioned<LastAttempt>>,
     failing: Option<Versioned<Option<StandingFailure>>>,
     lost_sandbox: Option<Versioned<Option<LostSandbox>>>,
@@ -68,6 +69,7 @@ impl TargetFold {
             newest_promoted: None,
             captured: None,
             found: None,
+            pause: None,
             last: None,
             failing: None,
             lost_sandbox: None,
@@ -85,6 +87,7 @@ impl TargetFold {
             Concern::Promotion(promotion) => self.fold_promotion(version, *promotion, writing),
             Concern::Captured(captured) => take_newer(&mut self.captured, version, captured),
             Concern::Found(found) => take_newer(&mut self.found, version, found),
+            Concern::Pause(pause) => take_newer(&mut self.pause, version, pause),
             Concern::Attempt(last) => take_newer(&mut self.last, version, *last),
             Concern::StandingFailure(failing) => {
                 take_newer(&mut self.failing, version, failing.map(|failing| *failing))
@@ -228,6 +231,7 @@ impl TargetFold {
             kept,
             captured: captured.filter(|captured| is_good(captured.into())),
             found: found.filter(|found| is_good(found.into())),
+            pause: self.pause.as_ref().and_then(|pause| pause.value.clone()),
             newest_promoted: self.newest_promoted,
             revocations: self.revocations.values().cloned().collect(),
             failing: self.failing.as_ref().and_then(|failing| failing.value.clone()),
@@ -244,6 +248,7 @@ impl TargetFold {
             self.promotion.as_ref().map(|known| known.version),
             self.captured.as_ref().map(|known| known.version),
             self.found.as_ref().map(|known| known.version),
+            self.pause.as_ref().map(|known| known.version),
             self.last.as_ref().map(|known| known.version),
             self.failing.as_ref().map(|known| known.version),
             self.lost_sandbox.as_ref().map(|known| known.version),
@@ -274,6 +279,7 @@ impl TargetFold {
             .map(|known| known.with(|it| Concern::Promotion(Box::new(with_newest(it)))));
         let captured = self.captured.as_ref().map(|known| known.with(Concern::Captured));
         let found = self.found.as_ref().map(|known| known.with(Concern::Found));
+        let pause = self.pause.as_ref().map(|known| known.with(Concern::Pause));
         let attempt = self.last.as_ref().map(|known| known.with(|it| Concern::Attempt(Box::new(it))));
         let failing = self.failing.as_ref();
         let failing = failing.map(|known| known.with(|it| Concern::StandingFailure(it.map(Box::new))));
@@ -284,7 +290,7 @@ impl TargetFold {
         };
         let revoked =
             |(&version, it): (&EntryVersion, &Revocation)| (version, Concern::Revocation(it.clone()));
-        let single = [promotion, captured, found, attempt, failing, lost, closed];
+        let single = [promotion, captured, found, pause, attempt, failing, lost, closed];
         let letters = self.dead_letters.iter().map(letter);
         let revocations = self.revocations.iter().map(revoked);
         single.into_iter().flatten().chain(letters).chain(revocations).collect()

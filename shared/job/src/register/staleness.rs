@@ -2,6 +2,8 @@
 //!
 //! How old a prebuild is says nothing: a repository that nobody pushes to keeps its own for ever.
 
+use chrono::{DateTime, Utc};
+
 use super::TargetState;
 use crate::OutcomeWord;
 
@@ -9,6 +11,8 @@ use crate::OutcomeWord;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, strum::IntoStaticStr, strum::EnumIter)]
 #[strum(serialize_all = "snake_case")]
 pub enum StaleReason {
+    /// An operator has paused it.
+    Paused,
     /// A failure stands until the commit, the settings or a secret changes.
     StandingFailure,
     /// A dead letter waits for an operator.
@@ -25,7 +29,10 @@ pub enum StaleReason {
 
 impl StaleReason {
     /// The reason, where there is one.
-    pub fn of(state: &TargetState) -> Option<Self> {
+    pub fn of(state: &TargetState, now: DateTime<Utc>) -> Option<Self> {
+        if state.pause_at(now).is_some() {
+            return Some(Self::Paused);
+        }
         if state.failing.is_some() {
             return Some(Self::StandingFailure);
         }
@@ -64,12 +71,10 @@ impl StaleReason {
 mod tests {
     use std::collections::BTreeMap;
 
-    use chrono::{DateTime, Utc};
-
     use super::*;
     use crate::{
-        AttemptId, Failure, FailureKind, Fingerprint, JobId, LastAttempt, OpenDeadLetter, PrebuildRecord,
-        Revocation, Revoked, StandingFailure,
+        AttemptId, Failure, FailureKind, Fingerprint, JobId, LastAttempt, OpenDeadLetter, Pause,
+        PrebuildRecord, Revocation, Revoked, StandingFailure,
     };
 
     fn last(outcome: OutcomeWord) -> LastAttempt {
@@ -90,7 +95,7 @@ mod tests {
     fn the_most_lasting_reason_counts() {
         let now = Utc::now();
         let mut state = TargetState::new("acme/service@main".parse().unwrap(), now);
-        let reason = |state: &TargetState| StaleReason::of(state).map(StaleReason::as_str);
+        let reason = |state: &TargetState| StaleReason::of(state, now).map(StaleReason::as_str);
         assert_eq!(reason(&state), Some("never_built"));
         state.last = Some(last(OutcomeWord::Failed));
         assert_eq!(reason(&state), Some("failed_attempt"));
@@ -116,5 +121,14 @@ mod tests {
             count: 1,
         });
         assert_eq!(reason(&state), Some("standing_failure"));
+        let (why, by) = ("its registry moves".to_owned(), "anna".to_owned());
+        let until = Some(now + chrono::TimeDelta::hours(1));
+        state.pause = Some(Pause { reason: why, by, since: now, until });
+        assert_eq!(reason(&state), Some("paused"));
+        assert_eq!(
+            StaleReason::of(&state, now + chrono::TimeDelta::hours(1)),
+            Some(StaleReason::StandingFailure),
+            "it has ended by itself"
+        );
     }
 }
