@@ -15,7 +15,7 @@ impl OperatorActs {
         Self { operator }
     }
 
-    /// Who acts.
+    /// The name of the operator who acts.
     pub(crate) fn operator(&self) -> &str {
         &self.operator
     }

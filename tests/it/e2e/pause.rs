@@ -15,7 +15,7 @@ async fn given(scene: &Scene) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sessions_are_given_the_prebuild_that_an_operator_went_back_to() {
+async fn sessions_are_given_what_an_operator_went_back_to() {
     let scene = Scene::start().await;
     let (target, _) = scene.small("acme/steered").await;
     let _worker = scene.fleet.worker().await.unwrap();

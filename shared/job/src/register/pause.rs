@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub struct Pause {
     /// Why, for whoever wonders.
     pub reason: String,
-    /// Who said so.
+    /// The operator who said so.
     pub by: String,
     /// When it was said.
     pub since: DateTime<Utc>,
