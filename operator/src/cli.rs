@@ -176,6 +176,27 @@ pub enum Prebuilds {
     /// Give the workers the secret's new value first: what attempts that began before this command build is withdrawn too,
     /// what later ones build is not.
     Revoke(Revoke),
+    /// Remove the prebuilds of targets that are gone from the fleet file, without waiting for the day the active producer would
+    ///
+    /// It does so by itself after [keeper] gone, and never for more than a tenth of the fleet in a day.
+    Retire(Retire),
+}
+
+/// Which targets' prebuilds to remove.
+#[derive(Debug, Args)]
+pub struct Retire {
+    #[arg(
+        value_name = "TARGET",
+        help = "owner/name, or owner/name@branch; all that are due where none is named"
+    )]
+    pub targets: Vec<String>,
+
+    /// Show what would be removed, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+
+    #[arg(short, long, help = "Do not ask")]
+    pub yes: bool,
 }
 
 /// Which prebuild to promote.
@@ -280,6 +301,8 @@ mod tests {
             "harvestctl prebuilds revoke --secret NPM_TOKEN --dry-run",
             "harvestctl prebuilds revoke --since 2026-11-27T10:00:00Z --yes",
             "harvestctl prebuilds revoke --since 90m",
+            "harvestctl prebuilds retire --dry-run",
+            "harvestctl prebuilds retire o/n o/m@dev --yes",
         ] {
             parse(right).unwrap();
         }

@@ -41,7 +41,8 @@ pub(crate) async fn run(
         }
         (Err(problems), _) => return Err(CommandError::usage(problems)),
     };
-    let Services { fleet, fleet_file, broker, daytona, git_hosts, acts } = &services;
+    let Services { fleet, fleet_file, broker, daytona, git_hosts, acts, gone } = &services;
+    let gone = *gone;
     match arguments.command {
         Command::Doctor(asked) => {
             let worker_config = asked.worker_config.as_deref();
@@ -61,7 +62,7 @@ pub(crate) async fn run(
             dead_letters.run(&command, &mut output, shutdown).await
         }
         Command::Prebuilds(command) => {
-            let prebuilds = prebuilds::PrebuildCommands { fleet, fleet_file, broker, daytona, acts };
+            let prebuilds = prebuilds::PrebuildCommands { fleet, fleet_file, broker, daytona, acts, gone };
             prebuilds.run(&command, &mut output, shutdown).await
         }
         // Short, and never left between two targets.
@@ -74,7 +75,7 @@ pub(crate) async fn run(
             answer(&pauser.resume(&wanted).await?, &mut output)
         }
         Command::Status => {
-            let status = status::read_status(fleet, fleet_file, broker);
+            let status = status::read_status(fleet, fleet_file, broker, gone);
             answer(&until_interrupted(shutdown, status).await?, &mut output)
         }
         Command::Resolve(one) => {
@@ -82,7 +83,7 @@ pub(crate) async fn run(
             answer(&until_interrupted(shutdown, resolver.resolve(&one.target)).await?, &mut output)
         }
         Command::Explain(one) => {
-            let explainer = explain::Explainer { fleet, fleet_file, broker, daytona, git_hosts };
+            let explainer = explain::Explainer { fleet, fleet_file, broker, daytona, git_hosts, gone };
             answer(&until_interrupted(shutdown, Box::pin(explainer.explain(&one.target))).await?, &mut output)
         }
     }

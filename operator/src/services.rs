@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use chrono::TimeDelta;
 use job::FleetName;
 use settings::Environment;
 
@@ -22,6 +23,8 @@ pub(crate) struct Services {
     pub(crate) daytona: DaytonaAccess,
     pub(crate) git_hosts: GitHosts,
     pub(crate) acts: OperatorActs,
+    /// How long a target has to be gone from the fleet file before its prebuilds are removed.
+    pub(crate) gone: TimeDelta,
 }
 
 impl Services {
@@ -40,6 +43,7 @@ impl Services {
             daytona: DaytonaAccess::new(settings.daytona),
             git_hosts: GitHosts::new(environment),
             acts: OperatorActs::new(operator),
+            gone: TimeDelta::from_std(settings.keeper.gone).unwrap_or(TimeDelta::MAX),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use broker::BrokerSettings;
 use daytona::ClientSettings;
 use job::FleetName;
-use producer::ProducerSettings;
+use producer::{KeeperSection, ProducerSettings};
 use settings::{Environment, Problems};
 use telemetry::TelemetrySection;
 
@@ -21,6 +21,8 @@ pub struct OperatorSettings {
     pub broker: BrokerSettings,
     /// How Daytona is reached, when there is a key: most commands do without.
     pub daytona: Option<ClientSettings>,
+    /// What the active producer does for the fleet as a whole, and when.
+    pub keeper: KeeperSection,
     /// What is logged, and how it looks.
     pub telemetry: TelemetrySection,
 }
@@ -28,8 +30,8 @@ pub struct OperatorSettings {
 impl OperatorSettings {
     /// From the producer's file and the environment; every mistake at once.
     pub fn load(environment: &Environment, file: Option<&Path>) -> Result<Self, Problems> {
-        let ProducerSettings { fleet, fleet_file, broker, daytona, telemetry, .. } =
+        let ProducerSettings { fleet, fleet_file, broker, daytona, keeper, telemetry, .. } =
             ProducerSettings::load(environment, file)?;
-        Ok(Self { fleet, fleet_file, broker, daytona, telemetry })
+        Ok(Self { fleet, fleet_file, broker, daytona, keeper, telemetry })
     }
 }

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use job::{
-    AttemptId, BuildMode, Completeness, Failure, FailureKind, JobId, LastAttempt, OutcomeWord,
+    AttemptId, BuildMode, Completeness, Failure, FailureKind, GoneTarget, JobId, LastAttempt, OutcomeWord,
     PrebuildRecord, Stage,
 };
 use serde::Serialize;
 
-use crate::time::{at, length, since};
+use crate::time::{absolute, at, length, since};
 
 /// A prebuild of a target.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -122,5 +122,30 @@ impl LastView {
         let failure = self.failure.as_ref().map(|failure| format!(" {}", failure.id)).unwrap_or_default();
         let took = length(std::time::Duration::from_millis(self.milliseconds));
         format!("{}{failure} at {}, took {took}", self.outcome, at(self.at, now))
+    }
+}
+
+/// A target that is gone from the fleet file.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct GoneView {
+    since: DateTime<Utc>,
+    /// When its prebuilds were removed, or are to be.
+    prebuilds_removed_at: DateTime<Utc>,
+    retired: bool,
+}
+
+impl GoneView {
+    /// Where a target's prebuilds are removed after `patience`.
+    pub(crate) fn new(gone: GoneTarget, patience: TimeDelta) -> Self {
+        let due = gone.since.checked_add_signed(patience).unwrap_or(DateTime::<Utc>::MAX_UTC);
+        let GoneTarget { since, retired, .. } = gone;
+        Self { since, prebuilds_removed_at: retired.unwrap_or(due), retired: retired.is_some() }
+    }
+
+    /// The same as a sentence.
+    pub(crate) fn sentence(&self) -> String {
+        let verb = if self.retired { "were" } else { "are" };
+        let (since, removed) = (absolute(self.since), absolute(self.prebuilds_removed_at));
+        format!("gone from fleet.toml since {since}, its prebuilds {verb} removed at {removed}")
     }
 }

@@ -7,6 +7,7 @@ mod checkpointing;
 mod collecting;
 mod measuring;
 mod recovering;
+mod retiring;
 mod section;
 mod seen;
 mod sweeping;
@@ -64,6 +65,7 @@ impl Keeper {
             recovering::run(&self.fleet, &self.register, self.client.as_ref(), &self.listing),
             self.sweep(),
             self.collect(),
+            self.retire(),
         );
     }
 }

@@ -22,6 +22,8 @@ pub struct ProducerMetrics {
     each_target: EachTarget,
     prebuilds_collected: Counter<u64>,
     collections_failed: Counter<u64>,
+    targets_gone: Gauge<u64>,
+    retirements_held: Gauge<u64>,
 }
 
 /// What was last said of each target: none of those that are not asked about any more.
@@ -109,6 +111,14 @@ impl ProducerMetrics {
                 .u64_counter("harvest.prebuilds.collections.failed")
                 .with_description("Deletions of prebuilds that failed and are tried again")
                 .build(),
+            targets_gone: meter
+                .u64_gauge("harvest.targets.gone")
+                .with_description("Targets that are gone from the fleet file and not retired yet")
+                .build(),
+            retirements_held: meter
+                .u64_gauge("harvest.targets.retirements.held")
+                .with_description("Targets that are due to be retired, beyond what is done in a day")
+                .build(),
         }
     }
 
@@ -156,6 +166,14 @@ impl ProducerMetrics {
 
     pub(crate) fn count_not_collected(&self) {
         self.collections_failed.add(1, &[]);
+    }
+
+    pub(crate) fn record_gone_targets(&self, targets: usize) {
+        self.targets_gone.record(count(targets), &[]);
+    }
+
+    pub(crate) fn record_held_retirements(&self, targets: usize) {
+        self.retirements_held.record(count(targets), &[]);
     }
 
     pub(crate) fn record_role(&self, role: Role) {

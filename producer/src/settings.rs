@@ -120,7 +120,7 @@ impl PlanSettings {
 fn read(environment: &Environment, file: Option<&Path>) -> Layered<ProducerFile> {
     let mut layers: Layered<ProducerFile> = Layered::read(&shipped::PRODUCER, file, environment);
     let ScheduleSection { queue_depth_factor, reload, standby } = layers.value().schedule;
-    let KeeperSection { sweep, collect, in_use: _ } = layers.value().keeper;
+    let KeeperSection { sweep, collect, in_use: _, gone: _ } = layers.value().keeper;
     let LeaseSection { beat, stale, stuck } = layers.value().lease;
     layers.require(&[
         Rule {

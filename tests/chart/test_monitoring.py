@@ -170,6 +170,7 @@ BAD = {
                                 'harvest_sandbox_cold_start_seconds_bucket{fleet="prod", le="1"}': "0+10x300"}],
     "HarvestFleetSandboxesLeftBehind": [{'harvest_sandboxes_swept_total{fleet="prod"}': "0+1x300"}],
     "HarvestFleetSandboxesStuck": [{'harvest_sandboxes_stuck{fleet="prod"}': "1x300"}],
+    "HarvestFleetRetirementsHeld": [{'harvest_targets_retirements_held{fleet="prod"}': "3x300"}],
 }
 
 

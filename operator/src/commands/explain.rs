@@ -4,7 +4,7 @@
 mod next_tick;
 mod view;
 
-use chrono::Utc;
+use chrono::{TimeDelta, Utc};
 use daytona::{BaseError, Client};
 use job::{Commit, FingerprintInputs, FleetName, PrebuildRecord, SandboxName, Settings, Target, TargetState};
 
@@ -28,6 +28,8 @@ pub(super) struct Explainer<'a> {
     pub(super) broker: &'a BrokerAccess,
     pub(super) daytona: &'a DaytonaAccess,
     pub(super) git_hosts: &'a GitHosts,
+    /// How long a target has to be gone from the fleet file before its prebuilds are removed.
+    pub(super) gone: TimeDelta,
 }
 
 /// What register and ledger have of the target.
@@ -80,6 +82,7 @@ impl Explainer<'_> {
             base,
             prebuilds,
             next_tick,
+            patience: self.gone,
             notes,
         };
         Ok(view(facts, Utc::now()))

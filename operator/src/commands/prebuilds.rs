@@ -2,13 +2,14 @@
 
 mod list;
 mod promote;
+mod retire;
 mod revoke;
 #[cfg(test)]
 mod tests;
 mod view;
 
 use broker::Register;
-use chrono::Utc;
+use chrono::{TimeDelta, Utc};
 use job::{FleetName, SandboxName, Target};
 use lifecycle::Shutdown;
 
@@ -20,7 +21,9 @@ use crate::error::{CommandError, Exit};
 use crate::fleet_file_source::FleetFileSource;
 use crate::output::Output;
 use crate::targets::find_target;
+use crate::views::GoneView;
 pub(super) use list::{ListedPrebuild, Use, list, look_up};
+use retire::Retirer;
 use revoke::Revoker;
 use view::ListView;
 
@@ -31,6 +34,8 @@ pub(super) struct PrebuildCommands<'a> {
     pub(super) broker: &'a BrokerAccess,
     pub(super) daytona: &'a DaytonaAccess,
     pub(super) acts: &'a OperatorActs,
+    /// How long a target has to be gone from the fleet file before its prebuilds are removed.
+    pub(super) gone: TimeDelta,
 }
 
 impl PrebuildCommands<'_> {
@@ -51,9 +56,13 @@ impl PrebuildCommands<'_> {
             Prebuilds::Promote(wanted) => self.promote(wanted, output).await,
             // Never left in the middle: what is withdrawn is withdrawn, and told.
             Prebuilds::Revoke(wanted) => {
-                let Self { fleet, fleet_file, broker, daytona, acts } = *self;
+                let Self { fleet, fleet_file, broker, daytona, acts, gone: _ } = *self;
                 let revoker = Revoker { fleet, fleet_file, broker, daytona, acts };
                 revoker.revoke(wanted, output).await
+            }
+            Prebuilds::Retire(wanted) => {
+                let Self { fleet, fleet_file, broker, gone: patience, .. } = *self;
+                Retirer { fleet, fleet_file, broker, patience }.retire(wanted, output).await
             }
         }
     }
@@ -62,12 +71,15 @@ impl PrebuildCommands<'_> {
         let (broker, register) = self.broker.connect_with_register().await?;
         let chosen = name.map(|name| find_target(name, self.fleet_file, Some(known_targets(&register))));
         let now = Utc::now();
-        let mut prebuilds: Vec<ListedPrebuild> = match chosen.transpose()? {
-            None => register.targets().iter().flat_map(|state| list(state, now)).collect(),
-            Some(target) => register.get(&target).iter().flat_map(|state| list(state, now)).collect(),
+        let states = match chosen.transpose()? {
+            None => register.targets(),
+            Some(target) => register.get(&target).into_iter().collect(),
         };
+        let mut prebuilds: Vec<ListedPrebuild> = states.iter().flat_map(|state| list(state, now)).collect();
         broker.close().await;
-        let mut notes = Vec::new();
+        let gone = states.iter().filter_map(|state| Some((&state.target, state.gone?)));
+        let gone = gone.map(|(target, gone)| (target, GoneView::new(gone, self.gone).sentence()));
+        let mut notes: Vec<String> = gone.map(|(target, gone)| format!("{target}: {gone}")).collect();
         match self.daytona.client() {
             DaytonaClient::NoKey => {
                 notes.push("not looked up in Daytona: DAYTONA_API_KEY is not set".to_owned());

@@ -5,7 +5,7 @@ mod view;
 use std::collections::BTreeMap;
 
 use broker::QueueDepths;
-use chrono::Utc;
+use chrono::{TimeDelta, Utc};
 use job::{FleetName, Target, TargetState};
 
 use crate::broker_access::BrokerAccess;
@@ -19,6 +19,7 @@ pub(super) async fn read_status(
     fleet: &FleetName,
     fleet_file: &FleetFileSource,
     broker: &BrokerAccess,
+    patience: TimeDelta,
 ) -> Result<StatusView, CommandError> {
     let (broker, register) = broker.connect_with_register().await?;
     let (listed, problems) = match fleet_file.load() {
@@ -38,6 +39,7 @@ pub(super) async fn read_status(
         states,
         last_tick: register.fleet().last_tick,
         queues: list_queues(&depths),
+        patience,
     };
     broker.close().await;
     Ok(view(&now, Utc::now()))

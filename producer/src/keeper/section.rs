@@ -17,4 +17,7 @@ pub struct KeeperSection {
     /// How long a prebuild that is no longer kept stays after a sandbox was last started from it.
     #[serde(with = "humantime_serde")]
     pub in_use: Duration,
+    /// How long a target has to be gone from the fleet file before its prebuilds are removed.
+    #[serde(with = "humantime_serde")]
+    pub gone: Duration,
 }

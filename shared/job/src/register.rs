@@ -4,9 +4,11 @@ mod collection;
 mod entry;
 mod fold;
 mod found;
+mod listing;
 mod pause;
 mod revocation;
 mod staleness;
+mod version;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,12 +18,14 @@ use uuid::Uuid;
 
 use self::collection::is_overtaken;
 pub use self::collection::{SnapshotCondition, Superfluous};
-pub use self::entry::{Concern, EntryFormat, EntryVersion, Promotion, TargetEntry, UnknownFormat, Writing};
+pub use self::entry::{Concern, EntryFormat, Promotion, TargetEntry, UnknownFormat, Writing};
 pub use self::fold::{Folded, TargetFold};
 pub use self::found::FoundPrebuild;
+pub use self::listing::{DueRetirements, GoneTarget, Listing, due_retirements, listing_changes};
 pub use self::pause::Pause;
 pub use self::revocation::{Provenance, Revocation, Revoked};
 pub use self::staleness::StaleReason;
+pub use self::version::EntryVersion;
 use crate::{
     AttemptId, Commit, Failure, FailureKind, Fingerprint, JobId, OutcomeWord, PrebuildName, PrebuildRecord,
     Target, Tick,
@@ -109,6 +113,9 @@ pub struct TargetState {
     /// The latest attempt that did something.
     #[serde(default)]
     pub last: Option<LastAttempt>,
+    /// Where the fleet file does not have it any more.
+    #[serde(skip)]
+    pub gone: Option<GoneTarget>,
     /// What was withdrawn: none of the prebuilds above is of these.
     #[serde(skip)]
     pub revocations: Vec<Revocation>,
@@ -131,6 +138,7 @@ impl TargetState {
             open_dead_letters: BTreeMap::new(),
             lost_sandbox: None,
             last: None,
+            gone: None,
             revocations: Vec::new(),
         }
     }

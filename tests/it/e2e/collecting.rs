@@ -24,7 +24,7 @@ fn target(name: &str) -> Target {
 }
 
 /// A prebuild's record, of an attempt that begins now.
-fn record_in(fleet: &FleetName, target: &Target) -> PrebuildRecord {
+pub(super) fn record_in(fleet: &FleetName, target: &Target) -> PrebuildRecord {
     let commit: Commit = "a".repeat(40).parse().unwrap();
     let fingerprint = Fingerprint::from_hex(&"9".repeat(64)).unwrap();
     let attempt = AttemptId::new();
@@ -45,7 +45,7 @@ fn record_in(fleet: &FleetName, target: &Target) -> PrebuildRecord {
     }
 }
 
-fn names<'a>(prebuilds: impl IntoIterator<Item = &'a PrebuildRecord>) -> BTreeSet<String> {
+pub(super) fn names<'a>(prebuilds: impl IntoIterator<Item = &'a PrebuildRecord>) -> BTreeSet<String> {
     prebuilds.into_iter().map(|prebuild| prebuild.name.to_string()).collect()
 }
 
@@ -72,7 +72,7 @@ impl Scene {
         prebuilds.try_into().unwrap()
     }
 
-    async fn snapshot(&self, name: &str) -> String {
+    pub(super) async fn snapshot(&self, name: &str) -> String {
         let seed = NewSandbox::new(format!("seed-{}", uuid::Uuid::new_v4().simple()), "harvest-snapshot");
         let CreateOutcome::Created(sandbox) = self.daytona.create_sandbox(&seed).await.unwrap() else {
             panic!("no sandbox to capture {name} from");
@@ -93,7 +93,12 @@ impl Scene {
         id
     }
 
-    async fn promote(&self, target: &Target, promoted: &PrebuildRecord, kept: &[&PrebuildRecord]) -> Folded {
+    pub(super) async fn promote(
+        &self,
+        target: &Target,
+        promoted: &PrebuildRecord,
+        kept: &[&PrebuildRecord],
+    ) -> Folded {
         self.register.sync(SOON).await.unwrap();
         let follows = self.register.get(target).and_then(|state| state.promotion);
         let kept = kept.iter().map(|&kept| kept.clone()).collect();

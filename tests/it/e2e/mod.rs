@@ -16,6 +16,7 @@ mod outcomes;
 mod pause;
 mod queues;
 mod register;
+mod retiring;
 mod retries;
 pub(crate) mod scene;
 mod secret_rules;

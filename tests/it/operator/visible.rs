@@ -171,7 +171,7 @@ async fn plant(scene: &Scene, daytona: &Daytona, worker: &Worker) {
 }
 
 /// One line for each command there is, and those that wait, fail or find nothing.
-const LINES: [&str; 19] = [
+const LINES: [&str; 22] = [
     "doctor",
     "status",
     "resolve acme/good",
@@ -191,6 +191,9 @@ const LINES: [&str; 19] = [
     "prebuilds list acme/\u{1b}[2J\u{202e}",
     "prebuilds revoke --secret \u{1b}[2J\u{202e} --dry-run",
     "prebuilds revoke --since 1h --yes",
+    "prebuilds retire --dry-run",
+    "prebuilds retire acme/bad@feat/\u{202e}gpj --yes",
+    "prebuilds retire acme/\u{1b}[2J\u{202e} --yes",
 ];
 
 /// The names of all commands, those of commands within commands too.

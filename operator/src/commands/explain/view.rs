@@ -4,7 +4,7 @@ mod text;
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use daytona::SandboxState;
 use job::{
     AttemptEnd, AttemptId, Commit, FailureKind, JobId, LedgerEntry, LedgerEvent, OutcomeWord, PrebuildRecord,
@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::next_tick::NextTick;
 use crate::commands::prebuilds::ListedPrebuild;
-use crate::views::{FailureView, LastView, PrebuildView};
+use crate::views::{FailureView, GoneView, LastView, PrebuildView};
 
 /// How many attempts are shown.
 pub(super) const ATTEMPTS: usize = 10;
@@ -32,6 +32,8 @@ pub(super) struct TargetFacts {
     /// Those that were looked up in Daytona.
     pub(super) prebuilds: Vec<ListedPrebuild>,
     pub(super) next_tick: NextTick,
+    /// How long a target has to be gone from the fleet file before its prebuilds are removed.
+    pub(super) patience: TimeDelta,
     pub(super) notes: Vec<String>,
 }
 
@@ -43,6 +45,7 @@ pub(crate) struct ExplainView {
     /// None when fleet.toml does not have it.
     settings: Option<Settings>,
     settings_from: String,
+    gone: Option<GoneView>,
     prebuild: Option<PrebuildView>,
     kept: Vec<PrebuildView>,
     last: Option<LastView>,
@@ -151,6 +154,7 @@ pub(super) fn view(facts: TargetFacts, now: DateTime<Utc>) -> ExplainView {
         at: now,
         settings: facts.settings,
         settings_from: facts.settings_from,
+        gone: state.and_then(|state| state.gone).map(|gone| GoneView::new(gone, facts.patience)),
         prebuild: state.and_then(|state| state.promoted.as_ref()).map(looked_up),
         kept: state.map(|state| state.kept.iter().map(looked_up).collect()).unwrap_or_default(),
         last: state.and_then(|state| state.last.as_ref()).map(LastView::new),

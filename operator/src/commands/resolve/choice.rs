@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::layout::format_rows;
 use crate::output::View;
-use crate::time::{at, since};
+use crate::time::{absolute, at, since};
 
 /// What the register says of the target.
 #[derive(Debug)]
@@ -268,6 +268,12 @@ fn note_if_inactive(snapshot: &PrebuildSnapshot) -> Option<String> {
 
 fn explain_none(state: &TargetState) -> String {
     let target = &state.target;
+    if let Some(retired) = state.gone.and_then(|gone| gone.retired) {
+        return format!(
+            "it is gone from fleet.toml, so its prebuilds were removed at {}; list it there again, and it is built anew",
+            absolute(retired)
+        );
+    }
     match (&state.failing, &state.promoted) {
         (Some(failing), _) => format!(
             "{}. Mend that, then: harvestctl submit {target} --force --wait. harvestctl explain {target} tells more",

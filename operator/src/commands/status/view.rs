@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use job::{FailureKind, FleetName, JobId, Pause, Target, TargetState, Tick};
 use serde::Serialize;
 
@@ -10,7 +10,7 @@ use crate::commands::pause::describe;
 use crate::layout::format_table;
 use crate::output::View;
 use crate::time::{ago, at, length};
-use crate::views::{FailureView, LastView, PrebuildView};
+use crate::views::{FailureView, GoneView, LastView, PrebuildView};
 
 /// What is known of the fleet.
 pub(crate) struct FleetNow {
@@ -20,6 +20,8 @@ pub(crate) struct FleetNow {
     pub(crate) states: BTreeMap<Target, TargetState>,
     pub(crate) last_tick: Option<Tick>,
     pub(crate) queues: Vec<QueueNow>,
+    /// How long a target has to be gone from the fleet file before its prebuilds are removed.
+    pub(crate) patience: TimeDelta,
 }
 
 /// How deep a queue is.
@@ -47,6 +49,7 @@ struct TargetView {
     target: Target,
     /// Whether fleet.toml has it; if not, nothing builds it any more.
     listed: bool,
+    gone: Option<GoneView>,
     prebuild: Option<PrebuildView>,
     last: Option<LastView>,
     failing: Option<FailingView>,
@@ -78,9 +81,9 @@ struct OpenView {
 /// Makes the view of what is known.
 pub(crate) fn view(known: &FleetNow, now: DateTime<Utc>) -> StatusView {
     let mut targets: Vec<TargetView> =
-        known.listed.iter().map(|target| target_view(target, known.states.get(target), true, now)).collect();
+        known.listed.iter().map(|target| target_view(target, known.states.get(target), known, now)).collect();
     let unlisted = known.states.iter().filter(|(target, _)| !known.listed.contains(target));
-    targets.extend(unlisted.map(|(target, state)| target_view(target, Some(state), false, now)));
+    targets.extend(unlisted.map(|(target, state)| target_view(target, Some(state), known, now)));
     StatusView {
         fleet: known.fleet.clone(),
         at: now,
@@ -91,7 +94,13 @@ pub(crate) fn view(known: &FleetNow, now: DateTime<Utc>) -> StatusView {
     }
 }
 
-fn target_view(target: &Target, state: Option<&TargetState>, listed: bool, now: DateTime<Utc>) -> TargetView {
+fn target_view(
+    target: &Target,
+    state: Option<&TargetState>,
+    known: &FleetNow,
+    now: DateTime<Utc>,
+) -> TargetView {
+    let listed = known.listed.contains(target);
     let open = |state: &TargetState| {
         let view = |(&failure, open): (&FailureKind, &job::OpenDeadLetter)| OpenView {
             failure,
@@ -105,6 +114,7 @@ fn target_view(target: &Target, state: Option<&TargetState>, listed: bool, now: 
     TargetView {
         target: target.clone(),
         listed,
+        gone: state.and_then(|state| state.gone).map(|gone| GoneView::new(gone, known.patience)),
         prebuild: state
             .and_then(|state| state.promoted.as_ref())
             .map(|prebuild| PrebuildView::new(prebuild, now)),
@@ -166,7 +176,8 @@ impl TargetView {
     fn in_the_way(&self, now: DateTime<Utc>) -> String {
         let mut words = Vec::new();
         if !self.listed {
-            words.push("not in fleet.toml".to_owned());
+            let gone = self.gone.as_ref().map(GoneView::sentence);
+            words.push(gone.unwrap_or_else(|| "not in fleet.toml".to_owned()));
         }
         words.extend(self.pause.as_ref().map(|pause| describe(pause, now)));
         if let Some(failing) = &self.failing {

@@ -202,7 +202,9 @@ impl Known {
     /// All of it as the lines of a checkpoint.
     pub(super) fn lines(&self) -> impl Iterator<Item = serde_json::Result<Vec<u8>>> {
         let fleet = serde_json::to_vec(&RegisterEntry::Fleet(self.fleet.clone()));
-        let folds = self.targets.values().flat_map(TargetFold::written_again);
+        let now = Utc::now();
+        let told = self.targets.values().filter(move |fold| !fold.is_forgotten(now));
+        let folds = told.flat_map(TargetFold::written_again);
         let entries = folds.map(|entry| serde_json::to_vec(&RegisterEntry::Concern(Box::new(entry))));
         [fleet].into_iter().chain(entries).chain(self.unread.iter().cloned().map(Ok))
     }

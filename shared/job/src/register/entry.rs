@@ -3,47 +3,14 @@
 //! Each entry has a version, which orders it among those of its concern wherever in the stream it stands. Whoever writes an
 //! entry anew keeps its version.
 
-use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use uuid::Uuid;
 
 use super::{
-    CapturedPrebuild, FoundPrebuild, LastAttempt, LostSandbox, OpenDeadLetter, Pause, Revocation,
-    StandingFailure,
+    CapturedPrebuild, EntryVersion, FoundPrebuild, LastAttempt, Listing, LostSandbox, OpenDeadLetter, Pause,
+    Revocation, StandingFailure,
 };
-use crate::id::{draw_after, time_of, uuid_at};
 use crate::{AttemptId, FailureKind, PrebuildRecord, Target};
-
-/// Orders the entries of one concern of a target: a UUID v7, so the clock of whoever wrote it, but greater than everything
-/// that its writer had seen of the target, however wrong that clock is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct EntryVersion(Uuid);
-
-impl EntryVersion {
-    /// The version of an entry that is written after `seen` was. `drawn` is a new UUID v7.
-    pub fn after(seen: Option<Self>, drawn: Uuid) -> Self {
-        Self(draw_after(seen.map(|seen| seen.0), drawn))
-    }
-
-    /// The version of what 0.1 wrote at this time.
-    pub(super) fn at(time: DateTime<Utc>) -> Self {
-        let milliseconds = u64::try_from(time.timestamp_millis()).unwrap_or(0);
-        let [.., high, low] = (time.timestamp_subsec_micros() % 1000).to_be_bytes();
-        Self(uuid_at(milliseconds, &[high, low, 0, 0, 0, 0, 0, 0, 0, 0]))
-    }
-
-    /// The version of a promotion that 0.1 wrote: whichever of its entries is read first, it is the same.
-    pub(super) fn of_attempt(attempt: AttemptId) -> Self {
-        Self(attempt.uuid())
-    }
-
-    /// When it was written, by the clock of whoever wrote it.
-    pub fn time(self) -> DateTime<Utc> {
-        time_of(self.0)
-    }
-}
 
 /// How entries of this format are read. One that is not known makes the entry unreadable, and unread entries are counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -139,6 +106,8 @@ pub enum Concern {
     },
     /// Every dead letter was dealt with, by a good build.
     DeadLettersClosed,
+    /// Whether the fleet file has the target.
+    Listing(Listing),
     /// Prebuilds that are not to be used any more. Nothing takes it back.
     Revocation(Revocation),
 }

@@ -5,13 +5,13 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Duration};
+use chrono::{DateTime, Duration, Utc};
 
 use super::collection::is_overtaken;
-use super::entry::{Concern, EntryFormat, EntryVersion, Promotion, TargetEntry, Writing};
+use super::entry::{Concern, EntryFormat, Promotion, TargetEntry, Writing};
 use super::{
-    CapturedPrebuild, FoundPrebuild, LastAttempt, LostSandbox, OpenDeadLetter, Pause, Provenance, Revocation,
-    StandingFailure, TargetState,
+    CapturedPrebuild, EntryVersion, FoundPrebuild, GoneTarget, LastAttempt, Listing, LostSandbox,
+    OpenDeadLetter, Pause, Provenance, Revocation, Revoked, StandingFailure, TargetState,
 };
 use crate::{AttemptId, FailureKind, PrebuildRecord, Target};
 
@@ -50,6 +50,7 @@ pub struct TargetFold {
     lost_sandbox: Option<Versioned<Option<LostSandbox>>>,
     dead_letters: BTreeMap<FailureKind, Versioned<Option<OpenDeadLetter>>>,
     dead_letters_closed: Option<EntryVersion>,
+    listing: Option<Versioned<Listing>>,
     revocations: BTreeMap<EntryVersion, Revocation>,
 }
 
@@ -75,6 +76,7 @@ impl TargetFold {
             lost_sandbox: None,
             dead_letters: BTreeMap::new(),
             dead_letters_closed: None,
+            listing: None,
             revocations: BTreeMap::new(),
         }
     }
@@ -95,10 +97,8 @@ impl TargetFold {
             Concern::LostSandbox(lost) => take_newer(&mut self.lost_sandbox, version, lost),
             Concern::DeadLetter { failure, open } => self.fold_dead_letter(version, failure, open),
             Concern::DeadLettersClosed => self.close_dead_letters(version),
-            Concern::Revocation(revocation) => match self.revocations.insert(version, revocation) {
-                None => Folded::Taken,
-                Some(_) => Folded::Outdated,
-            },
+            Concern::Listing(listing) => take_newer(&mut self.listing, version, listing),
+            Concern::Revocation(revocation) => self.fold_revocation(version, revocation, writing),
         }
     }
 
@@ -181,6 +181,40 @@ impl TargetFold {
         self.promotion = Some(Versioned { version, value: Promotion { newest: None, ..promotion } });
     }
 
+    fn fold_revocation(&mut self, version: EntryVersion, revocation: Revocation, writing: Writing) -> Folded {
+        if self.revocations.contains_key(&version) {
+            return Folded::Outdated;
+        }
+        let came_back = match revocation.of {
+            Revoked::Retired { gone } => self.listing.as_ref().is_some_and(|known| known.version != gone),
+            Revoked::BuiltWith(_) | Revoked::BuiltSince(_) => false,
+        };
+        if came_back && writing == Writing::First {
+            return Folded::Refused;
+        }
+        self.revocations.insert(version, revocation);
+        Folded::Taken
+    }
+
+    /// Since when the fleet file does not have it, and whether its prebuilds were withdrawn for that.
+    fn gone(&self) -> Option<GoneTarget> {
+        let listing = self.listing.as_ref()?;
+        let since = match listing.value {
+            Listing::Listed => return None,
+            Listing::GoneSince(since) => since,
+        };
+        let retirement = self.revocations.values().find(|revocation| match revocation.of {
+            Revoked::Retired { gone } => gone == listing.version,
+            Revoked::BuiltWith(_) | Revoked::BuiltSince(_) => false,
+        });
+        Some(GoneTarget { since, entry: listing.version, retired: retirement.map(|it| it.until) })
+    }
+
+    /// Whether nothing of it needs to be written anew: its prebuilds were withdrawn, and deleted, long ago.
+    pub fn is_forgotten(&self, now: DateTime<Utc>) -> bool {
+        self.gone().is_some_and(|gone| gone.is_forgotten(now))
+    }
+
     fn fold_dead_letter(
         &mut self,
         version: EntryVersion,
@@ -233,6 +267,7 @@ impl TargetFold {
             found: found.filter(|found| is_good(found.into())),
             pause: self.pause.as_ref().and_then(|pause| pause.value.clone()),
             newest_promoted: self.newest_promoted,
+            gone: self.gone(),
             revocations: self.revocations.values().cloned().collect(),
             failing: self.failing.as_ref().and_then(|failing| failing.value.clone()),
             open_dead_letters: letters
@@ -253,6 +288,7 @@ impl TargetFold {
             self.failing.as_ref().map(|known| known.version),
             self.lost_sandbox.as_ref().map(|known| known.version),
             self.dead_letters_closed,
+            self.listing.as_ref().map(|known| known.version),
             self.revocations.keys().max().copied(),
         ];
         single.into_iter().flatten().chain(self.dead_letters.values().map(|known| known.version)).max()
@@ -290,7 +326,8 @@ impl TargetFold {
         };
         let revoked =
             |(&version, it): (&EntryVersion, &Revocation)| (version, Concern::Revocation(it.clone()));
-        let single = [promotion, captured, found, pause, attempt, failing, lost, closed];
+        let listing = self.listing.as_ref().map(|known| known.with(Concern::Listing));
+        let single = [promotion, captured, found, pause, attempt, failing, lost, closed, listing];
         let letters = self.dead_letters.iter().map(letter);
         let revocations = self.revocations.iter().map(revoked);
         single.into_iter().flatten().chain(letters).chain(revocations).collect()

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::CapturedPrebuild;
+use super::{CapturedPrebuild, EntryVersion};
 use crate::{AttemptId, PrebuildName, PrebuildRecord};
 
 /// Prebuilds that are not to be used any more.
@@ -27,6 +27,11 @@ pub enum Revoked {
     BuiltWith(String),
     /// They were built at this time or later.
     BuiltSince(DateTime<Utc>),
+    /// Their target has been gone from the fleet file for long: all of them.
+    Retired {
+        /// The entry that says since when. It is refused where another has been folded meanwhile.
+        gone: EntryVersion,
+    },
 }
 
 /// What is known of how a prebuild came to be. What is not known does not speak for it.
@@ -66,6 +71,7 @@ impl Revocation {
         let is_meant = match &self.of {
             Revoked::BuiltWith(secret) => secrets.is_none_or(|secrets| secrets.contains(secret)),
             Revoked::BuiltSince(since) => built_at.is_none_or(|built_at| built_at >= *since),
+            Revoked::Retired { .. } => true,
         };
         is_meant && attempt.time() <= self.until
     }

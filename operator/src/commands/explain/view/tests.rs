@@ -51,6 +51,7 @@ fn facts() -> TargetFacts {
         },
         base: Some(BaseView { name: "harvest-snapshot.3f2a91c".into(), id: "base-1".into() }),
         prebuilds,
+        patience: chrono::Duration::days(7),
         next_tick: NextTick::StillFailing { failure: failure().id, message: failure().message },
         notes: vec!["RabbitMQ is slow".into()],
     }

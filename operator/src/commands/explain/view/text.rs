@@ -12,6 +12,9 @@ impl View for ExplainView {
     fn text(&self) -> String {
         let mut text = format!("{}\n\n", self.target);
         let mut rows = vec![("next tick", self.next_tick.sentence()), ("prebuild", self.prebuild())];
+        if let Some(gone) = &self.gone {
+            rows.push(("fleet file", gone.sentence()));
+        }
         if !self.kept.is_empty() {
             let kept: Vec<String> =
                 self.kept.iter().map(|kept| format!("{} ({})", kept.name, in_daytona(kept))).collect();

@@ -16,6 +16,7 @@ fn known() -> FleetNow {
         states: [good, broken, gone].into_iter().map(|state| (state.target.clone(), state)).collect(),
         last_tick: Some(Tick::at_or_before(now(), std::time::Duration::from_mins(30))),
         queues: vec![QueueNow { queue: "refresh".to_owned(), messages: 3 }],
+        patience: chrono::Duration::days(7),
     }
 }
 

@@ -6,6 +6,7 @@ use super::*;
 use crate::{Failure, Fingerprint, JobId, OutcomeWord, PrebuildName, PrebuildRecord, RegisterEntry};
 
 mod captures;
+mod gone;
 mod of_0_1;
 
 fn target() -> Target {
@@ -52,6 +53,11 @@ enum Act {
     Fail,
     Succeed,
     WriteAgain,
+    /// Notes that the fleet file has the target no more, or again.
+    Go,
+    ComeBack,
+    /// Retires it, as gone as it has read that it is.
+    Retire,
 }
 
 impl Register {
@@ -131,6 +137,13 @@ impl Register {
                 write(Concern::Attempt(Box::new(attempt(OutcomeWord::Built, at(now)))));
             }
             Act::WriteAgain => self.stream.extend(reader.fold.written_again()),
+            Act::Go => write(Concern::Listing(Listing::GoneSince(at(now)))),
+            Act::ComeBack => write(Concern::Listing(Listing::Listed)),
+            Act::Retire => {
+                let Some(gone) = state.gone.map(|gone| gone.entry) else { return };
+                let revocation = Revocation { of: Revoked::Retired { gone }, until: Utc::now() };
+                write(Concern::Revocation(revocation));
+            }
         }
     }
 
