@@ -288,4 +288,9 @@ async fn once_publishes_one_tick_says_so_and_ends() {
     let mut again = fleet.start(&["--once"]);
     assert_eq!(again.ended(SOON).await.unwrap().code(), Some(1));
     assert!(again.stderr().contains("another producer"), "{}", again.stderr());
+    // None has Daytona's key: who fires or waits says what is not done.
+    for producer in [&once, &active] {
+        let said = producer.stderr();
+        assert!(said.contains("nobody removes what is left over in Daytona"), "{said}");
+    }
 }
