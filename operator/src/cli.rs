@@ -54,7 +54,9 @@ pub enum Command {
     /// Look at prebuilds, and withdraw those that must not be used any more
     #[command(subcommand)]
     Prebuilds(Prebuilds),
-    /// Build nothing of targets for a while; sessions are given what is promoted as before
+    /// Begin no build of targets for a while; sessions are given what is promoted as before
+    ///
+    /// A build that has begun goes on, and is promoted.
     Pause(PauseTargets),
     /// Let paused targets be built again
     Resume(ResumeTargets),

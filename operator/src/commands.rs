@@ -68,11 +68,11 @@ pub(crate) async fn run(
         // Short, and never left between two targets.
         Command::Pause(wanted) => {
             let pauser = pause::Pauser { fleet_file, broker, acts };
-            answer(&pauser.pause(&wanted).await?, &mut output)
+            answer_pause(&pauser.pause(&wanted).await?, &mut output)
         }
         Command::Resume(wanted) => {
             let pauser = pause::Pauser { fleet_file, broker, acts };
-            answer(&pauser.resume(&wanted).await?, &mut output)
+            answer_pause(&pauser.resume(&wanted).await?, &mut output)
         }
         Command::Status => {
             let status = status::read_status(fleet, fleet_file, broker, gone);
@@ -92,6 +92,11 @@ pub(crate) async fn run(
 fn answer(view: &impl View, output: &mut Output<'_>) -> Result<Exit, CommandError> {
     output.print(view)?;
     Ok(Exit::Done)
+}
+
+fn answer_pause(view: &pause::PauseView, output: &mut Output<'_>) -> Result<Exit, CommandError> {
+    output.print(view)?;
+    Ok(if view.is_done() { Exit::Done } else { Exit::Failed })
 }
 
 fn answer_doctor(view: &doctor::DoctorView, output: &mut Output<'_>) -> Result<Exit, CommandError> {

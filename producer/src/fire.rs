@@ -188,8 +188,8 @@ impl Firer {
         since.unwrap_or_else(|| last_tick.map_or_else(|| self.clock.now(), |_| DateTime::UNIX_EPOCH))
     }
 
-    /// Writes into a register that has just begun since when it is one, before there is anything else in it.
-    async fn record_beginning(&self) -> Result<(), FireError> {
+    /// Writes into a register that has just begun since when it is one.
+    pub(crate) async fn record_beginning(&self) -> Result<(), FireError> {
         let FleetState { last_tick, since } = self.register.fleet();
         if since.is_some() {
             return Ok(());

@@ -202,6 +202,13 @@ impl LeaderElection<'_> {
         );
         let firer = Firer { seen: seen.clone(), ..firer };
         let keeper = self.keeper(&lock, metrics.clone(), seen);
+        // Until then the register may hear of targets, and say of what was there before that it is nothing.
+        if let Err(error) = firer.record_beginning().await {
+            tracing::warn!(
+                error = &error as &dyn StdError,
+                "the register's beginning is recorded with the next tick"
+            );
+        }
         let last_tick = firer.last_tick().map(|tick| tick.to_string());
         tracing::info!(last_tick, "this producer is the active one");
         metrics.record_role(Role::Active);

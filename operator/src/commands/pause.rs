@@ -2,7 +2,7 @@
 
 use broker::Register;
 use chrono::{DateTime, Utc};
-use job::{Concern, LedgerEvent, Pause, Target};
+use job::{Concern, Folded, LedgerEvent, Pause, Target};
 use serde::Serialize;
 
 use crate::acts::OperatorActs;
@@ -37,6 +37,16 @@ struct PausedTarget {
     pause: Option<Pause>,
     /// Whether it was paused before.
     was_paused: bool,
+    /// Why the register did not take it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+impl PauseView {
+    /// Whether every target is as it was wanted.
+    pub(super) fn is_done(&self) -> bool {
+        self.targets.iter().all(|target| target.error.is_none())
+    }
 }
 
 impl Pauser<'_> {
@@ -76,14 +86,24 @@ impl Pauser<'_> {
             for target in found? {
                 let was_paused = register.get(&target).is_some_and(|state| state.pause_at(now).is_some());
                 let told = register.append(&target, Concern::Pause(pause.cloned()), REGISTER_READ).await;
-                told.map_err(anyhow::Error::new)?;
+                let error = match told {
+                    Ok(Folded::Taken) => None,
+                    Ok(Folded::Outdated | Folded::Refused | Folded::Overtaken) => {
+                        Some("somebody else paused or resumed it at the same time: look again".to_owned())
+                    }
+                    Err(error) => Some(error_chain::line(&error)),
+                };
+                if error.is_some() {
+                    targets.push(PausedTarget { target, pause: None, was_paused, error });
+                    continue;
+                }
                 let event =
                     LedgerEvent::Operator { act: act.to_owned(), target: Some(target.clone()), job: None };
                 // The register has it: a ledger that lacks it is no reason to say that it failed.
                 if let Err(error) = self.acts.record(&broker.publisher(), event, None).await {
                     tracing::warn!(error = &error as &dyn std::error::Error, "the ledger does not have it");
                 }
-                targets.push(PausedTarget { target, pause: pause.cloned(), was_paused });
+                targets.push(PausedTarget { target, pause: pause.cloned(), was_paused, error });
             }
             Ok(PauseView { at: now, targets })
         };
@@ -101,6 +121,9 @@ impl View for PauseView {
     fn text(&self) -> String {
         let row = |paused: &PausedTarget| {
             let now = match (&paused.pause, paused.was_paused) {
+                _ if paused.error.is_some() => {
+                    format!("as before: {}", paused.error.as_deref().unwrap_or_default())
+                }
                 (Some(pause), _) => describe(pause, self.at),
                 (None, true) => "resumed: the next tick looks at it".to_owned(),
                 (None, false) => "was not paused".to_owned(),

@@ -9,8 +9,7 @@ use std::time::Duration;
 use broker::Register;
 use chrono::{DateTime, Utc};
 use daytona::{Client, Snapshot, SnapshotState};
-use job::{AttemptId, Concern, FleetName, FoundPrebuild, PrebuildName, SandboxName, Target};
-use lease::attempts_at_work;
+use job::{Concern, FleetName, FoundPrebuild, PrebuildName, SandboxName, Target};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::Listing;
@@ -30,8 +29,10 @@ pub(super) async fn run(fleet: &FleetName, register: &Register, client: Option<&
         let Some(listed) = listing.borrow().clone() else { continue };
         let Some(since) = began.filter(|_| began != recovered) else { continue };
         match recover(fleet, register, client, &listed.targets, since).await {
-            Ok(found) => {
-                recovered = began;
+            Ok(Recovered { found, at_work }) => {
+                if at_work == 0 {
+                    recovered = began;
+                }
                 if found > 0 {
                     tracing::warn!(
                         found,
@@ -47,47 +48,56 @@ pub(super) async fn run(fleet: &FleetName, register: &Register, client: Option<&
     }
 }
 
-/// Notes the newest prebuild of each target of which the register knows none. Answers of how many.
+/// Of how many targets a prebuild was found, and how many an attempt is at work on: those are looked at again.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Recovered {
+    found: usize,
+    at_work: usize,
+}
+
+/// Notes the newest prebuild of each target of which the register knows none.
 async fn recover(
     fleet: &FleetName,
     register: &Register,
     client: &Client,
     targets: &[Target],
     since: DateTime<Utc>,
-) -> Result<usize, Box<dyn std::error::Error + Send + Sync>> {
+) -> Result<Recovered, Box<dyn std::error::Error + Send + Sync>> {
     let is_unknown = |target: &&Target| {
         register.get(target).is_none_or(|state| state.promotion.is_none() && state.found.is_none())
     };
     let unknown: Vec<&Target> = targets.iter().filter(is_unknown).collect();
     if unknown.is_empty() || since == DateTime::UNIX_EPOCH {
-        return Ok(0);
+        return Ok(Recovered::default());
     }
+    // What an attempt has captured is not verified yet. Between build and verification it has no sandbox for a moment.
+    let label = lease::fleet_label(fleet);
+    let mut sandboxes = client.list_sandboxes(&label).await?;
     let snapshots = client.list_snapshots(&SandboxName::fleet_prefix(fleet)).await?;
-    let at_work = attempts_at_work(&client.list_sandboxes(&lease::fleet_label(fleet)).await?);
-    let mut newest = newest_of_before(snapshots, since, &at_work);
-    let mut found = 0;
+    sandboxes.extend(client.list_sandboxes(&label).await?);
+    let names: BTreeSet<&str> = sandboxes.iter().map(|sandbox| sandbox.name.as_str()).collect();
+    let mut newest = newest_of_before(snapshots, since);
+    let mut recovered = Recovered::default();
     for target in unknown {
-        let Some(prebuild) = newest.remove(SandboxName::of(fleet, target).as_str()) else { continue };
+        let name = SandboxName::of(fleet, target);
+        let Some(prebuild) = newest.remove(name.as_str()) else { continue };
+        if name.all_of_target().iter().any(|name| names.contains(name.as_str())) {
+            recovered.at_work += 1;
+            continue;
+        }
         register.note(target, Concern::Found(prebuild)).await?;
-        found += 1;
+        recovered.found += 1;
     }
-    Ok(found)
+    Ok(recovered)
 }
 
-/// The newest usable prebuild of each sandbox name that was begun before `since`, and that no attempt at work has captured.
-fn newest_of_before(
-    snapshots: Vec<Snapshot>,
-    since: DateTime<Utc>,
-    at_work: &BTreeSet<AttemptId>,
-) -> BTreeMap<String, FoundPrebuild> {
+/// The newest usable prebuild of each sandbox name that was begun before `since`.
+fn newest_of_before(snapshots: Vec<Snapshot>, since: DateTime<Utc>) -> BTreeMap<String, FoundPrebuild> {
     let mut newest: BTreeMap<String, FoundPrebuild> = BTreeMap::new();
     for snapshot in snapshots {
         let Ok(name) = snapshot.name.parse::<PrebuildName>() else { continue };
         // Waking one that Daytona has put to sleep may lose it.
-        if snapshot.state != SnapshotState::Active
-            || name.attempt().time() >= since
-            || at_work.contains(&name.attempt())
-        {
+        if snapshot.state != SnapshotState::Active || name.attempt().time() >= since {
             continue;
         }
         let sandbox = name.sandbox().to_string();
@@ -102,7 +112,7 @@ fn newest_of_before(
 
 #[cfg(test)]
 mod tests {
-    use chrono::TimeDelta;
+    use job::AttemptId;
     use serde_json::json;
 
     use super::*;
@@ -118,20 +128,19 @@ mod tests {
 
     #[test]
     fn the_newest_of_before_that_nobody_works_on_is_found() {
-        let [first, second, third, working] = [(); 4].map(|()| AttemptId::new());
+        let [first, second, third, later] = [(); 4].map(|()| AttemptId::new());
         let (one, other) = ("acme/one@main", "acme/other@main");
         let snapshots = vec![
             snapshot(one, first, "active"),
             snapshot(one, second, "active"),
             snapshot(one, third, "inactive"),
-            snapshot(one, working, "active"),
+            snapshot(one, later, "active"),
             snapshot(other, third, "error"),
             serde_json::from_value(json!({ "id": "1", "name": "somebody's", "state": "active" })).unwrap(),
         ];
-        let later = working.time() + TimeDelta::milliseconds(1);
-        let found = newest_of_before(snapshots.clone(), later, &BTreeSet::from([working]));
+        let found = newest_of_before(snapshots.clone(), later.time());
         let attempts: Vec<AttemptId> = found.values().map(|found| found.name.attempt()).collect();
         assert_eq!(attempts, [second]);
-        assert_eq!(newest_of_before(snapshots, first.time(), &BTreeSet::new()), BTreeMap::new());
+        assert_eq!(newest_of_before(snapshots, first.time()), BTreeMap::new());
     }
 }

@@ -68,7 +68,7 @@ impl Stream for Ledger {
         loop {
             let entry = match ready!(self.items.poll_recv(context)) {
                 None => return Poll::Ready(None),
-                Some(StreamItem::Restarted) => continue,
+                Some(StreamItem::Missed | StreamItem::Restarted) => continue,
                 Some(StreamItem::Entry(entry)) => entry,
             };
             if entry.kind == MARK_TYPE {

@@ -134,8 +134,17 @@ impl Register {
         patience: Duration,
         entry: &RegisterEntry,
     ) -> Result<(), SyncError> {
+        Self::publish_over(&self.publisher, deadline, patience, entry).await
+    }
+
+    async fn publish_over(
+        publisher: &Publisher,
+        deadline: Instant,
+        patience: Duration,
+        entry: &RegisterEntry,
+    ) -> Result<(), SyncError> {
         loop {
-            match timeout_at(deadline, self.publisher.publish_register(entry)).await {
+            match timeout_at(deadline, publisher.publish_register(entry)).await {
                 Ok(Ok(()) | Err(PublishError::Unknown(_))) => return Ok(()),
                 Ok(Err(PublishError::Disconnected)) if Instant::now() < deadline => {}
                 // A node that has just started takes publishes before its streams are back.
@@ -232,6 +241,7 @@ async fn fold(shared: Arc<Shared>, mut items: mpsc::Receiver<StreamItem>) {
     while let Some(item) = items.recv().await {
         match item {
             StreamItem::Entry(entry) => shared.lock().take(entry),
+            StreamItem::Missed => shared.lock().miss_entries(),
             StreamItem::Restarted => shared.lock().forget(),
         }
         shared.version.send_modify(|version| *version += 1);

@@ -52,6 +52,8 @@ pub enum ReadFrom {
 #[derive(Debug)]
 pub(crate) enum StreamItem {
     Entry(Entry),
+    /// Entries have aged out of the stream before they were read.
+    Missed,
     /// The stream is another one than before: forget everything.
     Restarted,
 }
@@ -184,6 +186,11 @@ impl Reader {
                 seen_last = true;
                 if !self.continues_with(&entry) {
                     return Ok(ReadEnd::AnotherStream);
+                }
+                if self.last.as_ref().is_some_and(|(offset, _)| entry.offset > *offset)
+                    && self.sender.send(StreamItem::Missed).await.is_err()
+                {
+                    return Ok(ReadEnd::Unwanted);
                 }
             }
             if !self.pass_on(entry).await {

@@ -28,6 +28,9 @@ const POINTER_PATIENCE: Duration = Duration::from_millis(500);
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum CheckpointError {
+    /// The last checkpoint has what was not read here.
+    #[error("the last checkpoint of the register was not read whole: another must not take its place")]
+    KnowsLess,
     /// Its beginning did not come back.
     #[error("the checkpoint could not be begun")]
     Begin(#[from] SyncError),
@@ -57,9 +60,12 @@ impl Register {
         publisher: &Publisher,
         patience: Duration,
     ) -> Result<CheckpointWritten, CheckpointError> {
+        if self.shared.lock().knows_less_than_a_checkpoint() {
+            return Err(CheckpointError::KnowsLess);
+        }
         let id = Uuid::now_v7();
         let deadline = Instant::now() + patience;
-        let (place, known) = self.begin_checkpoint(id, deadline, patience).await?;
+        let (place, known) = self.begin_checkpoint(id, publisher, deadline, patience).await?;
         let targets = known.targets.len();
         let encoding = tokio::task::spawn_blocking(move || part::encode(id, known.lines()));
         let parts = encoding.await.map_err(std::io::Error::other).and_then(|parts| parts);
@@ -79,13 +85,14 @@ impl Register {
     async fn begin_checkpoint(
         &self,
         id: Uuid,
+        publisher: &Publisher,
         deadline: Instant,
         patience: Duration,
     ) -> Result<(Place, Known), SyncError> {
         let (begun, beginning) = oneshot::channel();
         self.shared.lock().begun.insert(id, begun);
         let _forget = Forget { shared: &self.shared, forget: |state| drop(state.begun.remove(&id)) };
-        self.publish_until(deadline, patience, &RegisterEntry::CheckpointBegins { id }).await?;
+        Self::publish_over(publisher, deadline, patience, &RegisterEntry::CheckpointBegins { id }).await?;
         match timeout_at(deadline, beginning).await {
             Ok(Ok(begun)) => Ok(begun),
             Ok(Err(_)) | Err(_) => Err(SyncError::TooSlow(patience)),
@@ -104,7 +111,7 @@ pub(super) async fn find_newest(inner: &Inner) -> Option<Place> {
                     Ok(place) => return Some(place),
                     Err(error) => tracing::debug!(%error, "where a checkpoint begins cannot be read"),
                 },
-                StreamItem::Restarted => {}
+                StreamItem::Missed | StreamItem::Restarted => {}
             }
         }
         None

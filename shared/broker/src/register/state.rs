@@ -18,6 +18,9 @@ use crate::stream::{Entry, Place};
 /// Entries that cannot be read, which newer programs may: as many are kept for the checkpoints that this one writes.
 const UNREAD_KEPT: usize = 1000;
 
+/// Checkpoints that are followed at once, by who lacks what they hold.
+const BEGUN_AT_ONCE: usize = 4;
+
 /// Everything that a register knows, and who waits for what.
 #[derive(Default)]
 pub(super) struct State {
@@ -61,10 +64,8 @@ enum Base {
     /// Nothing was read yet.
     #[default]
     Unknown,
-    /// What aged out of the stream before is missing.
-    Truncated,
-    /// The same, but a checkpoint has begun.
-    Completing(Completing),
+    /// What aged out of the stream before is missing, until one of these checkpoints, which have begun, is complete.
+    Truncated(Vec<Completing>),
     /// Nothing of what was ever written is missing.
     Whole,
 }
@@ -83,7 +84,7 @@ impl State {
     pub(super) fn take(&mut self, entry: Entry) {
         if matches!(self.base, Base::Unknown) {
             // The first message that a stream ever took has the offset 0.
-            self.base = if entry.offset == 0 { Base::Whole } else { Base::Truncated };
+            self.base = if entry.offset == 0 { Base::Whole } else { Base::Truncated(Vec::new()) };
         }
         if entry.kind == CHECKPOINT_PART_TYPE {
             return self.take_part(&entry.body);
@@ -93,7 +94,7 @@ impl State {
             Err(error) => {
                 tracing::debug!(%error, "an entry of the register cannot be read");
                 self.known.keep_unread(entry.body.clone());
-                return self.remember_since(entry.body);
+                return self.remember_since(&entry.body);
             }
         };
         match decoded {
@@ -110,7 +111,7 @@ impl State {
                     self.promotions += u64::from(is_promotion && folded == Folded::Taken);
                     answer(self.appended.remove(&version), folded);
                 }
-                self.remember_since(entry.body);
+                self.remember_since(&entry.body);
             }
         }
     }
@@ -120,42 +121,62 @@ impl State {
         if let Some(begun) = self.begun.remove(&id) {
             answer(Some(begun), (place, self.known.clone()));
         }
-        if !matches!(self.base, Base::Whole) {
+        if let Base::Truncated(begun) = &mut self.base {
+            // Two writers may be at it at once: one of them is a keeper no longer, and does not know it yet.
+            if begun.len() == BEGUN_AT_ONCE {
+                begun.remove(0);
+            }
             let (known, parts, since) = (Known::default(), BTreeSet::new(), Vec::new());
-            self.base = Base::Completing(Completing { id, known, parts, since });
+            begun.push(Completing { id, known, parts, since });
         }
     }
 
     fn take_part(&mut self, body: &[u8]) {
-        let Base::Completing(completing) = &mut self.base else { return };
+        let Base::Truncated(begun) = &mut self.base else { return };
         match Part::decode(body) {
-            Ok(part) if part.checkpoint == completing.id => {
-                completing.parts.insert(part.number);
-                for line in part.lines {
-                    completing.known.fold_line(line);
+            Ok(part) => {
+                for completing in begun.iter_mut().filter(|begun| begun.id == part.checkpoint) {
+                    completing.parts.insert(part.number);
+                    part.lines.iter().for_each(|line| completing.known.fold_line(line.clone()));
                 }
             }
-            Ok(_) => {}
             Err(error) => tracing::warn!(%error, "a part of the register's checkpoint cannot be read"),
         }
     }
 
     fn end_checkpoint(&mut self, id: Uuid, parts: u32, at: DateTime<Utc>) {
         self.checkpoint = CheckpointStatus { last: Some(at), entries_since: self.since_begun };
-        match std::mem::take(&mut self.base) {
-            Base::Completing(completing) if completing.id == id && completing.has_all(parts) => {
-                self.known = completing.known;
-                completing.since.into_iter().for_each(|line| self.known.fold_line(line));
-                self.base = Base::Whole;
-            }
-            // Of another checkpoint, or of one whose parts are lost: the next one will do.
-            base @ (Base::Completing(_) | Base::Truncated | Base::Whole | Base::Unknown) => self.base = base,
+        let Base::Truncated(begun) = &mut self.base else { return };
+        let Some(place) = begun.iter().position(|completing| completing.id == id) else { return };
+        let completing = begun.remove(place);
+        if !completing.has_all(parts) {
+            tracing::warn!("parts of the register's checkpoint are missing: the next one will do");
+            return;
+        }
+        self.known = completing.known;
+        for line in completing.since {
+            self.known.fold_line(line);
+        }
+        self.base = Base::Whole;
+    }
+
+    /// Entries were missed: what is known is whole again with the next checkpoint.
+    pub(super) fn miss_entries(&mut self) {
+        if matches!(self.base, Base::Whole) {
+            self.base = Base::Truncated(Vec::new());
         }
     }
 
-    fn remember_since(&mut self, body: Vec<u8>) {
-        if let Base::Completing(completing) = &mut self.base {
-            completing.since.push(body);
+    /// Whether another checkpoint has what this one lacks: then it must not be written over.
+    pub(super) fn knows_less_than_a_checkpoint(&self) -> bool {
+        self.checkpoint.last.is_some() && !matches!(self.base, Base::Whole)
+    }
+
+    fn remember_since(&mut self, body: &[u8]) {
+        if let Base::Truncated(begun) = &mut self.base {
+            for completing in begun {
+                completing.since.push(body.to_vec());
+            }
         }
     }
 

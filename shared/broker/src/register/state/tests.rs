@@ -109,8 +109,12 @@ proptest! {
         let begins = stream.entries.len();
         let mut parts = stream.begin_checkpoint(id).into_iter();
         let number = u32::try_from(parts.len()).unwrap();
-        for acts in amid {
+        for (turn, acts) in amid.into_iter().enumerate() {
             stream.act_all(acts);
+            if turn == 0 {
+                // By a keeper that is none any more, and does not know it yet.
+                stream.push_entry(&RegisterEntry::CheckpointBegins { id: Uuid::now_v7() });
+            }
             parts.by_ref().take(2).for_each(|part| stream.push(CHECKPOINT_PART_TYPE, part));
         }
         parts.for_each(|part| stream.push(CHECKPOINT_PART_TYPE, part));
@@ -122,6 +126,7 @@ proptest! {
         let known = |state: &State| state.known.target(&target());
         prop_assert_eq!(known(&late), known(&all));
         prop_assert!(matches!(late.base, Base::Whole));
+        prop_assert!(!late.knows_less_than_a_checkpoint());
         prop_assert_eq!(late.checkpoint.entries_since, all.checkpoint.entries_since);
     }
 }
@@ -138,6 +143,29 @@ fn a_checkpoint_of_which_a_part_is_lost_is_none() {
     let number = u32::try_from(parts.len()).unwrap();
     stream.push_entry(&RegisterEntry::CheckpointEnds { id, parts: number, at: Utc::now() });
     let late = reader(&stream.entries[1..]);
-    assert!(!matches!(late.base, Base::Whole));
+    assert!(late.knows_less_than_a_checkpoint());
     assert_eq!(late.known.targets.len(), 1, "what it read itself still counts");
+}
+
+#[test]
+fn who_missed_entries_is_healed_by_the_next_checkpoint() {
+    let mut stream = Stream { entries: Vec::new(), writers: Default::default(), read: [0, 0] };
+    let mut asleep = State::default();
+    stream.act(0, Act::Forget);
+    asleep.take(stream.entries[0].clone());
+    stream.act(0, Act::Promote);
+    let missed = stream.entries.len();
+    asleep.miss_entries();
+    let id = Uuid::now_v7();
+    let parts = stream.begin_checkpoint(id);
+    let number = u32::try_from(parts.len()).unwrap();
+    for part in parts {
+        stream.push(CHECKPOINT_PART_TYPE, part);
+    }
+    stream.push_entry(&RegisterEntry::CheckpointEnds { id, parts: number, at: Utc::now() });
+    for entry in &stream.entries[missed..] {
+        asleep.take(entry.clone());
+    }
+    assert_eq!(asleep.known.target(&target()), reader(&stream.entries).known.target(&target()));
+    assert!(matches!(asleep.base, Base::Whole));
 }
