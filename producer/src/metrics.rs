@@ -69,18 +69,15 @@ impl ProducerMetrics {
             .u64_counter("harvest.sandboxes.swept")
             .with_description("Sandboxes of dead holders that were deleted")
             .build();
-        // There from the start, so that the first one is an increase.
-        swept.add(0, &[]);
         let stuck = meter
             .u64_gauge("harvest.sandboxes.stuck")
             .with_description(
                 "Sandboxes without a sign of life that can't be deleted, as the keeper sees them",
             )
             .build();
-        stuck.record(0, &[]);
         let each_target = EachTarget::default();
         observe_each_target(&meter, &each_target);
-        Self {
+        let these = Self {
             each_target,
             swept,
             stuck,
@@ -119,6 +116,18 @@ impl ProducerMetrics {
                 .u64_gauge("harvest.targets.retirements.held")
                 .with_description("Targets that are due to be retired, beyond what is done in a day")
                 .build(),
+        };
+        these.begin_at_zero();
+        these
+    }
+
+    /// There from the start, so that the first one is an increase.
+    fn begin_at_zero(&self) {
+        self.swept.add(0, &[]);
+        self.record_stuck(0);
+        self.collections_failed.add(0, &[]);
+        for why in [Superfluous::Withdrawn, Superfluous::Old, Superfluous::HalfMade] {
+            self.prebuilds_collected.add(0, &[KeyValue::new("why", <&'static str>::from(why))]);
         }
     }
 
