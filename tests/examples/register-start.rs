@@ -164,7 +164,13 @@ fn concerns(target: &Target, fleet: &FleetName) -> anyhow::Result<[Concern; 3]> 
     };
     Ok([
         Concern::Captured(captured),
-        Concern::Promotion(Box::new(Promotion { follows: None, promoted, kept: Vec::new(), newest: None })),
+        Concern::Promotion(Box::new(Promotion {
+            follows: None,
+            promoted,
+            kept: Vec::new(),
+            newest: None,
+            at: None,
+        })),
         Concern::Attempt(Box::new(last)),
     ])
 }

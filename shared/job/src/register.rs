@@ -158,6 +158,11 @@ impl TargetState {
         self.promotion.is_some() && is_overtaken(attempt, self.newest_promoted, now)
     }
 
+    /// Whether sessions are given it, or it is kept.
+    pub fn promotion_gives(&self, name: &PrebuildName) -> bool {
+        self.prebuilds().any(|prebuild| prebuild.name == *name)
+    }
+
     /// Whether a prebuild that came to be like this was withdrawn.
     pub fn is_revoked(&self, provenance: Provenance<'_>) -> bool {
         self.revocations.iter().any(|revocation| revocation.covers(provenance))

@@ -90,7 +90,13 @@ fn promotion(register: &Register, promoted: &PrebuildRecord) -> Concern {
     let known = register.get(&target());
     let kept = known.iter().filter_map(|known| known.promoted.clone()).collect();
     let follows = known.and_then(|known| known.promotion);
-    Concern::Promotion(Box::new(Promotion { follows, promoted: promoted.clone(), kept, newest: None }))
+    Concern::Promotion(Box::new(Promotion {
+        follows,
+        promoted: promoted.clone(),
+        kept,
+        newest: None,
+        at: None,
+    }))
 }
 
 #[tokio::test]

@@ -102,7 +102,7 @@ impl Scene {
         self.register.sync(SOON).await.unwrap();
         let follows = self.register.get(target).and_then(|state| state.promotion);
         let kept = kept.iter().map(|&kept| kept.clone()).collect();
-        let promotion = Promotion { follows, promoted: promoted.clone(), kept, newest: None };
+        let promotion = Promotion { follows, promoted: promoted.clone(), kept, newest: None, at: None };
         self.register.append(target, Concern::Promotion(Box::new(promotion)), SOON).await.unwrap()
     }
 

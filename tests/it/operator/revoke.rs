@@ -233,7 +233,8 @@ async fn what_was_captured_and_not_verified_is_never_given() {
 async fn promote(register: &Register, promoted: &PrebuildRecord) -> Folded {
     register.sync(SOON).await.unwrap();
     let follows = register.get(&target(GOOD)).and_then(|state| state.promotion);
-    let promotion = Promotion { follows, promoted: promoted.clone(), kept: Vec::new(), newest: None };
+    let promotion =
+        Promotion { follows, promoted: promoted.clone(), kept: Vec::new(), newest: None, at: None };
     register.append(&target(GOOD), Concern::Promotion(Box::new(promotion)), SOON).await.unwrap()
 }
 

@@ -32,7 +32,7 @@ impl Promoter {
         let target = &attempt.job.target;
         let state = self.register.get(target);
         let state = state.unwrap_or_else(|| Arc::new(TargetState::new(target.clone(), Utc::now())));
-        if state.is_revoked(prebuild.into()) {
+        if is_withdrawn(&state, prebuild) {
             return Err(revoked().into());
         }
         if state.promotion != follows {
@@ -42,7 +42,7 @@ impl Promoter {
         match self.register.promote(target, promotion).await? {
             Folded::Taken => {
                 let state = self.register.get(target).unwrap_or(state);
-                if state.is_revoked(prebuild.into()) { Err(revoked().into()) } else { Ok(()) }
+                if is_withdrawn(&state, prebuild) { Err(revoked().into()) } else { Ok(()) }
             }
             Folded::Refused | Folded::Outdated => Err(ResolveAgain::PromotedMeanwhile.into()),
             // A newer attempt had the lease meanwhile, and this snapshot may have been collected: the job begins anew.
@@ -87,6 +87,13 @@ pub(crate) fn prebuild_record(
     }
 }
 
+/// Whether it may not be given. Of a captured one the keeper knows nothing but the name, and deletes it where a revocation may be
+/// about it: so what is not given yet is judged by its name as well.
+fn is_withdrawn(state: &TargetState, prebuild: &PrebuildRecord) -> bool {
+    let was_given = state.promotion_gives(&prebuild.name);
+    state.is_revoked(prebuild.into()) || (!was_given && state.is_revoked((&prebuild.name).into()))
+}
+
 fn revoked() -> Failure {
     let text = "an operator withdrew what was being built (harvestctl prebuilds revoke); it is built anew";
     Failure::new(FailureKind::PromoteRevoked, text)
@@ -104,7 +111,7 @@ fn promotion(state: &TargetState, promoted: PrebuildRecord, keep: u32) -> Promot
         before.iter().skip(room).find(|kept| kept.completeness == Completeness::Complete)
     };
     let kept = before.iter().take(room).chain(last_complete).map(|&kept| kept.clone()).collect();
-    Promotion { follows: state.promotion, promoted, kept, newest: None }
+    Promotion { follows: state.promotion, promoted, kept, newest: None, at: Some(Utc::now()) }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //!
 //! It is a promotion as a worker's is: it names the one that it follows, and is refused where another was made meanwhile.
 
+use chrono::Utc;
 use daytona::SnapshotState;
 use job::{Concern, Folded, LedgerEvent, PrebuildName, PrebuildRecord, Promotion, Target, TargetState};
 use serde::Serialize;
@@ -114,7 +115,13 @@ fn find<'a>(state: &'a TargetState, name: &PrebuildName) -> Option<&'a PrebuildR
 /// The same prebuilds, with this one first.
 fn promotion_of(state: &TargetState, prebuild: &PrebuildRecord) -> Promotion {
     let kept = state.prebuilds().filter(|other| other.name != prebuild.name).cloned().collect();
-    Promotion { follows: state.promotion, promoted: prebuild.clone(), kept, newest: None }
+    Promotion {
+        follows: state.promotion,
+        promoted: prebuild.clone(),
+        kept,
+        newest: None,
+        at: Some(Utc::now()),
+    }
 }
 
 impl View for PromotedView {

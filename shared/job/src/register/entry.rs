@@ -3,6 +3,7 @@
 //! Each entry has a version, which orders it among those of its concern wherever in the stream it stands. Whoever writes an
 //! entry anew keeps its version.
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -126,6 +127,10 @@ pub struct Promotion {
     /// The newest attempt that was ever promoted, for who reads it anew: it need not be among these.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub newest: Option<AttemptId>,
+    /// When it was written, by its writer's clock. Its version may be far ahead of that, where another's clock was. Older programs
+    /// wrote none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<DateTime<Utc>>,
 }
 
 impl Promotion {

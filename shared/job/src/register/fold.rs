@@ -129,8 +129,8 @@ impl TargetFold {
             }
             let follows = match writing {
                 Writing::First => {
-                    promotion.follows == Some(current.version)
-                        || version.time() - current.version.time() >= MAY_BE_FORGOTTEN
+                    let since = written_at(version, &promotion) - written_at(current.version, &current.value);
+                    promotion.follows == Some(current.version) || since >= MAY_BE_FORGOTTEN
                 }
                 // It was taken where it was written from.
                 Writing::Again => true,
@@ -150,7 +150,8 @@ impl TargetFold {
     fn is_any_overtaken(&self, current: &Promotion, version: EntryVersion, next: &Promotion) -> bool {
         let is_given = |prebuild: &&PrebuildRecord| current.prebuilds().any(|it| it.name == prebuild.name);
         let mut new = next.prebuilds().filter(|prebuild| !is_given(prebuild));
-        new.any(|prebuild| is_overtaken(prebuild.name.attempt(), self.newest_promoted, version.time()))
+        let now = written_at(version, next);
+        new.any(|prebuild| is_overtaken(prebuild.name.attempt(), self.newest_promoted, now))
     }
 
     /// In 0.1 an attempt's end was written with the promoted prebuild of a copy, which could be an old one. Newer attempts'
@@ -170,7 +171,7 @@ impl TargetFold {
         if taken {
             self.promote(
                 version,
-                Promotion { follows: None, promoted, kept: state.kept.clone(), newest: None },
+                Promotion { follows: None, promoted, kept: state.kept.clone(), newest: None, at: None },
             );
         }
     }
@@ -338,6 +339,12 @@ impl<T: Clone> Versioned<T> {
     fn with(&self, concern: impl FnOnce(T) -> Concern) -> (EntryVersion, Concern) {
         (self.version, concern(self.value.clone()))
     }
+}
+
+/// When a promotion was written. A version is greater than every one before it, so that one entry of a clock that was ahead puts all
+/// later ones ahead as well: it tells the order, and the time only where there is nothing better.
+fn written_at(version: EntryVersion, promotion: &Promotion) -> DateTime<Utc> {
+    promotion.at.unwrap_or_else(|| version.time())
 }
 
 /// Takes what is newer than what is known.

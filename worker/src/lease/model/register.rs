@@ -255,6 +255,7 @@ impl Entry {
                     promoted: record(promoted),
                     kept: kept.map(record).into_iter().collect(),
                     newest: newest.map(attempt_of),
+                    at: None,
                 };
                 let writing = if again { Writing::Again } else { Writing::First };
                 (writing, Concern::Promotion(Box::new(promotion)))

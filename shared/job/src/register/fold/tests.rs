@@ -100,13 +100,15 @@ impl Register {
                     promoted: PrebuildRecord::example(),
                     kept,
                     newest: None,
+                    at: None,
                 };
                 write(Concern::Promotion(Box::new(promotion)));
             }
             Act::PromoteCaptured => {
                 let Some(promoted) = reader.captured.clone() else { return };
                 let kept = state.promoted.into_iter().collect();
-                let promotion = Promotion { follows: state.promotion, promoted, kept, newest: None };
+                let promotion =
+                    Promotion { follows: state.promotion, promoted, kept, newest: None, at: None };
                 write(Concern::Promotion(Box::new(promotion)));
             }
             Act::Capture => {

@@ -67,3 +67,24 @@ fn who_reads_what_was_written_again_refuses_the_same() {
         assert_eq!(outcome, Folded::Overtaken);
     }
 }
+
+#[test]
+fn one_entry_of_a_clock_that_was_days_ahead_holds_nobody_up() {
+    use Act::{Capture, Fail, Promote, PromoteCaptured, Read};
+    let days = 400 * 24 * 60 * 60 * 1000;
+    let mut register = Register::with_readers(&[0, days]);
+    register.act(0, Promote);
+    for (who, act) in [(1, Read), (1, Fail), (0, Read), (0, Capture), (0, PromoteCaptured)] {
+        register.act(who, act);
+    }
+    let mut stream = register.stream.clone();
+    let Some(Concern::Promotion(last)) = stream.last().map(|entry| entry.about.clone()) else {
+        panic!("no promotion")
+    };
+    let read = |stream: &[TargetEntry]| fold(stream).state().promoted.map(|promoted| promoted.name);
+    stream.last_mut().unwrap().about =
+        Concern::Promotion(Box::new(Promotion { at: Some(Utc::now()), ..*last.clone() }));
+    assert_eq!(read(&stream), Some(last.promoted.name.clone()));
+    // By the version alone, as older programs write it, the attempt seems to have begun long ago.
+    assert_ne!(read(&register.stream), Some(last.promoted.name));
+}

@@ -56,6 +56,7 @@ fn a_promotion_outlasts_what_0_1_writes_beside_it() {
         promoted: promoted.clone(),
         kept: Vec::new(),
         newest: None,
+        at: None,
     };
     let entry = TargetEntry {
         format: EntryFormat::PerConcern,
