@@ -171,7 +171,7 @@ async fn plant(scene: &Scene, daytona: &Daytona, worker: &Worker) {
 }
 
 /// One line for each command there is, and those that wait, fail or find nothing.
-const LINES: [&str; 22] = [
+const LINES: [&str; 25] = [
     "doctor",
     "status",
     "resolve acme/good",
@@ -191,6 +191,9 @@ const LINES: [&str; 22] = [
     "prebuilds list acme/\u{1b}[2J\u{202e}",
     "prebuilds revoke --secret \u{1b}[2J\u{202e} --dry-run",
     "prebuilds revoke --since 1h --yes",
+    "prebuilds promote hv.demo.good.c0vco1cj0vlj.aaaaaaaaaaaa.99999999.c.0068c1d2e3f4g5h6i7j8k9l0m0 --yes",
+    "pause acme/good --reason \u{1b}[2J\u{202e}",
+    "resume acme/good",
     "prebuilds retire --dry-run",
     "prebuilds retire acme/bad@feat/\u{202e}gpj --yes",
     "prebuilds retire acme/\u{1b}[2J\u{202e} --yes",
