@@ -78,7 +78,7 @@ fn larger_bounds_hold_where_they_are_asked_for() {
         holds(Bounds { crashes: 1, stale_lists: 1, ..PROMOTIONS });
         holds(Bounds { names: 3, stuck: 2, ..LEASES });
         holds(Bounds { crashes: 1, rollbacks: 1, ..COLLECTIONS });
-        holds(Bounds { names: 2, stuck: 1, ..COLLECTIONS });
+        holds(Bounds { names: 2, stuck: 1, attempts: 2, ..COLLECTIONS });
     }
 }
 
