@@ -221,6 +221,8 @@ impl LeaderElection<'_> {
         metrics.record_role(Role::Standby);
         // The next active one says how many there are.
         metrics.record_stuck(0);
+        metrics.record_gone_targets(0);
+        metrics.record_held_retirements(0);
         lock.release().await;
     }
 

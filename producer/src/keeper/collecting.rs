@@ -3,13 +3,13 @@
 //! What is superfluous once stays so (`TargetState::superfluous`), so this needs no lease, and a keeper that does not know yet that it
 //! is none does no harm. What was left out or failed is looked at again the next time.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use broker::{Register, SyncError};
 use chrono::{DateTime, TimeDelta, Utc};
-use daytona::{Client, Snapshot, SnapshotState};
+use daytona::{Client, Snapshot, SnapshotId, SnapshotState};
 use job::{FleetName, PrebuildName, SandboxName, SnapshotCondition, Superfluous, TargetState};
 use thiserror::Error;
 
@@ -48,9 +48,10 @@ impl Keeper {
     /// Looks now, every so often, and soon after promotions.
     pub(super) async fn collect(&self) {
         let Some(client) = &self.client else { return std::future::pending().await };
+        let mut refused = HashSet::new();
         loop {
             let promotions = self.register.promotions();
-            let listed = match self.collect_once(client).await {
+            let listed = match self.collect_once(client, &mut refused).await {
                 Ok(listed) => listed,
                 Err(error) => {
                     tracing::warn!(
@@ -70,7 +71,13 @@ impl Keeper {
     }
 
     /// Deletes what is superfluous, one after the other, and says how many snapshots there are.
-    async fn collect_once(&self, client: &Client) -> Result<usize, NotLooked> {
+    ///
+    /// What Daytona refused to delete at an earlier look comes last, so that it keeps nothing else from being deleted.
+    async fn collect_once(
+        &self,
+        client: &Client,
+        refused: &mut HashSet<SnapshotId>,
+    ) -> Result<usize, NotLooked> {
         let snapshots = client.list_snapshots(&SandboxName::fleet_prefix(&self.fleet)).await?;
         // Promoted and kept are as everybody knows them now.
         self.register.sync(REGISTER_READ).await?;
@@ -78,7 +85,9 @@ impl Keeper {
         let states: HashMap<SandboxName, Arc<TargetState>> =
             self.register.targets().into_iter().map(|state| (name(&state), state)).collect();
         let in_use = TimeDelta::from_std(self.section.in_use).unwrap_or(TimeDelta::MAX);
-        let found = select_superfluous(&snapshots, &self.fleet, &states, in_use, self.clock.now());
+        let mut found = select_superfluous(&snapshots, &self.fleet, &states, in_use, self.clock.now());
+        refused.retain(|id| found.iter().any(|found| found.snapshot.id == *id));
+        found.sort_by_key(|found| refused.contains(&found.snapshot.id));
         let mut failures = 0;
         for Found { snapshot, why } in found.into_iter().take(DELETIONS) {
             match client.delete_snapshot(&snapshot.id).await {
@@ -89,6 +98,7 @@ impl Keeper {
                 }
                 Err(error) => {
                     failures += 1;
+                    refused.insert(snapshot.id.clone());
                     self.metrics.count_not_collected();
                     tracing::warn!(
                         prebuild = snapshot.name,

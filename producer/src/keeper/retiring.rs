@@ -4,6 +4,7 @@
 //! wish. Whatever was decided stands in the register, so that another keeper goes on where this one ended.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use broker::SyncError;
 use chrono::TimeDelta;
@@ -47,6 +48,7 @@ impl Keeper {
     /// Notes what is gone and what has come back, retires what is due, and says how many more are.
     async fn retire_once(&self) -> Result<usize, SyncError> {
         let Some(listing) = self.listing.borrow().clone() else { return Ok(0) };
+        let is_as_it_was = || self.listing.borrow().as_ref().is_some_and(|now| Arc::ptr_eq(now, &listing));
         self.register.sync(REGISTER_READ).await?;
         let listed: BTreeSet<Target> = listing.targets.iter().cloned().collect();
         let states = self.register.targets();
@@ -64,6 +66,10 @@ impl Keeper {
         let patience = TimeDelta::from_std(self.section.gone).unwrap_or(TimeDelta::MAX);
         let DueRetirements { now: due, held } = due_retirements(states(), &listed, patience, now);
         for (target, gone) in due {
+            // Each takes its time, and the file may have been mended meanwhile: the next look, which follows, sees that first.
+            if !is_as_it_was() {
+                return Ok(0);
+            }
             self.retire_target(&target, gone).await?;
         }
         Ok(held.len())

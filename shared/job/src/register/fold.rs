@@ -211,9 +211,11 @@ impl TargetFold {
         Some(GoneTarget { since, entry: listing.version, retired: retirement.map(|it| it.until) })
     }
 
-    /// Whether nothing of it needs to be written anew: its prebuilds were withdrawn, and deleted, long ago.
+    /// Whether nothing of it needs to be written anew: its prebuilds were withdrawn, and deleted, long ago. Where an attempt of
+    /// after that has promoted, it is not done with.
     pub fn is_forgotten(&self, now: DateTime<Utc>) -> bool {
-        self.gone().is_some_and(|gone| gone.is_forgotten(now))
+        let is_given = || self.state().prebuilds().next().is_some();
+        self.gone().is_some_and(|gone| gone.is_forgotten(now)) && !is_given()
     }
 
     fn fold_dead_letter(
