@@ -57,6 +57,12 @@ pub(crate) struct Keeper {
 }
 
 impl Keeper {
+    /// Does once what takes no second look: a producer that fires one tick and leaves does that much for the fleet.
+    pub(crate) async fn run_once(&self) {
+        checkpointing::write_if_due(&self.register, &self.publisher, &self.clock).await;
+        self.collect_and_leave().await;
+    }
+
     /// Does every duty for as long as it is let.
     pub(crate) async fn run(&self) {
         tokio::join!(

@@ -6,10 +6,12 @@ use std::process::ExitCode;
 use broker::{Broker, LockError, LockName, Register};
 use job::{Job, Tick};
 use settings::FleetFile;
+use tokio::sync::watch;
 
 use crate::base::daytona_client;
 use crate::cli::SKIPPED;
 use crate::fire::{Progress, TickEnd};
+use crate::keeper::{Keeper, SeenSandboxes};
 use crate::run::{ProducerError, REGISTER_READ, RunContext, make_firer};
 use crate::{Firing, ProducerMetrics, ProducerSettings, SkipReason};
 
@@ -56,9 +58,22 @@ async fn fire(
     register.sync(REGISTER_READ).await?;
     let metrics = ProducerMetrics::new(&context.metrics);
     let client = daytona_client(settings.daytona.as_ref());
+    let keeper = Keeper {
+        fleet: settings.fleet.clone(),
+        section: settings.keeper.clone(),
+        lease: settings.lease,
+        register: register.clone(),
+        publisher: lock.publisher(),
+        client: client.clone(),
+        listing: watch::Sender::new(None).subscribe(),
+        clock: context.clock.clone(),
+        metrics: metrics.clone(),
+        seen: SeenSandboxes::default(),
+    };
     let firer = make_firer(settings, broker, &lock, register, context, client, metrics);
     let tick = Tick::at_or_before(context.clock.now(), load.every);
     let end = firer.fire(tick, Firing::OnTime, &load.targets, &mut Progress::default()).await?;
+    keeper.run_once().await;
     lock.release().await;
     Ok(match end {
         TickEnd::Fired { jobs } => OnceResult::Fired { tick, jobs },

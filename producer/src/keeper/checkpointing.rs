@@ -24,9 +24,13 @@ pub(super) async fn run(register: &Register, publisher: &Publisher, clock: &Cloc
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         looks.tick().await;
-        if !is_due(register.checkpoint_status(), register.target_count(), clock.now()) {
-            continue;
-        }
+        write_if_due(register, publisher, clock).await;
+    }
+}
+
+/// Writes one if one is due.
+pub(super) async fn write_if_due(register: &Register, publisher: &Publisher, clock: &Clock) {
+    if is_due(register.checkpoint_status(), register.target_count(), clock.now()) {
         match register.write_checkpoint(publisher, PATIENCE).await {
             Ok(written) => tracing::info!(
                 targets = written.targets,

@@ -70,6 +70,14 @@ impl Keeper {
         }
     }
 
+    /// Looks once, for a producer that fires one tick and leaves.
+    pub(super) async fn collect_and_leave(&self) {
+        let Some(client) = &self.client else { return };
+        if let Err(error) = self.collect_once(client, &mut HashSet::new()).await {
+            tracing::warn!(error = error_chain::line(&error), "old prebuilds not collected");
+        }
+    }
+
     /// Deletes what is superfluous, one after the other, and says how many snapshots there are.
     ///
     /// What Daytona refused to delete at an earlier look comes last, so that it keeps nothing else from being deleted.
