@@ -94,7 +94,12 @@ async fn a_job_delivered_twice_is_built_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_a_job_asked_for_waits_for_anothers_build() {
-    let scene = Scene::with(telling_at_once).await;
+    let scene = Scene::with(|plan| {
+        telling_at_once(plan);
+        // It looks again after 30 s, not in the very moment between a build and its verification, three times over.
+        plan.retry_delays = vec!["2s", "5s"];
+    })
+    .await;
     let (target, _) = scene.small("acme/taken").await;
     let _workers = scene.two_workers().await;
     let building = scene.job_building(&target, HELD);
