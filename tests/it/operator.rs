@@ -15,10 +15,7 @@ use chrono::Utc;
 use fleet_tests::fixtures::Sample;
 use fleet_tests::git_server::GitServer;
 use fleet_tests::rabbit::RabbitNode;
-use job::{
-    AttemptId, BuildMode, Commit, Completeness, Fingerprint, OutcomeWord, PrebuildName, PrebuildRecord,
-    Reason, SandboxName, TargetState,
-};
+use job::{OutcomeWord, PrebuildRecord, Reason, TargetState};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::{BasicProperties, Connection, ConnectionProperties};
 use lifecycle::Shutdown;
@@ -192,24 +189,8 @@ async fn what_is_no_job_is_shown_and_never_sent() {
 }
 
 fn record(scene: &Scene, of: &str, snapshot_id: &str) -> PrebuildRecord {
-    let commit: Commit = "a".repeat(40).parse().unwrap();
-    let fingerprint = Fingerprint::from_hex(&"9".repeat(64)).unwrap();
-    let attempt = AttemptId::new();
-    let sandbox = SandboxName::of(&scene.fleet, &target(of));
-    PrebuildRecord {
-        name: PrebuildName::new(sandbox, &commit, &fingerprint, BuildMode::Cold, attempt),
-        snapshot_id: snapshot_id.to_owned(),
-        commit,
-        fingerprint,
-        mode: BuildMode::Cold,
-        completeness: Completeness::Complete,
-        flags: Vec::new(),
-        secrets: None,
-        attempt,
-        built_at: Utc::now(),
-        size_gb: None,
-        cold_start_milliseconds: None,
-    }
+    let example = PrebuildRecord::example_of(&scene.fleet, &target(of));
+    PrebuildRecord { snapshot_id: snapshot_id.to_owned(), ..example }
 }
 
 #[tokio::test]

@@ -120,13 +120,11 @@ fn known(register: &Register) -> Vec<Target> {
 impl View for PauseView {
     fn text(&self) -> String {
         let row = |paused: &PausedTarget| {
-            let now = match (&paused.pause, paused.was_paused) {
-                _ if paused.error.is_some() => {
-                    format!("as before: {}", paused.error.as_deref().unwrap_or_default())
-                }
-                (Some(pause), _) => describe(pause, self.at),
-                (None, true) => "resumed: the next tick looks at it".to_owned(),
-                (None, false) => "was not paused".to_owned(),
+            let now = match (&paused.error, &paused.pause, paused.was_paused) {
+                (Some(error), _, _) => format!("as before: {error}"),
+                (None, Some(pause), _) => describe(pause, self.at),
+                (None, None, true) => "resumed: the next tick looks at it".to_owned(),
+                (None, None, false) => "was not paused".to_owned(),
             };
             [paused.target.to_string(), now]
         };

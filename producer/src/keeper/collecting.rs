@@ -63,6 +63,7 @@ impl Keeper {
             };
             let pages = u32::try_from(listed / PAGE).unwrap_or(u32::MAX);
             let pause = SOON.min(self.section.collect).max(PAUSE_PER_PAGE.saturating_mul(pages));
+            // Superfluous becomes some of it by age alone, and Daytona tells nobody what went wrong: so it is looked at now and then.
             tokio::select! {
                 () = tokio::time::sleep(self.section.collect.max(pause)) => {}
                 () = wait_for_promotion(&self.register, promotions, pause) => {}
@@ -131,6 +132,7 @@ async fn wait_for_promotion(register: &Register, seen: u64, pause: Duration) {
             return std::future::pending().await;
         }
     }
+    // Further promotions of this time are dealt with at the same look.
     tokio::time::sleep(pause).await;
 }
 

@@ -38,6 +38,7 @@ impl Keeper {
                     "what is gone from the fleet file could not be noted; the next look tries again"
                 ),
             }
+            // A target is due by the time that goes by, and not by any event.
             tokio::select! {
                 () = tokio::time::sleep(self.section.collect) => {}
                 Ok(()) = listing.changed() => {}

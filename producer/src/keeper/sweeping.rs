@@ -38,6 +38,7 @@ impl Keeper {
         loop {
             sweeper.sweep(pause).await;
             pause = if sweeper.has_silent() { self.lease.beat } else { self.section.sweep };
+            // Between two looks time has to go by: that a sign stood still over it is the evidence. Dropped with the lock.
             tokio::time::sleep(pause).await;
         }
     }

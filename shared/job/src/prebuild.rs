@@ -59,16 +59,20 @@ impl PrebuildRecord {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "testing"))]
 impl PrebuildRecord {
-    pub(crate) fn example() -> Self {
-        let commit: Commit = "a".repeat(40).parse().unwrap();
-        let fingerprint = Fingerprint::from_hex(&"9".repeat(64)).unwrap();
-        let sandbox = crate::SandboxName::of(&"demo".parse().unwrap(), &"o/n@main".parse().unwrap());
+    /// A whole prebuild of this target, for tests, by an attempt that begins now.
+    pub fn example_of(fleet: &crate::FleetName, target: &crate::Target) -> Self {
+        let (Ok(commit), Some(fingerprint)) =
+            ("a".repeat(40).parse::<Commit>(), Fingerprint::from_hex(&"9".repeat(64)))
+        else {
+            unreachable!("both have as many digits as they must")
+        };
         let attempt = AttemptId::new();
+        let sandbox = crate::SandboxName::of(fleet, target);
         Self {
             name: PrebuildName::new(sandbox, &commit, &fingerprint, BuildMode::Cold, attempt),
-            snapshot_id: "id".into(),
+            snapshot_id: attempt.to_string(),
             commit,
             fingerprint,
             mode: BuildMode::Cold,
@@ -80,5 +84,12 @@ impl PrebuildRecord {
             size_gb: None,
             cold_start_milliseconds: None,
         }
+    }
+}
+
+#[cfg(test)]
+impl PrebuildRecord {
+    pub(crate) fn example() -> Self {
+        Self::example_of(&"demo".parse().unwrap(), &"o/n@main".parse().unwrap())
     }
 }

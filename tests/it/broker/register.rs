@@ -2,9 +2,8 @@
 
 use ::broker::Register;
 use job::{
-    AttemptId, BuildMode, Commit, Completeness, Concern, Fingerprint, Folded, JobId, LastAttempt,
-    OutcomeWord, PrebuildName, PrebuildRecord, Promotion, RegisterEntry, SandboxName, Target, TargetFold,
-    TargetState,
+    AttemptId, Concern, Folded, JobId, LastAttempt, OutcomeWord, PrebuildRecord, Promotion, RegisterEntry,
+    Target, TargetFold, TargetState,
 };
 
 use super::*;
@@ -14,23 +13,7 @@ fn target() -> Target {
 }
 
 fn prebuild() -> PrebuildRecord {
-    let (commit, attempt) = ("a".repeat(40).parse::<Commit>().unwrap(), AttemptId::new());
-    let fingerprint = Fingerprint::from_hex(&"9".repeat(64)).unwrap();
-    let sandbox = SandboxName::of(&fleet(), &target());
-    PrebuildRecord {
-        name: PrebuildName::new(sandbox, &commit, &fingerprint, BuildMode::Cold, attempt),
-        snapshot_id: attempt.to_string(),
-        commit,
-        fingerprint,
-        mode: BuildMode::Cold,
-        completeness: Completeness::Complete,
-        flags: Vec::new(),
-        secrets: None,
-        attempt,
-        built_at: Utc::now(),
-        size_gb: None,
-        cold_start_milliseconds: None,
-    }
+    PrebuildRecord::example_of(&fleet(), &target())
 }
 
 fn failed_attempt() -> LastAttempt {

@@ -2,14 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use chrono::Utc;
 use daytona::{CreateOutcome, NewSandbox, pace};
 use fleet_tests::eventually;
 use fleet_tests::processes::FleetProcess;
-use job::{
-    AttemptId, BuildMode, CapturedPrebuild, Commit, Completeness, Concern, Fingerprint, FleetName, Folded,
-    OutcomeWord, PrebuildName, PrebuildRecord, Promotion, SandboxName, Target,
-};
+use job::{CapturedPrebuild, Concern, FleetName, Folded, OutcomeWord, PrebuildRecord, Promotion, Target};
 use lapin::options::QueueDeleteOptions;
 use lapin::{Connection, ConnectionProperties};
 use serde_json::json;
@@ -25,24 +21,7 @@ fn target(name: &str) -> Target {
 
 /// A prebuild's record, of an attempt that begins now.
 pub(super) fn record_in(fleet: &FleetName, target: &Target) -> PrebuildRecord {
-    let commit: Commit = "a".repeat(40).parse().unwrap();
-    let fingerprint = Fingerprint::from_hex(&"9".repeat(64)).unwrap();
-    let attempt = AttemptId::new();
-    let sandbox = SandboxName::of(fleet, target);
-    PrebuildRecord {
-        name: PrebuildName::new(sandbox, &commit, &fingerprint, BuildMode::Cold, attempt),
-        snapshot_id: String::new(),
-        commit,
-        fingerprint,
-        mode: BuildMode::Cold,
-        completeness: Completeness::Complete,
-        flags: Vec::new(),
-        secrets: None,
-        attempt,
-        built_at: Utc::now(),
-        size_gb: None,
-        cold_start_milliseconds: None,
-    }
+    PrebuildRecord { snapshot_id: String::new(), ..PrebuildRecord::example_of(fleet, target) }
 }
 
 pub(super) fn names<'a>(prebuilds: impl IntoIterator<Item = &'a PrebuildRecord>) -> BTreeSet<String> {

@@ -1,4 +1,4 @@
-use job::{AttemptId, BuildMode, Commit, Completeness, EntryVersion, Fingerprint, PrebuildRecord, Target};
+use job::{EntryVersion, PrebuildRecord, Target};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -13,24 +13,7 @@ fn target() -> Target {
 }
 
 fn prebuild_of(fleet: &str) -> PrebuildRecord {
-    let commit: Commit = "a".repeat(40).parse().unwrap();
-    let fingerprint = Fingerprint::from_hex(&"9".repeat(64)).unwrap();
-    let attempt = AttemptId::new();
-    let sandbox = SandboxName::of(&fleet.parse().unwrap(), &target());
-    PrebuildRecord {
-        name: PrebuildName::new(sandbox, &commit, &fingerprint, BuildMode::Cold, attempt),
-        snapshot_id: attempt.to_string(),
-        commit,
-        fingerprint,
-        mode: BuildMode::Cold,
-        completeness: Completeness::Complete,
-        flags: Vec::new(),
-        secrets: None,
-        attempt,
-        built_at: Utc::now(),
-        size_gb: None,
-        cold_start_milliseconds: None,
-    }
+    PrebuildRecord::example_of(&fleet.parse().unwrap(), &target())
 }
 
 fn snapshot(name: &str, state: &str, last_used: Option<DateTime<Utc>>) -> Snapshot {

@@ -21,6 +21,9 @@ const UNREAD_KEPT: usize = 1000;
 /// Checkpoints that are followed at once, by who lacks what they hold.
 const BEGUN_AT_ONCE: usize = 4;
 
+/// Entries since a checkpoint began, which are folded on top of it. It is written in seconds: many more come with none.
+const SINCE_KEPT: usize = 200_000;
+
 /// Everything that a register knows, and who waits for what.
 #[derive(Default)]
 pub(super) struct State {
@@ -135,9 +138,12 @@ impl State {
         let Base::Truncated(begun) = &mut self.base else { return };
         match Part::decode(body) {
             Ok(part) => {
-                for completing in begun.iter_mut().filter(|begun| begun.id == part.checkpoint) {
-                    completing.parts.insert(part.number);
-                    part.lines.iter().for_each(|line| completing.known.fold_line(line.clone()));
+                let Some(completing) = begun.iter_mut().find(|begun| begun.id == part.checkpoint) else {
+                    return;
+                };
+                completing.parts.insert(part.number);
+                for line in part.lines {
+                    completing.known.fold_line(line);
                 }
             }
             Err(error) => tracing::warn!(%error, "a part of the register's checkpoint cannot be read"),
@@ -174,6 +180,8 @@ impl State {
 
     fn remember_since(&mut self, body: &[u8]) {
         if let Base::Truncated(begun) = &mut self.base {
+            // One that nobody completes would grow for ever: the next one will do.
+            begun.retain(|completing| completing.since.len() < SINCE_KEPT);
             for completing in begun {
                 completing.since.push(body.to_vec());
             }

@@ -1,29 +1,8 @@
-use job::{AttemptId, BuildMode, Commit, Fingerprint, SandboxName};
-
 use super::*;
 
-fn name() -> SandboxName {
-    SandboxName::of(&"demo".parse().unwrap(), &"o/n@main".parse().unwrap())
-}
-
 fn prebuild(completeness: Completeness) -> PrebuildRecord {
-    let commit: Commit = "a".repeat(40).parse().unwrap();
-    let fingerprint = Fingerprint::from_hex(&"9".repeat(64)).unwrap();
-    let attempt = AttemptId::new();
-    PrebuildRecord {
-        name: PrebuildName::new(name(), &commit, &fingerprint, BuildMode::Cold, attempt),
-        snapshot_id: attempt.to_string(),
-        commit,
-        fingerprint,
-        mode: BuildMode::Cold,
-        completeness,
-        flags: Vec::new(),
-        secrets: None,
-        attempt,
-        built_at: Utc::now(),
-        size_gb: None,
-        cold_start_milliseconds: None,
-    }
+    let example = PrebuildRecord::example_of(&"demo".parse().unwrap(), &"o/n@main".parse().unwrap());
+    PrebuildRecord { completeness, ..example }
 }
 
 fn nothing_known() -> TargetState {
