@@ -54,10 +54,10 @@ async fn prebuilds_are_found_by_name_after_the_broker_lost_all() {
     // What somebody asks for is taken before the tick's own job, which then builds the target.
     let job = scene.job(&target);
     scene.publish(&job).await;
+    let captures = scene.captures().await;
     let _worker = scene.fleet.worker().await.unwrap();
     let failed = scene.end_where(&job, "failed", |end| end.outcome == OutcomeWord::Failed).await;
     assert_eq!(failed.number, 1);
-    let captures = scene.captures().await;
     assert!(matches!(scene.last_end(&job).await.outcome, OutcomeWord::Built | OutcomeWord::Unchanged));
     assert_eq!((captures, scene.captures().await), (1, 2), "nobody's word is left of what it holds");
     let (anew, confirmed) = given(&scene, "acme/lost").await;
