@@ -99,7 +99,7 @@ exec /usr/bin/env -i /bin/sh -c 'echo "$1" >"$2"' end $? ${directory}/exit`
       failures = 0
     } catch (error) {
       failures += 1
-      if (error instanceof DaytonaNotFoundError || failures > POLL_FAILURES) throw error
+      if (failures > POLL_FAILURES || (error instanceof DaytonaNotFoundError && (await isGone(sandbox)))) throw error
       await sleep(POLL_MS * failures, undefined, { signal })
       continue
     }
@@ -111,6 +111,16 @@ exec /usr/bin/env -i /bin/sh -c 'echo "$1" >"$2"' end $? ${directory}/exit`
     if (state === 'gone') throw new Error(`${command[0]} was killed; the sandbox may have run out of memory`)
     if (state !== 'running') return Number(state)
     await sleep(POLL_MS, undefined, { signal })
+  }
+}
+
+/** Whether the API itself says so: a call into the sandbox passes a proxy, whose 404 may be a bad minute of its own. */
+async function isGone(sandbox: Sandbox): Promise<boolean> {
+  try {
+    await sandbox.refreshData()
+    return false
+  } catch (error) {
+    return error instanceof DaytonaNotFoundError
   }
 }
 
