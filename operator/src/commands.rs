@@ -41,13 +41,21 @@ pub(crate) async fn run(
         }
         (Err(problems), _) => return Err(CommandError::usage(problems)),
     };
-    let Services { fleet, fleet_file, broker, daytona, git_hosts, acts, gone } = &services;
+    let Services { fleet, fleet_file, broker, daytona, git_hosts, acts, quota, gone } = &services;
     let gone = *gone;
     match arguments.command {
         Command::Doctor(asked) => {
             let worker_config = asked.worker_config.as_deref();
-            let doctor =
-                doctor::Doctor { fleet, fleet_file, broker, daytona, git_hosts, environment, worker_config };
+            let doctor = doctor::Doctor {
+                fleet,
+                fleet_file,
+                quota,
+                broker,
+                daytona,
+                git_hosts,
+                environment,
+                worker_config,
+            };
             let view = until_interrupted(shutdown, async { Ok(Box::pin(doctor.check_all()).await) }).await?;
             answer_doctor(&view, &mut output)
         }

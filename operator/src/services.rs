@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use account::QuotaSection;
 use chrono::TimeDelta;
 use job::FleetName;
 use settings::Environment;
@@ -23,6 +24,8 @@ pub(crate) struct Services {
     pub(crate) daytona: DaytonaAccess,
     pub(crate) git_hosts: GitHosts,
     pub(crate) acts: OperatorActs,
+    /// The organization's limits, as far as they are known.
+    pub(crate) quota: QuotaSection,
     /// How long a target has to be gone from the fleet file before its prebuilds are removed.
     pub(crate) gone: TimeDelta,
 }
@@ -43,6 +46,7 @@ impl Services {
             daytona: DaytonaAccess::new(settings.daytona),
             git_hosts: GitHosts::new(environment),
             acts: OperatorActs::new(operator),
+            quota: settings.quota,
             gone: TimeDelta::from_std(settings.keeper.gone).unwrap_or(TimeDelta::MAX),
         }
     }

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use account::QuotaSection;
 use broker::BrokerSettings;
 use daytona::ClientSettings;
 use job::FleetName;
@@ -23,6 +24,8 @@ pub struct OperatorSettings {
     pub daytona: Option<ClientSettings>,
     /// What the active producer does for the fleet as a whole, and when.
     pub keeper: KeeperSection,
+    /// The organization's limits, as far as they are known.
+    pub quota: QuotaSection,
     /// What is logged, and how it looks.
     pub telemetry: TelemetrySection,
 }
@@ -30,8 +33,8 @@ pub struct OperatorSettings {
 impl OperatorSettings {
     /// From the producer's file and the environment; every mistake at once.
     pub fn load(environment: &Environment, file: Option<&Path>) -> Result<Self, Problems> {
-        let ProducerSettings { fleet, fleet_file, broker, daytona, keeper, telemetry, .. } =
+        let ProducerSettings { fleet, fleet_file, broker, daytona, keeper, quota, telemetry, .. } =
             ProducerSettings::load(environment, file)?;
-        Ok(Self { fleet, fleet_file, broker, daytona, keeper, telemetry })
+        Ok(Self { fleet, fleet_file, broker, daytona, keeper, quota, telemetry })
     }
 }

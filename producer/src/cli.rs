@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use account::Holding;
 use clap::{Parser, Subcommand};
 use settings::{EnvFileError, Problem, Problems};
 
@@ -27,8 +28,8 @@ pub struct Arguments {
     #[arg(long)]
     pub once: bool,
 
-    /// Print the jobs that the current tick has, one JSON per line, and publish nothing; needs neither RabbitMQ nor
-    /// Daytona
+    /// Print the jobs that the current tick has, one JSON per line, and whether the limits of `[quota]` can hold the fleet;
+    /// publish nothing. Needs neither RabbitMQ nor Daytona
     #[arg(long)]
     pub dry_run: bool,
 
@@ -49,6 +50,19 @@ pub fn report_error(error: &anyhow::Error) -> ExitCode {
     print_line(format_args!("producer: {error:#}"));
     let wrong_settings = error.is::<Problems>() || error.is::<EnvFileError>();
     if wrong_settings { ExitCode::from(WRONG_SETTINGS) } else { ExitCode::FAILURE }
+}
+
+/// Prints whether the limits can hold the fleet. That they cannot fails no dry run: whatever there is room for is built.
+pub fn report_holding(holding: &Holding) {
+    match holding {
+        Holding::Unknown(sentence) => print_line(format_args!("limits: {sentence}")),
+        Holding::Enough(sentence) => print_line(format_args!("limits: enough; {sentence}")),
+        Holding::TooLittle(sentences) => {
+            for sentence in sentences {
+                print_line(format_args!("limits: too little; {sentence}"));
+            }
+        }
+    }
 }
 
 /// Prints which entries of the fleet file have no job. They fail a dry run, which is how a file is checked.

@@ -3,8 +3,9 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use account::{Holding, Need};
 use daytona::BaseIds;
-use job::Tick;
+use job::{AccountState, Tick};
 use settings::{FleetFile, Problem, Problems};
 use thiserror::Error;
 
@@ -22,14 +23,23 @@ pub enum DryRunError {
     Output(#[source] io::Error),
 }
 
+/// What a dry run found of the fleet file, beside its jobs.
+#[derive(Debug)]
+pub struct DryRun {
+    /// Entries that have no job, and why.
+    pub problems: Vec<Problem>,
+    /// Whether the limits can hold the fleet.
+    pub holding: Holding,
+}
+
 /// Writes the jobs of the current tick, one JSON per line, in the file's order (ages are the register's to know, bases
-/// Daytona's). Returns what is wrong with entries that have no job.
+/// and their sizes Daytona's).
 pub fn dry_run(
     settings: &PlanSettings,
     fleet_file: Option<PathBuf>,
     clock: &Clock,
     output: &mut impl Write,
-) -> Result<Vec<Problem>, DryRunError> {
+) -> Result<DryRun, DryRunError> {
     let load = FleetFile::load(fleet_file.unwrap_or_else(|| settings.fleet_file.clone()))?;
     let tick = Tick::at_or_before(clock.now(), load.every);
     for job in plan_jobs(&settings.fleet, tick, &load.targets, &BaseIds::default(), |_| None) {
@@ -38,7 +48,9 @@ pub fn dry_run(
         output.write_all(&line).map_err(DryRunError::Output)?;
     }
     output.flush().map_err(DryRunError::Output)?;
-    Ok(load.problems)
+    let need = Need::of(&load.targets, None);
+    let holding = Holding::judge(need, &settings.quota, &AccountState::default(), clock.now());
+    Ok(DryRun { problems: load.problems, holding })
 }
 
 #[cfg(test)]
@@ -55,7 +67,9 @@ mod tests {
         let shipped = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../config/fleet.toml"));
         let clock = Clock::new(|| "2026-11-23T10:42:07Z".parse().unwrap());
         let mut output = Vec::new();
-        assert_eq!(dry_run(&settings, Some(shipped), &clock, &mut output).unwrap(), []);
+        let found = dry_run(&settings, Some(shipped), &clock, &mut output).unwrap();
+        assert_eq!(found.problems, []);
+        assert!(matches!(found.holding, Holding::Unknown(_)), "{found:?}");
         let jobs: Vec<Job> = String::from_utf8(output)
             .unwrap()
             .lines()

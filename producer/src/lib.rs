@@ -21,7 +21,7 @@ mod schedule;
 mod settings;
 
 pub use clock::Clock;
-pub use dry_run::{DryRunError, dry_run};
+pub use dry_run::{DryRun, DryRunError, dry_run};
 pub use due::{Due, Firing, due};
 pub use fire::FireError;
 pub use fleet_file_watcher::{FleetFileWatcher, Reload};

@@ -30,9 +30,10 @@ async fn program(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let environment = Environment::read(Path::new("."))?;
     if arguments.dry_run {
         let settings = PlanSettings::load(&environment, arguments.config.as_deref())?;
-        let problems =
+        let found =
             producer::dry_run(&settings, arguments.fleet_file, &Clock::system(), &mut stdout().lock())?;
-        return Ok(producer::cli::report_problems(&problems));
+        producer::cli::report_holding(&found.holding);
+        return Ok(producer::cli::report_problems(&found.problems));
     }
     let mut settings = ProducerSettings::load(&environment, arguments.config.as_deref())?;
     settings.fleet_file = arguments.fleet_file.unwrap_or(settings.fleet_file);

@@ -5,6 +5,7 @@
 use std::error::Error as StdError;
 use std::time::Duration;
 
+use account::KeyWatch;
 use broker::{Broker, BrokerStatus, ConnectError, Lock, LockError, LockName, Register, SyncError};
 use daytona::Client;
 use lifecycle::{Condition, Drain, Endpoint, Health, Readiness, Shutdown};
@@ -130,9 +131,11 @@ async fn serve(
         client: daytona_client(settings.daytona.as_ref()),
         listing,
     };
+    let watching_key = watch_key(election.client.clone(), &broker, election.register.clone());
     let electing = election.run(&mut schedule);
     tokio::select! {
         () = electing => {}
+        () = watching_key => {}
         () = watch_connection(&broker, &connected) => {}
     }
     broker.close().await;
@@ -240,6 +243,14 @@ impl LeaderElection<'_> {
             seen,
         }
     }
+}
+
+/// Sends nothing to Daytona while it refuses the key, as the fleet knows it. Never ends.
+async fn watch_key(client: Option<Client>, broker: &Broker, register: Register) {
+    if let Some(client) = client {
+        KeyWatch::new(client, broker.clone(), register).run().await;
+    }
+    std::future::pending::<()>().await;
 }
 
 /// Ready is who can reach the broker; standby or active makes no difference.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use account::QuotaSection;
 use broker::{BrokerSection, BrokerSettings};
 use daytona::{ClientSettings, DaytonaSection};
 use job::{FleetName, RetryPolicy};
@@ -30,6 +31,8 @@ pub struct ProducerSettings {
     pub keeper: KeeperSection,
     /// When the holder of a sandbox is dead.
     pub lease: LeaseSection,
+    /// The organization's limits, as far as they are known.
+    pub quota: QuotaSection,
     /// How RabbitMQ is reached.
     pub broker: BrokerSettings,
     /// How Daytona is reached, when there is a key: base snapshots are looked up there.
@@ -65,6 +68,8 @@ pub struct PlanSettings {
     pub fleet: FleetName,
     /// The file that says which repositories there are.
     pub fleet_file: PathBuf,
+    /// The organization's limits, as far as they are known.
+    pub quota: QuotaSection,
 }
 
 #[derive(Debug, Deserialize)]
@@ -75,6 +80,7 @@ struct ProducerFile {
     schedule: ScheduleSection,
     keeper: KeeperSection,
     lease: LeaseSection,
+    quota: QuotaSection,
     broker: BrokerSection,
     daytona: DaytonaSection,
     telemetry: TelemetrySection,
@@ -98,6 +104,7 @@ impl ProducerSettings {
             schedule: file.schedule,
             keeper: file.keeper,
             lease: file.lease,
+            quota: file.quota,
             daytona: key.map(|key| ClientSettings::new(file.daytona, key)),
             telemetry: file.telemetry,
             http: file.http,
@@ -113,7 +120,7 @@ impl PlanSettings {
         let mut layers = read(environment, file);
         let fleet = layers.required("fleet", layers.value().fleet.clone(), FLEET_MISSING);
         let (file, fleet, _effective) = layers.finish(fleet, environment)?;
-        Ok(Self { fleet, fleet_file: file.fleet_file })
+        Ok(Self { fleet, fleet_file: file.fleet_file, quota: file.quota })
     }
 }
 

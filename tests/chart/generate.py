@@ -123,11 +123,11 @@ def knob(name, value):
 
 def settings_definitions():
     """What config/*.toml list, less what has a place of its own in the values."""
-    taken = {"fleet_file", "slots", "queues", "http", "retry", "lease"}
+    taken = {"fleet_file", "slots", "queues", "http", "retry", "lease", "quota"}
     made = {}
     for program in ("producer", "worker"):
         defaults = tomllib.loads((ROOT / "config" / f"{program}.toml").read_text())
-        for shared in ("retry", "lease"):
+        for shared in ("retry", "lease", "quota"):
             made[f"{shared}Settings"] = knob(shared, defaults[shared])
         schema = knob("", {key: value for key, value in defaults.items() if key not in taken})
         for section, below in defaults.items():

@@ -47,7 +47,7 @@ def test_names_fit_whatever_the_release_is_called(long):
     pool = {"a23456789012345": {"queues": ["refresh"]}}
     text = chart.helm("helm4", "template", long, chart.CHART, "--values", chart.CASES["production-keda"][0], "--values",
                       chart.CASES["production-keda"][1], "--set-json", f"workers={json.dumps(pool)}",
-                      "--set-json", "settings.worker.sandboxes.max=0")
+                      "--set-json", "settings.quota.sandboxes=0")
     for document in yaml.safe_load_all(text):
         if document:
             assert len(document["metadata"]["name"]) <= 63, document["metadata"]["name"]

@@ -70,7 +70,7 @@ def test_every_knob_arrives(tmp_path):
             else:
                 yield f"{above}{key}", value
 
-    expected = dict(flat({**values["worker"], "retry": values["retry"], "lease": values["lease"], "slots": 4, "queues": ["ondemand", "resume"]}))
+    expected = dict(flat({**values["worker"], "retry": values["retry"], "lease": values["lease"], "quota": values["quota"], "slots": 4, "queues": ["ondemand", "resume"]}))
     for knob, value in expected.items():
         if value != {}:
             assert tomllib.loads(f"x = {arrived[knob]}")["x"] == value, knob
@@ -128,7 +128,7 @@ def test_a_knob_that_nobody_knows_fails_in_the_program(tmp_path):
     assert run("producer", "--config", producer, "--fleet-file", fleet, "--dry-run", folder=tmp_path).returncode == 2
 
 
-@pytest.mark.parametrize("shared", ["retry", "lease"])
+@pytest.mark.parametrize("shared", ["retry", "lease", "quota"])
 def test_what_programs_share_is_the_same_everywhere(shared):
     """Delays are queues: a program with others would not start. And who sweeps judges a holder as who takes its lease over does."""
     documents = chart.render(chart.CASES["everything"])

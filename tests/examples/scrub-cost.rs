@@ -72,6 +72,7 @@ async fn main() -> anyhow::Result<()> {
         api_url: format!("http://{}/api", listener.local_addr()?).parse()?,
         target: String::new(),
         request_timeout: Duration::from_mins(1),
+        refused_key_pause: Duration::from_secs(30),
     };
     let shutdown = CancellationToken::new();
     let serving = tokio::spawn(sandboxd::serve(settings, listener, shutdown.clone()));

@@ -115,6 +115,7 @@ async fn smoke(arguments: Arguments, key: SecretString) -> anyhow::Result<()> {
         api_url: arguments.api_url.clone(),
         target: arguments.target.clone(),
         request_timeout: Duration::from_secs(30),
+        refused_key_pause: Duration::from_secs(30),
     };
     let settings = ClientSettings::new(section, key.clone());
     let directory = guard::temporary_directory("smoke")?;

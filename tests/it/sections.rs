@@ -20,6 +20,7 @@ pub(crate) fn daytona(url: &str, key: &str) -> ClientSettings {
         api_url: url.parse().unwrap(),
         target: String::new(),
         request_timeout: Duration::from_secs(30),
+        refused_key_pause: Duration::from_secs(30),
     };
     ClientSettings::new(section, key.into())
 }

@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use daytona::{Client, SnapshotState};
+use account::Size;
+use daytona::{Client, Snapshot, SnapshotState};
 use job::{Failure, FailureKind, Job, Stage};
 use serde::Deserialize;
 use tokio::time::Instant;
@@ -27,6 +28,20 @@ pub struct ClassSection {
     pub base_snapshot: Option<String>,
 }
 
+/// A snapshot that cold builds start from.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Base {
+    pub(crate) id: String,
+    /// What a sandbox from it takes.
+    pub(crate) size: Size,
+}
+
+impl From<&Snapshot> for Base {
+    fn from(snapshot: &Snapshot) -> Self {
+        Self { id: snapshot.id.to_string(), size: snapshot.into() }
+    }
+}
+
 /// What a cold build is to start from.
 struct WantedBase<'a> {
     /// The name, as settings have it.
@@ -41,7 +56,7 @@ pub(crate) struct BaseSnapshots {
     client: Client,
     classes: BTreeMap<String, ClassSection>,
     /// Answers, by the name or id that was asked for.
-    known: Mutex<HashMap<String, (String, Instant)>>,
+    known: Mutex<HashMap<String, (Base, Instant)>>,
 }
 
 impl BaseSnapshots {
@@ -49,21 +64,28 @@ impl BaseSnapshots {
         Self { client, classes, known: Mutex::default() }
     }
 
-    /// The id of the snapshot that a cold build of this job starts from.
-    pub(crate) async fn id_for(&self, job: &Job) -> Result<String, EarlyEnd> {
+    /// The snapshot that a cold build of this job starts from.
+    pub(crate) async fn find(&self, job: &Job) -> Result<Base, EarlyEnd> {
         let WantedBase { name, id } = self.wanted_by(job)?;
-        let Some(id) = id else { return self.id_behind(name).await };
+        let Some(id) = id else { return self.find_behind(name).await };
         if let Some(known) = self.recall(id) {
             return Ok(known);
         }
-        let state = self.state_of(id).await?;
-        if state == Some(SnapshotState::Active) {
-            self.remember(id, id);
-            return Ok(id.to_owned());
+        let snapshot = self.read(id).await?;
+        if let Some(snapshot) = snapshot.as_ref().filter(|snapshot| snapshot.state == SnapshotState::Active) {
+            let base = Base { id: id.to_owned(), ..snapshot.into() };
+            self.remember(id, &base);
+            return Ok(base);
         }
-        let instead = self.id_behind(name).await?;
-        let state = state.map_or_else(|| "gone".to_owned(), |state| state.to_string());
-        tracing::warn!(base = name, id, state, instead, "the base snapshot that the job names is not used");
+        let instead = self.find_behind(name).await?;
+        let state = snapshot.map_or_else(|| "gone".to_owned(), |snapshot| snapshot.state.to_string());
+        tracing::warn!(
+            base = name,
+            id,
+            state,
+            instead = instead.id,
+            "the base snapshot that the job names is not used"
+        );
         self.remember(id, &instead);
         Ok(instead)
     }
@@ -90,41 +112,45 @@ impl BaseSnapshots {
     /// not usable any more, all that is remembered of it is forgotten, so that resolving again finds another base.
     pub(crate) async fn resolve_again_if_taken_away(&self, id: &str, end: EarlyEnd) -> EarlyEnd {
         let missing = end.failure().is_some_and(|failure| failure.id == FailureKind::ProvisionBaseMissing);
-        if !missing || matches!(self.state_of(id).await, Err(_) | Ok(Some(SnapshotState::Active))) {
+        if !missing {
             return end;
         }
-        self.lock_known().retain(|_, (known, _)| known != id);
+        match self.read(id).await {
+            Ok(Some(snapshot)) if snapshot.state != SnapshotState::Active => {}
+            Ok(None) => {}
+            Ok(Some(_)) | Err(_) => return end,
+        }
+        self.lock_known().retain(|_, (known, _)| known.id != id);
         ResolveAgain::BaseGone.into()
     }
 
-    async fn id_behind(&self, name: &str) -> Result<String, EarlyEnd> {
+    async fn find_behind(&self, name: &str) -> Result<Base, EarlyEnd> {
         if let Some(known) = self.recall(name) {
             return Ok(known);
         }
-        let id = self.client.base_snapshot(name).await.map_err(|error| from_base(&error))?.id;
-        self.remember(name, id.as_str());
-        Ok(id.to_string())
+        let base = Base::from(&self.client.base_snapshot(name).await.map_err(|error| from_base(&error))?);
+        self.remember(name, &base);
+        Ok(base)
     }
 
-    /// The snapshot's state; none when it is gone.
-    async fn state_of(&self, id: &str) -> Result<Option<SnapshotState>, EarlyEnd> {
-        let found = self.client.get_snapshot(id).await.map_err(|error| from_call(&error, Stage::Resolve))?;
-        Ok(found.map(|snapshot| snapshot.state))
+    /// The snapshot, unless it is gone.
+    async fn read(&self, id: &str) -> Result<Option<Snapshot>, EarlyEnd> {
+        self.client.get_snapshot(id).await.map_err(|error| from_call(&error, Stage::Resolve))
     }
 
-    fn recall(&self, asked: &str) -> Option<String> {
+    fn recall(&self, asked: &str) -> Option<Base> {
         let known = self.lock_known().get(asked).cloned();
-        known.filter(|(_, at)| at.elapsed() < REMEMBERED).map(|(id, _)| id)
+        known.filter(|(_, at)| at.elapsed() < REMEMBERED).map(|(base, _)| base)
     }
 
-    fn remember(&self, asked: &str, id: &str) {
+    fn remember(&self, asked: &str, base: &Base) {
         let mut known = self.lock_known();
         // Every roll-out brings ids that nobody asks for again.
         known.retain(|_, (_, at)| at.elapsed() < REMEMBERED);
-        known.insert(asked.to_owned(), (id.to_owned(), Instant::now()));
+        known.insert(asked.to_owned(), (base.clone(), Instant::now()));
     }
 
-    fn lock_known(&self) -> std::sync::MutexGuard<'_, HashMap<String, (String, Instant)>> {
+    fn lock_known(&self) -> std::sync::MutexGuard<'_, HashMap<String, (Base, Instant)>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

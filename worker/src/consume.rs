@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use broker::{Delivery, Slot};
 use chrono::Utc;
+use daytona::Client;
 use futures::FutureExt;
 use job::{
     DeadLetterReason, DeadLetterRecord, Failure, FailureKind, FleetName, Job, JobDecodeError, Outcome,
@@ -28,6 +29,7 @@ use crate::target_register::TargetRegister;
 pub(crate) struct Consumer {
     pub(crate) worker: String,
     pub(crate) fleet: FleetName,
+    pub(crate) client: Client,
     pub(crate) policy: RetryPolicy,
     pub(crate) register: TargetRegister,
     pub(crate) ledger: LedgerWriter,
@@ -45,10 +47,28 @@ impl Consumer {
         draining: CancellationToken,
         leaving: CancellationToken,
     ) {
-        while let Some(delivery) = slot.take(&draining).await {
+        while let Some(delivery) = self.next(&mut slot, &draining).await {
             self.metrics.take_slot();
             self.handle(number, delivery, &leaving).await;
             self.metrics.free_slot();
+        }
+    }
+
+    /// The next job, taken only while Daytona takes the key: without it none comes to a good end, and others may have a good one.
+    async fn next(&self, slot: &mut Slot, draining: &CancellationToken) -> Option<Delivery> {
+        let key = self.client.key();
+        let mut refused = key.watch();
+        loop {
+            tokio::select! {
+                () = draining.cancelled() => return None,
+                () = key.wait_until_accepted() => {}
+            }
+            tokio::select! {
+                // Checked first, so that a slot that has just been freed does not take one more.
+                biased;
+                _ = refused.wait_for(|refused| *refused) => {}
+                taken = slot.take(draining) => return taken,
+            }
         }
     }
 

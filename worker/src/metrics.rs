@@ -5,7 +5,7 @@ use std::time::Duration;
 use job::{Decision, Outcome, Stage};
 use telemetry::DURATION_BUCKETS;
 use telemetry::opentelemetry::KeyValue;
-use telemetry::opentelemetry::metrics::{Counter, Histogram, Meter, UpDownCounter};
+use telemetry::opentelemetry::metrics::{Counter, Gauge, Histogram, Meter, UpDownCounter};
 
 /// Buckets for the time a sandbox takes to start, seconds; the aim is below half of one.
 const COLD_START_BUCKETS: [f64; 10] = [0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0];
@@ -21,6 +21,7 @@ pub(crate) struct Instruments {
     retries: Counter<u64>,
     dead_letters: Counter<u64>,
     slots_used: UpDownCounter<i64>,
+    key_refused: Gauge<u64>,
 }
 
 impl Instruments {
@@ -60,7 +61,15 @@ impl Instruments {
             retries: count("harvest.retries", "Jobs sent to a delay queue, by failure id"),
             dead_letters: count("harvest.dead_letters", "Jobs sent to the dead-letter queue, by failure id"),
             slots_used,
+            key_refused: meter
+                .u64_gauge("harvest.daytona.key_refused")
+                .with_description("1 while Daytona refuses the API key, so that nothing is taken or asked")
+                .build(),
         }
+    }
+
+    pub(crate) fn record_key_refused(&self, is_refused: bool) {
+        self.key_refused.record(u64::from(is_refused), &[]);
     }
 
     pub(crate) fn take_slot(&self) {

@@ -69,9 +69,10 @@ impl Pipeline {
         }
 
         attempt.announce();
-        let provisioned = self.provisioner.run(attempt, &wanted.base_snapshot);
-        let lease = match attempt.stage(Stage::Provision, outside, provisioned).await {
-            Ok(lease) => lease,
+        let provisioned = self.provisioner.run(attempt, &wanted.base);
+        // Kept to the end of the round: verify takes another sandbox in the place of the first.
+        let (lease, _admission) = match attempt.stage(Stage::Provision, outside, provisioned).await {
+            Ok(provisioned) => provisioned,
             Err(end) => return Err(self.resolver.resolve_again_if_base_gone(&wanted, end).await),
         };
         let interrupts = Interrupts { leaving, lease_lost: lease.lost() };

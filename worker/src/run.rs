@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use account::{KeyWatch, Rooms, write_limits_met};
 use broker::{Broker, BrokerStatus, Register};
 use daytona::Client;
 use lifecycle::{Drain, Endpoint, Health, Readiness, Shutdown};
@@ -71,8 +72,17 @@ pub async fn run(
     warn_of_idle_secrets(&secrets);
     let client = Client::new(daytona)?;
     let (ledger, flusher) = ledger_writer::open(&worker, file.ledger.batch.max(Duration::from_millis(10)));
+    let rooms = Rooms::new(client.clone(), fleet.clone(), file.quota, register.clone());
+    let key = KeyWatch::new(client.clone(), broker.clone(), register.clone());
+    let mut account = JoinSet::new();
+    let limits = write_limits_met(client.limits_met(), rooms.clone(), register.clone());
+    account.spawn(limits.with_current_subscriber());
+    account.spawn(async move { key.run().await }.with_current_subscriber());
+    let showing = show_key(client.clone(), health.condition("daytona"), instruments.clone());
+    account.spawn(showing.with_current_subscriber());
     let connections = Connections {
         client: client.clone(),
+        rooms,
         register: TargetRegister::new(register),
         ledger,
         metrics: instruments.clone(),
@@ -110,6 +120,7 @@ pub async fn run(
         }
     }
     drop(consumer);
+    account.shutdown().await;
     let closing = async {
         broker.close().await;
         endpoint.stop().await;
@@ -118,6 +129,24 @@ pub async fn run(
         tracing::warn!("connections are left open: the worker leaves");
     }
     Ok(())
+}
+
+/// Says whether Daytona takes the key, for as long as it is let.
+async fn show_key(client: Client, condition: lifecycle::Condition, metrics: Instruments) {
+    let mut refused = client.key().watch();
+    loop {
+        let is_refused = *refused.borrow_and_update();
+        metrics.record_key_refused(is_refused);
+        if is_refused {
+            condition
+                .set(Readiness::NotReady, "the API refuses DAYTONA_API_KEY: no jobs are taken".to_owned());
+        } else {
+            condition.set(Readiness::Ready, "no call was refused for its key".to_owned());
+        }
+        if refused.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 /// Says which secrets no job can be given, and which rules are for none.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use account::QuotaSection;
 use broker::{BrokerSection, BrokerSettings, WorkQueue};
 use daytona::{ClientSettings, DaytonaSection};
 use job::{FleetName, RetryPolicy};
@@ -59,7 +60,9 @@ pub struct WorkerFile {
     pub lease: LeaseSection,
     /// How the worker leaves.
     pub drain: DrainSection,
-    /// How many sandboxes there may be, and how long each may take and stay.
+    /// The organization's limits, as far as they are known.
+    pub quota: QuotaSection,
+    /// How long each sandbox may take and stay.
     pub sandboxes: SandboxSection,
     /// How commands in sandboxes are watched.
     pub commands: CommandSection,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use account::Rooms;
 use daytona::Client;
 use remote::{Remote, Timeouts};
 use settings::Secrets;
@@ -30,6 +31,7 @@ use crate::target_register::TargetRegister;
 #[derive(Debug, Clone)]
 pub(crate) struct Connections {
     pub(crate) client: Client,
+    pub(crate) rooms: Rooms,
     pub(crate) register: TargetRegister,
     pub(crate) ledger: LedgerWriter,
     pub(crate) metrics: Instruments,
@@ -44,7 +46,7 @@ pub(crate) fn consumer(
     connections: Connections,
 ) -> Result<Consumer, remote::SetupError> {
     let WorkerFile { retry, lease, sandboxes, commands, toolchain, classes, .. } = file;
-    let Connections { client, register, ledger, metrics } = connections;
+    let Connections { client, rooms, register, ledger, metrics } = connections;
     let secrets = Arc::new(JobSecrets::new(secrets));
     let leases = Leases {
         client: client.clone(),
@@ -70,7 +72,7 @@ pub(crate) fn consumer(
             secrets: Arc::clone(&secrets),
             register: register.clone(),
         },
-        provisioner: Provisioner { leases: leases.clone(), room: sandboxes },
+        provisioner: Provisioner { leases: leases.clone(), rooms },
         builder: Builder {
             client: client.clone(),
             opener: opener.clone(),
@@ -79,7 +81,7 @@ pub(crate) fn consumer(
             records: Arc::new(CapturedRecords::new(register.clone())),
         },
         verifier: Verifier { leases, opener, secrets, metrics: metrics.clone() },
-        losses: Losses { client, register: register.clone() },
+        losses: Losses { client: client.clone(), register: register.clone() },
         promoter: Promoter { register: register.clone() },
     };
     let settler = Settler {
@@ -91,5 +93,5 @@ pub(crate) fn consumer(
         },
         policy: retry.clone(),
     };
-    Ok(Consumer { worker, fleet, policy: retry, register, ledger, metrics, pipeline, settler })
+    Ok(Consumer { worker, fleet, client, policy: retry, register, ledger, metrics, pipeline, settler })
 }

@@ -148,14 +148,11 @@ opens the fleet itself: it has a place of its own in the values
 {{- $place := printf "workers.%s" $name -}}
 {{- $taken = concat $taken $pool.queues -}}
 {{- $poolSettings := $pool.settings | default dict -}}
-{{- $shared := dict "retry" "settings.retry" "lease" "settings.lease" "classes" "settings.worker.classes" "secrets" "settings.worker.secrets" -}}
+{{- $shared := dict "retry" "settings.retry" "lease" "settings.lease" "quota" "settings.quota" "classes" "settings.worker.classes" "secrets" "settings.worker.secrets" -}}
 {{- range $knob, $home := $shared -}}
 {{- if hasKey $poolSettings $knob -}}
 {{- $problems = append $problems (printf "%s.settings.%s: one value for the whole fleet, so it goes under %s" $place $knob $home) -}}
 {{- end -}}
-{{- end -}}
-{{- if hasKey ($poolSettings.sandboxes | default dict) "max" -}}
-{{- $problems = append $problems (printf "%s.settings.sandboxes.max: one value for the whole fleet, so it goes under settings.worker.sandboxes.max" $place) -}}
 {{- end -}}
 {{- $settings := include "harvest.workerSettings" (list $ $pool) | fromJson -}}
 {{- $drain := include "harvest.drainSeconds" (list $settings "60s") -}}
@@ -186,10 +183,10 @@ opens the fleet itself: it has a place of its own in the values
 {{- end -}}
 {{- end -}}
 {{- end -}}
-{{- $sandboxes := $values.settings.worker.sandboxes | default dict -}}
-{{- $max := int (get $sandboxes "max" | default 0) -}}
+{{- $quota := $values.settings.quota | default dict -}}
+{{- $max := int (get $quota "sandboxes" | default 0) -}}
 {{- if and (gt $max 0) (gt (int $mostBuilds) $max) -}}
-{{- $problems = append $problems (printf "the pools can hold %d builds at once (pods x slots: %s), but settings.worker.sandboxes.max is %d: the rest would wait in the delay queues. Lower replicas, scaling.maxReplicas or slots, or raise the limit" (int $mostBuilds) (join ", " $sum) $max) -}}
+{{- $problems = append $problems (printf "the pools can hold %d builds at once (pods x slots: %s), but settings.quota.sandboxes is %d: the rest would wait in the delay queues. Lower replicas, scaling.maxReplicas or slots, or raise the limit" (int $mostBuilds) (join ", " $sum) $max) -}}
 {{- end -}}
 
 {{- if $values.console.enabled -}}

@@ -15,6 +15,7 @@
 {{- $settings := deepCopy .Values.settings.producer -}}
 {{- with .Values.settings.retry }}{{ $_ := set $settings "retry" . }}{{ end -}}
 {{- with .Values.settings.lease }}{{ $_ := set $settings "lease" . }}{{ end -}}
+{{- with .Values.settings.quota }}{{ $_ := set $settings "quota" . }}{{ end -}}
 {{- include "harvest.toml" $settings -}}
 {{- end -}}
 
@@ -27,6 +28,7 @@
 {{- $_ := set $settings "queues" $pool.queues -}}
 {{- with $root.Values.settings.retry }}{{ $_ := set $settings "retry" . }}{{ end -}}
 {{- with $root.Values.settings.lease }}{{ $_ := set $settings "lease" . }}{{ end -}}
+{{- with $root.Values.settings.quota }}{{ $_ := set $settings "quota" . }}{{ end -}}
 {{- toJson $settings -}}
 {{- end -}}
 

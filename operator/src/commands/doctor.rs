@@ -1,12 +1,14 @@
 //! `harvestctl doctor`: everything the fleet needs, checked one by one, each failure with what to do.
 
 mod checks;
+mod limits;
 mod prebuilds;
 mod secret_rules;
 mod view;
 
 use std::path::Path;
 
+use account::QuotaSection;
 use job::FleetName;
 use settings::{Environment, Problems};
 
@@ -15,6 +17,7 @@ use crate::daytona_access::DaytonaAccess;
 use crate::fleet_file_source::FleetFileSource;
 use crate::git_hosts::GitHosts;
 use checks::{check_broker, check_daytona, check_fleet_file, check_repositories};
+use limits::check_limits;
 use prebuilds::check_prebuilds;
 use secret_rules::check_secret_rules;
 use view::Check;
@@ -24,6 +27,7 @@ pub(super) use view::DoctorView;
 pub(super) struct Doctor<'a> {
     pub(super) fleet: &'a FleetName,
     pub(super) fleet_file: &'a FleetFileSource,
+    pub(super) quota: &'a QuotaSection,
     pub(super) broker: &'a BrokerAccess,
     pub(super) daytona: &'a DaytonaAccess,
     pub(super) git_hosts: &'a GitHosts,
@@ -37,13 +41,14 @@ impl Doctor<'_> {
         let mut checks = vec![Check::ok("settings", format!("fleet {}", self.fleet))];
         let load = check_fleet_file(self.fleet_file, &mut checks);
         checks.push(check_secret_rules(self.worker_config, self.environment, load.as_ref()));
-        let (broker, daytona, prebuilds, repositories) = tokio::join!(
+        let (broker, daytona, limits, prebuilds, repositories) = tokio::join!(
             check_broker(self.broker),
             check_daytona(self.daytona, load.as_ref()),
+            check_limits(self.fleet, self.quota, self.broker, self.daytona, load.as_ref()),
             check_prebuilds(self.fleet, self.broker, self.daytona),
             check_repositories(self.git_hosts, load.as_ref())
         );
-        checks.extend(broker.into_iter().chain(daytona).chain([prebuilds]).chain(repositories));
+        checks.extend(broker.into_iter().chain(daytona).chain([limits, prebuilds]).chain(repositories));
         DoctorView::new(checks)
     }
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use backoff::jittered;
 use job::{
-    Concern, EntryFormat, EntryVersion, FleetState, Folded, RegisterEntry, Target, TargetEntry, TargetState,
-    Writing,
+    AccountState, Concern, EntryFormat, EntryVersion, FleetState, Folded, RegisterEntry, Target, TargetEntry,
+    TargetState, Writing,
 };
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -165,6 +165,11 @@ impl Register {
     /// The state of the fleet.
     pub fn fleet(&self) -> FleetState {
         self.shared.lock().known.fleet.clone()
+    }
+
+    /// What is known of the fleet's account at Daytona.
+    pub fn account(&self) -> AccountState {
+        self.shared.lock().known.account.clone()
     }
 
     /// How many targets something is known of.

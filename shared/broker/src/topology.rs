@@ -56,6 +56,8 @@ pub enum LockName {
     Producer,
     /// The operator at the dead letters.
     DeadLetters,
+    /// Who asks Daytona whether it takes a key by now that it refused: the key of this number.
+    KeyProber(u64),
 }
 
 /// Every exchange, queue and binding of one fleet.
@@ -230,6 +232,7 @@ impl Topology {
         match lock {
             LockName::Producer => format!("{}.producer.lock", self.prefix),
             LockName::DeadLetters => format!("{}.dead.lock", self.prefix),
+            LockName::KeyProber(key) => format!("{}.key-{key:016x}.lock", self.prefix),
         }
     }
 }

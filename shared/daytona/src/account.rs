@@ -1,4 +1,4 @@
-//! Who the API key is and how much room its organization has left.
+//! Who the API key is, and what it may do.
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
@@ -6,9 +6,9 @@ use strum::{AsRefStr, EnumString};
 
 use crate::client::Client;
 use crate::errors::Error;
-use crate::ids::OrganizationId;
+use crate::key_gate::KeyGate;
 use crate::lenient;
-use crate::operation::{USAGE, WHOAMI};
+use crate::operation::WHOAMI;
 
 /// What an API key may do.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, AsRefStr, EnumString)]
@@ -69,65 +69,21 @@ impl ApiKey {
     }
 }
 
-/// How much of the organization's room is used.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct OrganizationUsage {
-    /// Per region and class of sandbox.
-    #[serde(deserialize_with = "lenient::or_default")]
-    pub region_usage: Vec<RegionUsage>,
-    /// The most snapshots there may be.
-    #[serde(deserialize_with = "lenient::or_default")]
-    pub total_snapshot_quota: f64,
-    /// How many there are.
-    #[serde(deserialize_with = "lenient::or_default")]
-    pub current_snapshot_usage: f64,
-}
-
-/// What is used of one region by one class of sandbox. vCPU, GiB, GiB.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct RegionUsage {
-    /// The region's id, as in a sandbox's `target`.
-    #[serde(deserialize_with = "lenient::or_default")]
-    pub region_id: String,
-    /// The class of sandbox: `container`, `linux-vm`...
-    #[serde(deserialize_with = "lenient::or_default")]
-    pub sandbox_class: String,
-    /// vCPUs there may be.
-    #[serde(deserialize_with = "lenient::or_default")]
-    pub total_cpu_quota: f64,
-    /// vCPUs of the sandboxes that run now.
-    #[serde(deserialize_with = "lenient::or_default")]
-    pub current_cpu_usage: f64,
-    /// Memory there may be.
-    #[serde(deserialize_with = "lenient::or_default")]
-    pub total_memory_quota: f64,
-    /// Memory of the sandboxes that run now.
-    #[serde(deserialize_with = "lenient::or_default")]
-    pub current_memory_usage: f64,
-    /// Disk there may be.
-    #[serde(deserialize_with = "lenient::or_default")]
-    pub total_disk_quota: f64,
-    /// Disk of all sandboxes, stopped ones too.
-    #[serde(deserialize_with = "lenient::or_default")]
-    pub current_disk_usage: f64,
-    /// The most vCPUs of one sandbox.
-    pub max_cpu_per_sandbox: Option<f64>,
-    /// The most memory of one sandbox.
-    pub max_memory_per_sandbox: Option<f64>,
-    /// The most disk of one sandbox.
-    pub max_disk_per_sandbox: Option<f64>,
-}
-
 impl Client {
-    /// The API key in use: the self-test at start-up.
+    /// The API key in use.
     pub async fn whoami(&self) -> Result<ApiKey, Error> {
         self.send(&self.call(WHOAMI, &[])).await?.read()
     }
 
-    /// How much room the organization has. Its id is in every sandbox and snapshot.
-    pub async fn usage(&self, organization: &OrganizationId) -> Result<OrganizationUsage, Error> {
-        self.send(&self.call(USAGE, &[organization.as_str()])).await?.read()
+    /// Asks about the key although it was refused, and notes what the API says: for the one program of a fleet that asks.
+    pub async fn ask_about_key(&self) -> Result<ApiKey, Error> {
+        let answer = self.send_past_gate(&self.call(WHOAMI, &[])).await?;
+        self.key.accept();
+        answer.read()
+    }
+
+    /// Whether the key is taken, as far as this client and whoever tells it know.
+    pub fn key(&self) -> &KeyGate {
+        &self.key
     }
 }

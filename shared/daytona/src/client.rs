@@ -8,14 +8,20 @@ use backoff::Backoff;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+use tokio::sync::broadcast;
 use url::Url;
 
+use crate::errors::Exceeded;
+use crate::key_gate::{KeyCheck, KeyGate};
 use crate::pace;
 
 /// What this client calls itself.
 const SOURCE: &str = "harvest-fleet";
 /// The version of the official clients whose wire format this one speaks.
 const SDK_VERSION: &str = "0.205.1";
+
+/// Limits met that are kept for who is slow to hear of them; of the same limit one is enough.
+const LIMITS_REMEMBERED: usize = 16;
 
 /// Whether the trace context goes to Daytona with each call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -38,6 +44,9 @@ pub struct DaytonaSection {
     /// How long a call may take.
     #[serde(with = "humantime_serde")]
     pub request_timeout: Duration,
+    /// How soon a key that the API refused is asked about again.
+    #[serde(with = "humantime_serde")]
+    pub refused_key_pause: Duration,
 }
 
 /// Where Daytona is and how patient to be.
@@ -53,6 +62,8 @@ pub struct ClientSettings {
     pub connect_timeout: Duration,
     /// How long a call may take.
     pub request_timeout: Duration,
+    /// How soon a key that the API refused is asked about again, by one program of a fleet; the pauses grow.
+    pub refused_key_pause: Duration,
     /// How long a create may take; Daytona holds it for up to 30 s.
     pub create_timeout: Duration,
     /// How often a call that may be repeated is sent in all when Daytona is unavailable.
@@ -70,13 +81,14 @@ pub struct ClientSettings {
 impl ClientSettings {
     /// What the settings say, opened by this key.
     pub fn new(section: DaytonaSection, api_key: SecretString) -> Self {
-        let DaytonaSection { api_url, target, request_timeout } = section;
+        let DaytonaSection { api_url, target, request_timeout, refused_key_pause } = section;
         Self {
             api_url,
             api_key,
             target: (!target.is_empty()).then_some(target),
             connect_timeout: Duration::from_secs(10),
             request_timeout,
+            refused_key_pause,
             create_timeout: Duration::from_secs(90),
             sends: 3,
             repeat_pace: pace::REPEAT,
@@ -106,6 +118,8 @@ pub enum SettingsError {
 pub struct Client {
     pub(crate) http: reqwest::Client,
     pub(crate) settings: Arc<ClientSettings>,
+    pub(crate) key: Arc<KeyGate>,
+    pub(crate) limits_met: broadcast::Sender<Exceeded>,
 }
 
 impl fmt::Debug for Client {
@@ -135,7 +149,14 @@ impl Client {
             .retry(reqwest::retry::never())
             .build()
             .map_err(SettingsError::Http)?;
-        Ok(Self { http, settings: Arc::new(settings) })
+        let key = Arc::new(KeyGate::new(KeyCheck::of(&settings.api_key)));
+        let (limits_met, _) = broadcast::channel(LIMITS_REMEMBERED);
+        Ok(Self { http, settings: Arc::new(settings), key, limits_met })
+    }
+
+    /// The limits of the organization that calls meet from now on.
+    pub fn limits_met(&self) -> broadcast::Receiver<Exceeded> {
+        self.limits_met.subscribe()
     }
 
     /// What the client was made from.

@@ -16,6 +16,8 @@ use crate::operation::{Operation, Repeat};
 pub(crate) use body::read as read_body;
 pub(crate) use limits::retry_after;
 pub(crate) use table::classify;
+use table::exceeded;
+pub use table::{Exceeded, Resource};
 
 /// A call that did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +35,12 @@ pub enum Error {
         message: Message,
         /// How long Daytona asks to wait.
         after: Option<Duration>,
+    },
+    /// Not sent: the API refused the key, and the fleet's one prober asks about it.
+    #[error("{operation}: not sent, since Daytona refuses the API key; one program of the fleet asks again")]
+    KeyRefused {
+        /// The call that was not sent.
+        operation: Operation,
     },
     /// No connection, or it broke before the answer was complete.
     #[error("{operation}: no answer from Daytona")]
@@ -173,6 +181,7 @@ impl Error {
             | Self::Undecodable { operation, .. }
             | Self::TooLarge { operation, .. }
             | Self::Endless { operation, .. }
+            | Self::KeyRefused { operation }
             | Self::Unaddressable { operation } => *operation,
         }
     }
@@ -181,6 +190,7 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Refused { kind, .. } => *kind,
+            Self::KeyRefused { .. } => ErrorKind::Unauthorized,
             Self::Unreachable { .. } => ErrorKind::Unavailable,
             Self::TimedOut { .. } => ErrorKind::Timeout,
             Self::Undecodable { .. } | Self::Endless { .. } => ErrorKind::Undecodable,
@@ -193,7 +203,8 @@ impl Error {
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::Refused { status, .. } | Self::Undecodable { status, .. } => Some(*status),
-            Self::Unreachable { .. }
+            Self::KeyRefused { .. }
+            | Self::Unreachable { .. }
             | Self::TimedOut { .. }
             | Self::TooLarge { .. }
             | Self::Endless { .. }
@@ -217,8 +228,17 @@ impl Error {
                     Repeat::ReadFirst => Retry::ReadFirst,
                 }
             }
-            Self::Endless { .. } | Self::Unaddressable { .. } => Retry::Never,
+            Self::KeyRefused { .. } | Self::Endless { .. } | Self::Unaddressable { .. } => Retry::Never,
         }
+    }
+
+    /// The limit of the organization that the call would have gone over.
+    pub fn exceeded(&self) -> Option<Exceeded> {
+        let Self::Refused { kind: ErrorKind::SandboxQuota | ErrorKind::SnapshotQuota, message, .. } = self
+        else {
+            return None;
+        };
+        exceeded(message)
     }
 
     /// Whether the call can have had an effect although it failed.

@@ -9,7 +9,6 @@ use serde::Deserialize;
 
 use crate::client::Client;
 use crate::errors::Error;
-use crate::ids::OrganizationId;
 use crate::operation::{LIST_SANDBOXES, LIST_SNAPSHOTS};
 use crate::sandbox::Sandbox;
 use crate::snapshot::Snapshot;
@@ -101,17 +100,6 @@ impl Client {
             }
         }
         Err(Error::Endless { operation: LIST_SNAPSHOTS, pages: PAGES })
-    }
-
-    /// The organization of the API key, as far as it can be told: from a sandbox, or a snapshot, it owns.
-    pub async fn organization(&self) -> Result<Option<OrganizationId>, Error> {
-        let sandboxes = self.sandbox_page(&BTreeMap::new(), 1, None).await?;
-        if let Some(found) = sandboxes.items.into_iter().find_map(|sandbox| sandbox.organization_id) {
-            return Ok(Some(found));
-        }
-        let snapshots = self.snapshot_page("", PAGE, 1, Order::OldestFirst).await?;
-        let mut own = snapshots.items.into_iter().filter(|snapshot| !snapshot.general);
-        Ok(own.find_map(|snapshot| snapshot.organization_id))
     }
 
     async fn sandbox_page(

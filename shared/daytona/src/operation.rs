@@ -63,7 +63,6 @@ macro_rules! operations {
 
 operations! {
     WHOAMI: "read API key", Get "/api-keys/current", Safe;
-    USAGE: "read usage", Get "/organizations/{organizationId}/usage", Safe;
     CREATE_SANDBOX: "create sandbox", Post "/sandbox", ReadFirst;
     LIST_SANDBOXES: "list sandboxes", Get "/sandbox", Safe;
     GET_SANDBOX: "get sandbox", Get "/sandbox/{sandboxIdOrName}", Safe;

@@ -48,7 +48,9 @@ pub(crate) fn fail(span: &Span, error: &Error) {
         Error::Unreachable { .. } => span.record("error.type", "unreachable"),
         Error::Undecodable { .. } => span.record("error.type", "undecodable"),
         Error::TooLarge { .. } => span.record("error.type", "too_large"),
-        Error::Endless { .. } | Error::Unaddressable { .. } => span.record("error.type", "_OTHER"),
+        Error::KeyRefused { .. } | Error::Endless { .. } | Error::Unaddressable { .. } => {
+            span.record("error.type", "_OTHER")
+        }
     };
 }
 

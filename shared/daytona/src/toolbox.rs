@@ -18,7 +18,7 @@ use crate::lenient;
 use crate::operation::{DOWNLOAD, EXECUTE, Operation, TOOLBOX_URL, UPLOAD};
 use crate::sandbox::Sandbox;
 use crate::upload::Upload;
-use crate::wire::Call;
+use crate::wire::{Call, Recipient};
 
 /// The most output of one command that is read. Redirect what may be larger.
 const OUTPUT_LIMIT: usize = 4 * 1024 * 1024;
@@ -145,7 +145,7 @@ fn base(proxy: &str, id: &SandboxId) -> Option<Url> {
 
 impl Toolbox {
     fn call(&self, operation: Operation) -> Call<'_> {
-        Call { base: &self.base, ..self.client.call(operation, &[]) }
+        Call { base: &self.base, recipient: Recipient::Toolbox, ..self.client.call(operation, &[]) }
     }
 
     /// Runs a short command and waits for it. Never repeated.

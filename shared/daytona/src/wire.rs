@@ -36,6 +36,15 @@ pub(crate) enum Watch {
     Poll(Instant, Span),
 }
 
+/// Who answers a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Recipient {
+    /// The API itself, which alone knows whether a key is good.
+    Api,
+    /// A sandbox's toolbox, behind a proxy that says 401 and 404 of more than keys and sandboxes.
+    Toolbox,
+}
+
 /// One call, ready to be sent.
 pub(crate) struct Call<'a> {
     pub(crate) operation: Operation,
@@ -43,6 +52,7 @@ pub(crate) struct Call<'a> {
     pub(crate) query: Vec<(&'static str, String)>,
     pub(crate) body: Body<'a>,
     pub(crate) base: &'a Url,
+    pub(crate) recipient: Recipient,
     pub(crate) timeout: Duration,
     pub(crate) limit: usize,
     pub(crate) watch: Watch,
@@ -123,14 +133,23 @@ impl Client {
             query: vec![],
             body: Body::Nothing,
             base: &self.settings.api_url,
+            recipient: Recipient::Api,
             timeout: self.settings.request_timeout,
             limit: ANSWER_LIMIT,
             watch: Watch::Attempt,
         }
     }
 
-    /// Sends a call, again where that is harmless and Daytona was unavailable.
+    /// Sends a call, again where that is harmless and Daytona was unavailable. None is sent with a key that the API refused.
     pub(crate) async fn send(&self, call: &Call<'_>) -> Result<Answer, Error> {
+        if self.key.is_refused() {
+            return Err(Error::KeyRefused { operation: call.operation });
+        }
+        self.send_past_gate(call).await
+    }
+
+    /// The same for who asks whether the key is taken by now.
+    pub(crate) async fn send_past_gate(&self, call: &Call<'_>) -> Result<Answer, Error> {
         let url = address(call).ok_or(Error::Unaddressable { operation: call.operation })?;
         let sends = match (call.operation.repeat, &call.watch) {
             (Repeat::Safe, Watch::Attempt) => self.settings.sends.max(1),
@@ -144,7 +163,19 @@ impl Client {
                     tokio::time::sleep(pauses.next_pause()).await;
                     resend += 1;
                 }
-                ended => return ended,
+                Err(error) if error.kind() == ErrorKind::Unauthorized && call.recipient == Recipient::Api => {
+                    self.key.refuse();
+                    return Err(error);
+                }
+                ended => {
+                    if let Err(error) = &ended
+                        && let Some(exceeded) = error.exceeded()
+                    {
+                        // Nobody needs to listen.
+                        drop(self.limits_met.send(exceeded));
+                    }
+                    return ended;
+                }
             }
         }
     }

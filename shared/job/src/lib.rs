@@ -49,11 +49,11 @@ pub use recipe::{
     CommandStep, PackageManager, PackageManagerKind, Recipe, Skipped, Source, SourceUse, Toolchain,
 };
 pub use register::{
-    CapturedPrebuild, Concern, DueRetirements, EntryFormat, EntryVersion, FleetState, Folded, FoundPrebuild,
-    GoneTarget, LastAttempt, Listing, LostSandbox, OpenDeadLetter, Pause, Promotion, Provenance,
-    RegisterEntry, Revocation, Revoked, SecretsCheck, SnapshotCondition, StaleReason, StandingFailure,
-    Superfluous, TargetEntry, TargetFold, TargetState, UnknownFormat, Writing, due_retirements,
-    listing_changes,
+    AccountEntry, AccountState, CapturedPrebuild, Concern, DueRetirements, EntryFormat, EntryVersion,
+    FleetState, Folded, FoundPrebuild, GoneTarget, KeyRefusal, LastAttempt, LimitMet, Listing, LostSandbox,
+    OpenDeadLetter, Pause, Promotion, Provenance, RegisterEntry, Resource, Revocation, Revoked, SecretsCheck,
+    SnapshotCondition, StaleReason, StandingFailure, Superfluous, TargetEntry, TargetFold, TargetState,
+    UnknownFormat, Writing, due_retirements, listing_changes,
 };
 pub use repository_url::{RepositoryUrl, UnclearUrl, UrlScheme};
 pub use settings::{

@@ -1,5 +1,6 @@
 //! The register: the current state of every target and of the fleet, as the entries that make it and as what they come to.
 
+mod account;
 mod collection;
 mod entry;
 mod fold;
@@ -16,6 +17,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+pub use self::account::{AccountEntry, AccountState, KeyRefusal, LimitMet, Resource};
 use self::collection::is_overtaken;
 pub use self::collection::{SnapshotCondition, Superfluous};
 pub use self::entry::{Concern, EntryFormat, Promotion, TargetEntry, UnknownFormat, Writing};
@@ -41,6 +43,8 @@ pub enum RegisterEntry {
     Target(Box<TargetState>),
     /// The state of the fleet, whole: the active producer alone writes it.
     Fleet(FleetState),
+    /// What somebody learnt of the fleet's account at Daytona. The last word on each thing counts.
+    Account(AccountEntry),
     /// Nothing but a mark: who sees it has seen everything published before it.
     Mark {
         /// Drawn at random by who publishes it, to know it by.

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use crate::attempt::Attempt;
-use crate::base::BaseSnapshots;
+use crate::base::{Base, BaseSnapshots};
 use crate::early_end::{EarlyEnd, ResolveAgain};
 use crate::failures::{from_call, from_head};
 use crate::given_secrets::GivenSecrets;
@@ -25,7 +25,7 @@ use crate::target_register::TargetRegister;
 pub(crate) struct Wanted {
     pub(crate) commit: Commit,
     pub(crate) fingerprint: Fingerprint,
-    pub(crate) base_snapshot: String,
+    pub(crate) base: Base,
     /// The promotion that the register showed before the branch was looked up: the one that this attempt's own follows.
     pub(crate) promotion: Option<EntryVersion>,
 }
@@ -59,7 +59,7 @@ impl Resolver {
         let state = self.register.get(&attempt.job.target);
         end_if_paused(state.as_deref())?;
         self.secrets.check(&attempt.job)?;
-        let base = self.bases.id_for(&attempt.job).await?;
+        let base = self.bases.find(&attempt.job).await?;
         let wanted = self.find_wanted(attempt, base, state.as_deref()).await?;
         let present = find_registered(&self.client, state.as_deref(), &wanted).await?;
         Ok((wanted, present))
@@ -89,7 +89,7 @@ impl Resolver {
 
     /// What ends an attempt that got no sandbox: another round, when that is because its base was taken away.
     pub(crate) async fn resolve_again_if_base_gone(&self, wanted: &Wanted, end: EarlyEnd) -> EarlyEnd {
-        self.bases.resolve_again_if_taken_away(&wanted.base_snapshot, end).await
+        self.bases.resolve_again_if_taken_away(&wanted.base.id, end).await
     }
 
     /// The captured snapshot of an attempt that did not come to promote it, when it can be read.
@@ -101,11 +101,11 @@ impl Resolver {
     async fn find_wanted(
         &self,
         attempt: &Attempt,
-        base_snapshot: String,
+        base: Base,
         state: Option<&TargetState>,
     ) -> Result<Wanted, EarlyEnd> {
         let settings = &attempt.job.settings;
-        let fingerprint = FingerprintInputs::new(settings, &base_snapshot).fingerprint();
+        let fingerprint = FingerprintInputs::new(settings, &base.id).fingerprint();
         attempt.note_fingerprint(&fingerprint);
         let url = Url::parse(&settings.clone.url).map_err(|error| {
             Failure::new(
@@ -131,7 +131,7 @@ impl Resolver {
             return Err(Outcome::StillFailing(standing.failure).into());
         }
         let promotion = state.and_then(|state| state.promotion);
-        Ok(Wanted { commit, fingerprint, base_snapshot, promotion })
+        Ok(Wanted { commit, fingerprint, base, promotion })
     }
 
     /// Whether the secrets that a failure is about are the ones they were; a failure that is about none is not asked.

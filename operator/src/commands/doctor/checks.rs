@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use broker::Broker;
-use daytona::{BaseError, Client, ErrorKind, OrganizationUsage, Permission};
+use daytona::{BaseError, Client, ErrorKind, Permission};
 use futures::StreamExt;
 use job::{Settings, Target};
 use remote::{HeadError, Remote};
@@ -17,8 +17,6 @@ use crate::git_hosts::{GitHosts, HeadUnknown};
 
 /// How many repositories are asked at once.
 const AT_ONCE: usize = 8;
-/// A quota this full is worth a word.
-const NEARLY_FULL: f64 = 0.9;
 
 pub(super) fn check_fleet_file(fleet_file: &FleetFileSource, checks: &mut Vec<Check>) -> Option<FleetLoad> {
     const NAME: &str = "fleet file";
@@ -76,7 +74,7 @@ pub(super) async fn check_broker(broker: &BrokerAccess) -> Vec<Check> {
     }
 }
 
-/// The key, what it may do, the base snapshots, the room that is left.
+/// The key, what it may do, the base snapshots.
 pub(super) async fn check_daytona(daytona: &DaytonaAccess, load: Option<&FleetLoad>) -> Vec<Check> {
     const KEY: &str = "Daytona key";
     let client = match daytona.client() {
@@ -110,7 +108,6 @@ pub(super) async fn check_daytona(daytona: &DaytonaAccess, load: Option<&FleetLo
     for base in bases {
         checks.push(check_base(&client, base).await);
     }
-    checks.push(check_quota(&client).await);
     checks
 }
 
@@ -145,47 +142,6 @@ async fn check_base(client: &Client, base: &str) -> Check {
             Check::failed(check, error.to_string(), remedy)
         }
         Err(BaseError::Call(error)) => Check::failed(check, error_chain::line(&error), "see the Daytona key"),
-    }
-}
-
-async fn check_quota(client: &Client) -> Check {
-    const NAME: &str = "Daytona quotas";
-    let organization = match client.organization().await {
-        Ok(Some(organization)) => organization,
-        Ok(None) => return Check::skipped(NAME, "the organization has neither sandbox nor snapshot yet"),
-        Err(error) => return Check::failed(NAME, error_chain::line(&error), "see the Daytona key"),
-    };
-    match client.usage(&organization).await {
-        Ok(usage) => judge_usage(NAME, &usage),
-        // A key may lack the right to read it, and a Daytona of one's own the feature: builds go on without.
-        Err(error) => {
-            Check::warning(NAME, error_chain::line(&error), "workers find the limits by meeting them")
-        }
-    }
-}
-
-fn judge_usage(name: &str, usage: &OrganizationUsage) -> Check {
-    let mut uses = Vec::new();
-    let mut full = false;
-    let mut add = |what: String, used: f64, total: f64| {
-        if total > 0.0 {
-            full |= used >= total * NEARLY_FULL;
-            uses.push(format!("{what} {used}/{total}"));
-        }
-    };
-    add("snapshots".to_owned(), usage.current_snapshot_usage, usage.total_snapshot_quota);
-    for region in &usage.region_usage {
-        let of = |what: &str| format!("{} {what}", region.region_id);
-        add(of("vCPU"), region.current_cpu_usage, region.total_cpu_quota);
-        add(of("memory GiB"), region.current_memory_usage, region.total_memory_quota);
-        add(of("disk GiB"), region.current_disk_usage, region.total_disk_quota);
-    }
-    let detail = uses.join(", ");
-    if full {
-        let remedy = "lower `keep` in fleet.toml, delete what is not used, or ask Daytona for a higher limit";
-        Check::warning(name, detail, remedy)
-    } else {
-        Check::ok(name, detail)
     }
 }
 

@@ -7,7 +7,9 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use job::{Concern, EntryVersion, FleetState, Folded, RegisterEntry, Target, TargetFold, TargetState};
+use job::{
+    AccountState, Concern, EntryVersion, FleetState, Folded, RegisterEntry, Target, TargetFold, TargetState,
+};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -56,6 +58,7 @@ pub struct CheckpointStatus {
 pub(super) struct Known {
     pub(super) targets: HashMap<String, TargetFold>,
     pub(super) fleet: FleetState,
+    pub(super) account: AccountState,
     /// What could not be read, oldest first: newer programs may have written it.
     pub(super) unread: VecDeque<Vec<u8>>,
     pub(super) undecodable: u64,
@@ -106,7 +109,10 @@ impl State {
                 self.begin_checkpoint(id, Place { offset: entry.offset, message_id: entry.message_id });
             }
             RegisterEntry::CheckpointEnds { id, parts, at } => self.end_checkpoint(id, parts, at),
-            RegisterEntry::Concern(_) | RegisterEntry::Target(_) | RegisterEntry::Fleet(_) => {
+            RegisterEntry::Concern(_)
+            | RegisterEntry::Target(_)
+            | RegisterEntry::Fleet(_)
+            | RegisterEntry::Account(_) => {
                 self.checkpoint.entries_since += 1;
                 self.since_begun += 1;
                 let is_promotion = is_promotion(&decoded);
@@ -222,6 +228,10 @@ impl Known {
                 self.fleet = fleet;
                 None
             }
+            RegisterEntry::Account(entry) => {
+                self.account.fold(entry);
+                None
+            }
             RegisterEntry::Mark { .. }
             | RegisterEntry::CheckpointBegins { .. }
             | RegisterEntry::CheckpointEnds { .. } => None,
@@ -233,9 +243,11 @@ impl Known {
         let fleet = serde_json::to_vec(&RegisterEntry::Fleet(self.fleet.clone()));
         let now = Utc::now();
         let told = self.targets.values().filter(move |fold| !fold.is_forgotten(now));
+        let account = self.account.written_again(now).map(RegisterEntry::Account);
+        let account = account.map(|entry| serde_json::to_vec(&entry));
         let folds = told.flat_map(TargetFold::written_again);
         let entries = folds.map(|entry| serde_json::to_vec(&RegisterEntry::Concern(Box::new(entry))));
-        [fleet].into_iter().chain(entries).chain(self.unread.iter().cloned().map(Ok))
+        [fleet].into_iter().chain(account).chain(entries).chain(self.unread.iter().cloned().map(Ok))
     }
 
     fn fold_line(&mut self, line: Vec<u8>) {

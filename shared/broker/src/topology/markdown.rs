@@ -34,7 +34,16 @@ impl Display for Drawing<'_> {
         }
         writeln!(f, "\n| exclusive queue | held by |\n|---|---|")?;
         writeln!(f, "| `{}` | the active producer |", topology.lock_queue(LockName::Producer))?;
-        writeln!(f, "| `{}` | the operator at the dead letters |", topology.lock_queue(LockName::DeadLetters))
+        writeln!(
+            f,
+            "| `{}` | the operator at the dead letters |",
+            topology.lock_queue(LockName::DeadLetters)
+        )?;
+        writeln!(
+            f,
+            "| `{}` | who asks Daytona about a key that it refused; the number tells keys apart |",
+            topology.lock_queue(LockName::KeyProber(0)).replace("0000000000000000", "<number>")
+        )
     }
 }
 

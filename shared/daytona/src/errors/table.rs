@@ -4,6 +4,8 @@
 //! The samples follow Daytona's documented texts with names filled in; none was recorded from a live service,
 //! and rows marked "inferred" are not documented at all. Replace a sample when a real one is seen.
 
+use serde::{Deserialize, Serialize};
+
 use super::ErrorKind;
 use super::Message;
 use crate::operation::{EXECUTE, Operation};
@@ -48,7 +50,7 @@ const TABLE: &[Row] = &[
         400,
         &["total ", "limit exceeded"],
         ErrorKind::SandboxQuota,
-        "Total CPU limit exceeded. Maximum allowed: 10.",
+        "Total memory limit exceeded. Maximum allowed: 3GiB. To increase concurrency limits, upgrade your tier.",
     ),
     row(
         400,
@@ -124,6 +126,50 @@ pub(crate) fn classify(operation: Operation, status: u16, message: &Message) -> 
         .map_or_else(|| by_status(operation, status), |row| row.kind)
 }
 
+/// What an organization has a limit of.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, strum::Display,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Resource {
+    /// Virtual processors of sandboxes.
+    #[strum(serialize = "vCPU")]
+    Cpu,
+    /// Memory of sandboxes, GiB.
+    #[strum(serialize = "GiB of memory")]
+    Memory,
+    /// Disk of sandboxes, GiB.
+    #[strum(serialize = "GiB of disk")]
+    Disk,
+    /// Snapshots that are not asleep.
+    #[strum(serialize = "snapshots")]
+    Snapshots,
+}
+
+/// A limit that a call would have gone over.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Exceeded {
+    /// What there is no more of.
+    pub resource: Resource,
+    /// How much of it the organization may have, where Daytona says.
+    pub maximum: Option<f64>,
+}
+
+/// The limit that a refusal of this text is about: `Total CPU limit exceeded. Maximum allowed: 10.` and the like.
+pub(super) fn exceeded(message: &Message) -> Option<Exceeded> {
+    let text = message.as_str().to_ascii_lowercase();
+    let words = [
+        ("total cpu limit", Resource::Cpu),
+        ("total memory limit", Resource::Memory),
+        ("total disk limit", Resource::Disk),
+        ("snapshot quota", Resource::Snapshots),
+    ];
+    let (_, resource) = words.into_iter().find(|(words, _)| text.contains(words))?;
+    let number = text.split_once("maximum allowed:").map(|(_, rest)| rest.trim_start()).unwrap_or_default();
+    let end = number.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(number.len());
+    Some(Exceeded { resource, maximum: number[..end].trim_end_matches('.').parse().ok() })
+}
+
 fn by_status(operation: Operation, status: u16) -> ErrorKind {
     match status {
         401 => ErrorKind::Unauthorized,
@@ -166,6 +212,27 @@ mod tests {
             assert_eq!(classify(CREATE_SANDBOX, 400, &total), ErrorKind::SandboxQuota);
             let one = Message::new(&format!("{what} request 80 exceeds maximum allowed per sandbox (8)."));
             assert_eq!(classify(CREATE_SANDBOX, 400, &one), ErrorKind::SandboxTooLarge);
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_which_limit_and_how_much() {
+        for (text, resource, maximum) in [
+            ("Total CPU limit exceeded. Maximum allowed: 10.", Some(Resource::Cpu), Some(10.0)),
+            (
+                "Total memory limit exceeded. Maximum allowed: 3GiB.\nTo increase concurrency limits, upgrade.",
+                Some(Resource::Memory),
+                Some(3.0),
+            ),
+            ("Total disk limit exceeded. Maximum allowed: 12.5 GiB", Some(Resource::Disk), Some(12.5)),
+            ("Snapshot quota exceeded. Maximum allowed: 30", Some(Resource::Snapshots), Some(30.0)),
+            ("Snapshot quota exceeded.", Some(Resource::Snapshots), None),
+            ("Snapshot quota exceeded. Maximum allowed: many", Some(Resource::Snapshots), None),
+            ("Total GPU limit exceeded. Maximum allowed: 0.", None, None),
+        ] {
+            let found = exceeded(&Message::new(text));
+            assert_eq!(found.map(|exceeded| exceeded.resource), resource, "{text}");
+            assert_eq!(found.and_then(|exceeded| exceeded.maximum), maximum, "{text}");
         }
     }
 

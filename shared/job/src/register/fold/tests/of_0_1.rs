@@ -8,6 +8,7 @@ fn golden() -> Vec<TargetState> {
         RegisterEntry::Target(state) => Some(*state),
         RegisterEntry::Fleet(_) | RegisterEntry::Mark { .. } => None,
         entry @ (RegisterEntry::Concern(_)
+        | RegisterEntry::Account(_)
         | RegisterEntry::CheckpointBegins { .. }
         | RegisterEntry::CheckpointEnds { .. }) => panic!("0.1 wrote no {entry:?}"),
     };
