@@ -1,29 +1,50 @@
-//! Who asks: the API key in the Authorization header, its one organization, its permissions.
+//! Who asks: the token in the Authorization header, its one organization, its permissions.
 
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, Request, State};
+use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
 
 use crate::error::ApiError;
-use crate::settings::{ApiKey, Permission};
+use crate::lockout;
+use crate::server::Server;
+use crate::settings::{ApiKey, Permission, TokenKind};
 
-/// The key a request came with.
+/// The token a request came with.
 #[derive(Clone)]
-pub(crate) struct Caller(pub(crate) Arc<ApiKey>);
+pub(crate) struct Caller {
+    pub(crate) key: Arc<ApiKey>,
+    /// The token's digest: what it is remembered by.
+    id: Arc<str>,
+}
 
 impl Caller {
     pub(crate) fn organization(&self) -> &str {
-        &self.0.organization
+        &self.key.organization
+    }
+
+    pub(crate) fn id(&self) -> &str {
+        &self.id
     }
 
     pub(crate) fn may(&self, permission: Permission) -> Result<(), ApiError> {
-        if self.0.permissions.contains(&permission) { Ok(()) } else { Err(ApiError::Forbidden) }
+        if self.key.permissions.contains(&permission) { Ok(()) } else { Err(ApiError::Forbidden) }
+    }
+
+    /// Some routes are for people who logged in. An API key is refused there as a wrong one is.
+    pub(crate) fn is_logged_in(&self) -> Result<(), ApiError> {
+        match self.key.kind {
+            TokenKind::LoggedIn => Ok(()),
+            TokenKind::ApiKey => Err(ApiError::Unauthorized),
+        }
     }
 }
 
@@ -35,24 +56,30 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     }
 }
 
-/// Lets only known keys through.
-pub(crate) async fn require(
-    State(keys): State<Arc<[ApiKey]>>,
-    mut request: Request,
-    next: Next,
-) -> Result<Response, ApiError> {
-    let given = request
-        .headers()
-        .get(AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.strip_prefix("Bearer "))
-        .ok_or(ApiError::Unauthorized)?;
-    // Digests are compared, so that the time taken tells nothing of a key.
-    let digest = Sha256::digest(given);
-    let key = keys
-        .iter()
-        .find(|key| Sha256::digest(key.secret.expose_secret()) == digest)
-        .ok_or(ApiError::Unauthorized)?;
-    request.extensions_mut().insert(Caller(Arc::new(key.clone())));
-    Ok(next.run(request).await)
+/// The bearer token of a request.
+pub(crate) fn token(headers: &HeaderMap) -> Option<&str> {
+    headers.get(AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")
+}
+
+/// Whose token it is. Digests are compared, so that the time taken tells nothing of a key.
+pub(crate) fn find(keys: &[ApiKey], token: &str) -> Option<Caller> {
+    let digest = Sha256::digest(token);
+    let key = keys.iter().find(|key| Sha256::digest(key.secret.expose_secret()) == digest)?;
+    let id = URL_SAFE_NO_PAD.encode(digest);
+    Some(Caller { key: Arc::new(key.clone()), id: id.into() })
+}
+
+/// Lets only known tokens into the API, and counts every answer that says a token failed, whoever gave it.
+pub(crate) async fn require(State(server): State<Arc<Server>>, mut request: Request, next: Next) -> Response {
+    let address = lockout::address(&request);
+    let caller = token(request.headers()).and_then(|token| find(&server.settings.api_keys, token));
+    let Some(caller) = caller else {
+        return server.lockouts.refuse(address, ApiError::Unauthorized.into_response());
+    };
+    request.extensions_mut().insert(caller);
+    let answer = next.run(request).await;
+    if answer.status() == axum::http::StatusCode::UNAUTHORIZED {
+        return server.lockouts.refuse(address, answer);
+    }
+    answer
 }

@@ -7,99 +7,163 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::disk::size_of;
+use crate::disk::Layer;
 use crate::faults::Misbehaviour;
 use crate::jail::{Jail, SHELL};
 use crate::lifecycle::ChangeError;
+use crate::manner::Manner;
 use crate::rows::{REGION, SandboxRow, SandboxState, SnapshotFile, SnapshotRow, SnapshotState, now};
-use crate::server::{Sandbox, Server, Snapshot};
+use crate::server::{Server, Snapshot, Store};
+
+/// What Daytona said of a pulled base, in GB, and of a capture of it in which nothing was changed: the one is what a registry
+/// holds, the other what a disk does, so the two can't be compared.
+pub(crate) const PULLED_SIZE: f64 = 0.148;
+const CAPTURED_SIZE: f64 = 0.389;
+
+/// One capture under way.
+struct Capture {
+    id: String,
+    name: String,
+    sandbox: SandboxRow,
+    /// The sandbox's state before, which it returns to.
+    before: SandboxState,
+    env: BTreeMap<String, String>,
+    /// What the sandbox was started from.
+    parent: Arc<Layer>,
+}
 
 impl Server {
-    /// Marks the row `snapshotting`; the snapshot appears when everything is copied, or never.
+    /// Marks the row `snapshotting`; the snapshot is there when everything is copied, or never.
     pub(crate) fn capture(
         self: &Arc<Self>,
-        sandbox: &mut Sandbox,
+        store: &mut Store,
+        id: &str,
         name: String,
         misbehaviour: Option<Misbehaviour>,
-    ) -> SandboxRow {
+    ) -> Option<SandboxRow> {
+        let sandbox = store.sandboxes.get_mut(id)?;
         let before = sandbox.row.state;
         sandbox.enter(SandboxState::Snapshotting);
-        let (server, row) = (Arc::clone(self), sandbox.row.clone());
-        let (jail, env) = (sandbox.jail.clone(), sandbox.env.clone());
-        self.tasks.spawn(async move {
-            let late = match misbehaviour {
-                Some(Misbehaviour::LateSnapshotRow(delay)) => delay,
-                Some(Misbehaviour::Stuck) => {
-                    server.stick().await;
-                    Duration::ZERO
-                }
-                Some(Misbehaviour::SilentSnapshotFailure | Misbehaviour::StartError { .. }) | None => {
-                    Duration::ZERO
-                }
-            };
-            let captured = if matches!(misbehaviour, Some(Misbehaviour::SilentSnapshotFailure)) {
-                None
-            } else {
-                freeze(jail.as_deref(), "STOP").await;
-                let captured = server.copy_out(&row, name, env).await;
-                freeze(jail.as_deref(), "CONT").await;
-                captured
-                    .inspect_err(|error| {
-                        tracing::error!(sandbox.id = row.id, error = error_chain::line(error), "capture");
-                    })
-                    .ok()
-            };
-            // As in production, the sandbox's state is back before the row exists, and a failure leaves no trace.
-            if late > Duration::ZERO || captured.is_none() {
-                server.back(&row.id, before);
-                tokio::select! { () = tokio::time::sleep(late) => {}, () = server.ending.cancelled() => {} }
-            }
-            if let Some(snapshot) = captured {
-                server.store().snapshots.insert(snapshot.file.row.id.clone(), snapshot);
-                server.faults.count("snapshot captured");
-            }
-            if late == Duration::ZERO {
-                server.back(&row.id, before);
-            }
-        });
-        sandbox.row.clone()
+        let (jail, row) = (sandbox.jail.clone(), sandbox.row.clone());
+        let capture = Capture {
+            id: Uuid::new_v4().to_string(),
+            name,
+            sandbox: row.clone(),
+            before,
+            env: sandbox.env.clone(),
+            parent: Arc::clone(&sandbox.layer),
+        };
+        let silent = matches!(misbehaviour, Some(Misbehaviour::SilentSnapshotFailure));
+        if self.settings.manner == Manner::V0_226 && !silent {
+            let snapshot = self.begun(&capture);
+            store.snapshots.insert(capture.id.clone(), snapshot);
+        }
+        let server = Arc::clone(self);
+        self.tasks.spawn(async move { server.carry_out(capture, jail, misbehaviour).await });
+        Some(row)
     }
 
-    fn back(&self, id: &str, before: SandboxState) {
-        if let Some(sandbox) = self.store().sandboxes.get_mut(id)
-            && sandbox.row.state == SandboxState::Snapshotting
-        {
-            sandbox.enter(before);
+    async fn carry_out(&self, capture: Capture, jail: Option<Arc<Jail>>, misbehaviour: Option<Misbehaviour>) {
+        // In v0.190 the sandbox's state is back before the row is inserted; 20 to 80 ms were seen.
+        let mut late = match self.settings.manner {
+            Manner::V0_190 => Duration::from_millis(50),
+            Manner::V0_226 => Duration::ZERO,
+        };
+        let mut failure = None;
+        match misbehaviour {
+            Some(Misbehaviour::LateSnapshotRow(delay)) => late = delay,
+            Some(Misbehaviour::Stuck) => self.stick().await,
+            Some(Misbehaviour::SnapshotError { reason }) => failure = Some(reason),
+            Some(Misbehaviour::SilentSnapshotFailure) => failure = Some("nobody is told".to_owned()),
+            Some(Misbehaviour::StartError { .. } | Misbehaviour::NoRunner) | None => {}
+        }
+        let captured = if let Some(reason) = failure {
+            Err(reason)
+        } else {
+            freeze(jail.as_deref(), "STOP").await;
+            let captured = self.copy_out(&capture).await;
+            freeze(jail.as_deref(), "CONT").await;
+            captured.map_err(|error| error_chain::line(&error))
+        };
+        if late > Duration::ZERO || captured.is_err() {
+            self.back(&capture);
+            tokio::select! { () = tokio::time::sleep(late) => {}, () = self.ending.cancelled() => {} }
+        }
+        match captured {
+            Ok(snapshot) => {
+                self.store().snapshots.insert(capture.id.clone(), snapshot);
+                self.faults.count("snapshot captured");
+            }
+            Err(reason) => self.capture_failed(&capture, reason),
+        }
+        self.back(&capture);
+    }
+
+    /// Nothing at all is left of it in v0.190: the sandbox is as it was, and no row appears.
+    fn capture_failed(&self, capture: &Capture, reason: String) {
+        tracing::warn!(sandbox.id = capture.sandbox.id, reason, "capture");
+        if let Some(snapshot) = self.store().snapshots.get_mut(&capture.id) {
+            snapshot.file.row.state = SnapshotState::Error;
+            snapshot.file.row.error_reason = Some(reason);
+            snapshot.file.row.updated_at = now();
         }
     }
 
-    async fn copy_out(
-        &self,
-        sandbox: &SandboxRow,
-        name: String,
-        env: BTreeMap<String, String>,
-    ) -> Result<Snapshot, ChangeError> {
-        let id = Uuid::new_v4().to_string();
-        let layer = self.disk.capture(&sandbox.id, &id).await?;
-        let directory = self.disk.snapshot_directory(&id);
-        let bytes = tokio::task::spawn_blocking(move || size_of(&directory)).await.unwrap_or_default();
+    /// The row as it is from a capture's beginning in 0.226.
+    fn begun(&self, capture: &Capture) -> Snapshot {
+        let row = SnapshotRow {
+            id: capture.id.clone(),
+            organization_id: Some(capture.sandbox.organization_id.clone()),
+            state: SnapshotState::Snapshotting,
+            size: None,
+            cpu: capture.sandbox.cpu,
+            mem: capture.sandbox.memory,
+            disk: capture.sandbox.disk,
+            sandbox_class: capture.sandbox.sandbox_class.clone(),
+            source_sandbox_id: self.settings.manner.is_recent().then(|| capture.sandbox.id.clone()),
+            ..empty_snapshot(capture.name.clone())
+        };
+        let file = SnapshotFile { row, env: capture.env.clone(), added_bytes: 0 };
+        Snapshot { file, layer: self.disk.layer(&capture.id) }
+    }
+
+    fn back(&self, capture: &Capture) {
+        if let Some(sandbox) = self.store().sandboxes.get_mut(&capture.sandbox.id)
+            && sandbox.row.state == SandboxState::Snapshotting
+        {
+            sandbox.enter(capture.before);
+        }
+    }
+
+    async fn copy_out(&self, capture: &Capture) -> Result<Snapshot, ChangeError> {
+        let layer = self.disk.capture(&capture.sandbox.id, &capture.id).await?;
+        let (own, parent) = (Arc::clone(&layer), Arc::clone(&capture.parent));
+        let counted = tokio::task::spawn_blocking(move || (own.bytes(), parent.bytes())).await;
+        let (bytes, parent) = counted.unwrap_or_default();
+        let added_bytes = bytes.saturating_sub(parent);
+        self.transfer(self.settings.transfers.capture_per_megabyte, added_bytes).await;
         let at = now();
         #[expect(clippy::cast_precision_loss, reason = "a size in GB for people")]
-        let size = bytes as f64 / 1e9;
+        let size = CAPTURED_SIZE + bytes as f64 / 1e9;
+        let begun = self.begun(capture);
         let row = SnapshotRow {
-            id,
-            organization_id: Some(sandbox.organization_id.clone()),
+            state: SnapshotState::Active,
             size: Some(size),
-            cpu: sandbox.cpu,
-            mem: sandbox.memory,
-            disk: sandbox.disk,
-            source_sandbox_id: Some(sandbox.id.clone()),
+            created_at: begun.file.row.created_at.min(at),
+            updated_at: at,
             last_used_at: Some(at),
-            ..empty_snapshot(name)
+            ..begun.file.row
         };
-        let snapshot = Snapshot { file: SnapshotFile { row, env }, layer };
+        let snapshot = Snapshot { file: SnapshotFile { row, added_bytes, ..begun.file }, layer };
         self.describe(&snapshot.file)?;
         Ok(snapshot)
+    }
+
+    /// As long as so many bytes travel.
+    pub(crate) async fn transfer(&self, per_megabyte: Duration, bytes: u64) {
+        let megabytes = u32::try_from(bytes / 1_000_000).unwrap_or(u32::MAX);
+        let lasts = per_megabyte.saturating_mul(megabytes);
+        tokio::select! { () = tokio::time::sleep(lasts) => {}, () = self.ending.cancelled() => {} }
     }
 
     /// Writes snapshot.json, whole or not at all; without it a directory is rubbish to the next start.
@@ -149,24 +213,29 @@ impl Server {
         if self.store().snapshots.values().any(|snapshot| snapshot.file.row.name == *name) {
             return Ok(());
         }
-        let row = empty_snapshot(name.clone());
-        let layer = self.disk.base(&row.id)?;
-        let snapshot = Snapshot { file: SnapshotFile { row, env: BTreeMap::new() }, layer };
+        let row = SnapshotRow {
+            image_name: format!("sandboxd/{name}:1"),
+            size: Some(PULLED_SIZE),
+            ..empty_snapshot(name.clone())
+        };
+        let layer = self.disk.base(&row.id, &self.settings.foreign_files)?;
+        let snapshot = Snapshot { file: SnapshotFile { row, env: BTreeMap::new(), added_bytes: 0 }, layer };
         self.describe(&snapshot.file)?;
         self.store().snapshots.insert(snapshot.file.row.id.clone(), snapshot);
         Ok(())
     }
 }
 
-fn empty_snapshot(name: String) -> SnapshotRow {
+pub(crate) fn empty_snapshot(name: String) -> SnapshotRow {
     let at = now();
     SnapshotRow {
         id: Uuid::new_v4().to_string(),
         organization_id: None,
         general: false,
         name,
+        image_name: String::new(),
         state: SnapshotState::Active,
-        size: Some(0.0),
+        size: None,
         entrypoint: Vec::new(),
         cpu: 2,
         gpu: 0,

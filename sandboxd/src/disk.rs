@@ -6,8 +6,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use rustix::mount::{MountFlags, UnmountFlags};
 use tokio::process::Command;
@@ -15,6 +15,9 @@ use tokio::process::Command;
 /// The captured directories, under a tree's root.
 pub(crate) const CAPTURED: &[(&str, u32)] =
     &[("home", 0o755), ("workspace", 0o755), ("tmp", 0o1777), ("var-tmp", 0o1777)];
+
+/// Who owns what is foreign in a sandbox: inside, no user at all.
+const NOBODY: u32 = 65534;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DiskError {
@@ -42,11 +45,17 @@ pub(crate) enum Method {
 pub(crate) struct Layer {
     directory: PathBuf,
     doomed: AtomicBool,
+    bytes: OnceLock<u64>,
 }
 
 impl Layer {
     fn root(&self) -> PathBuf {
         self.directory.join("root")
+    }
+
+    /// What its files hold, counted once. Takes a while.
+    pub(crate) fn bytes(&self) -> u64 {
+        *self.bytes.get_or_init(|| size_of(&self.root()))
     }
 
     pub(crate) fn doom(&self) {
@@ -102,11 +111,15 @@ impl Disk {
     }
 
     pub(crate) fn layer(&self, id: &str) -> Arc<Layer> {
-        Arc::new(Layer { directory: self.snapshot_directory(id), doomed: AtomicBool::new(false) })
+        Arc::new(Layer {
+            directory: self.snapshot_directory(id),
+            doomed: AtomicBool::new(false),
+            bytes: OnceLock::new(),
+        })
     }
 
-    /// An empty tree with only what every home has.
-    pub(crate) fn base(&self, id: &str) -> Result<Arc<Layer>, DiskError> {
+    /// An empty tree with only what every home has, and in /tmp what its user can't remove.
+    pub(crate) fn base(&self, id: &str, foreign: &[String]) -> Result<Arc<Layer>, DiskError> {
         let layer = self.layer(id);
         let root = layer.root();
         for (name, mode) in CAPTURED {
@@ -118,6 +131,13 @@ impl Disk {
         let profile = home.join(".profile");
         fs::write(&profile, include_str!("plan/harvest.sh"))
             .map_err(|error| DiskError::Directory(profile, error))?;
+        for name in foreign {
+            let path = root.join("tmp").join(name);
+            fs::write(&path, "of another user\n")
+                .and_then(|()| std::os::unix::fs::chown(&path, Some(NOBODY), Some(NOBODY)))
+                .and_then(|()| std::os::unix::fs::chown(root.join("tmp"), Some(NOBODY), Some(NOBODY)))
+                .map_err(|error| DiskError::Directory(path, error))?;
+        }
         Ok(layer)
     }
 
@@ -166,7 +186,7 @@ impl Disk {
 }
 
 /// Bytes under `directory`, links not followed.
-pub(crate) fn size_of(directory: &Path) -> u64 {
+fn size_of(directory: &Path) -> u64 {
     let Ok(entries) = fs::read_dir(directory) else { return 0 };
     entries
         .flatten()

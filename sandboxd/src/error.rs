@@ -1,13 +1,17 @@
 //! Every refusal with the status and the words that Daytona uses, since clients decide by both.
 
 use axum::Json;
+use axum::extract::State;
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_LENGTH;
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
+use crate::manner::Manner;
 use crate::rows::now;
 
 const LIMITS: &str = "To increase concurrency limits, upgrade your organization's Tier by visiting https://app.daytona.io/dashboard/limits.";
+const ARCHIVE: &str = "Consider archiving your unused Sandboxes to free up available storage.";
 
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum ApiError {
@@ -17,8 +21,12 @@ pub(crate) enum ApiError {
     Forbidden,
     #[error("Sandbox with ID or name {0} not found")]
     NoSandbox(String),
-    #[error("Snapshot {0} not found")]
+    #[error("ThrottlerException: Too Many Requests")]
+    TooManyRequests,
+    #[error("Snapshot with name {0} not found")]
     NoSnapshot(String),
+    #[error("Region not found")]
+    NoRegion,
     #[error("Organization with ID {0} not found")]
     NoOrganization(String),
     #[error("Cannot {method} {path}")]
@@ -33,6 +41,14 @@ pub(crate) enum ApiError {
     Invalid(&'static str),
     #[error("Invalid request body")]
     Body,
+    #[error("Snapshot {0} is already active")]
+    AlreadyActive(String),
+    #[error("Snapshot {id} cannot be activated - it is in {state} state")]
+    NotActivatable { id: String, state: &'static str },
+    #[error("Snapshot deactivation is still in progress. Please try again in a few minutes.")]
+    ActivationTooSoon,
+    #[error("No available runners")]
+    NoRunner,
     #[error("Sandbox with name {0} already exists")]
     SandboxNameTaken(String),
     #[error("Snapshot with name \"{0}\" already exists for this organization")]
@@ -49,13 +65,13 @@ pub(crate) enum ApiError {
     CpuQuota(u32),
     #[error("Total memory limit exceeded. Maximum allowed: {0}GiB.\n{LIMITS}")]
     MemoryQuota(u32),
-    #[error("Total disk limit exceeded. Maximum allowed: {0}GiB.\n{LIMITS}")]
+    #[error("Total disk limit exceeded. Maximum allowed: {0}GiB.\n{ARCHIVE}\n{LIMITS}")]
     DiskQuota(u32),
     #[error("Snapshot quota exceeded. Maximum allowed: {0}")]
     SnapshotQuota(u32),
-    #[error("sandboxd has no images: make a snapshot from a sandbox instead")]
-    NoImages,
-    #[error("no IP address found. Is the Sandbox started?")]
+    #[error("sandboxd builds no images: name one that exists, or make a snapshot from a sandbox instead")]
+    NoBuilds,
+    #[error("bad request: no IP address found. Is the Sandbox started?")]
     NoAddress,
     #[error("An unexpected error occurred.")]
     Internal,
@@ -66,17 +82,24 @@ impl ApiError {
         match self {
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::Forbidden => StatusCode::FORBIDDEN,
-            Self::NoSandbox(_) | Self::NoSnapshot(_) | Self::NoOrganization(_) | Self::NoRoute { .. } => {
-                StatusCode::NOT_FOUND
-            }
+            Self::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
+            Self::NoSandbox(_)
+            | Self::NoSnapshot(_)
+            | Self::NoRegion
+            | Self::NoOrganization(_)
+            | Self::NoRoute { .. } => StatusCode::NOT_FOUND,
             Self::SandboxNameTaken(_) | Self::SnapshotNameTaken(_) | Self::StateChange => {
                 StatusCode::CONFLICT
             }
-            Self::NoImages => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::NoBuilds => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::UnknownSnapshot(_)
             | Self::SnapshotNotActive { .. }
             | Self::ResourcesWithSnapshot
+            | Self::AlreadyActive(_)
+            | Self::NotActivatable { .. }
+            | Self::ActivationTooSoon
+            | Self::NoRunner
             | Self::Invalid(_)
             | Self::Body
             | Self::FailedToStart(_)
@@ -101,18 +124,25 @@ pub(crate) struct Refusal {
 
 impl Refusal {
     /// API bodies name the reason phrase, the daemon's and the proxy's bodies a code and the method.
-    pub(crate) fn body(&self, method: &str, path: &str) -> serde_json::Value {
+    fn body(&self, manner: Manner, method: &str, path: &str) -> serde_json::Value {
+        let toolbox = path.starts_with("/toolbox");
         let mut body = json!({
             "path": path,
             "timestamp": now(),
             "statusCode": self.status.as_u16(),
-            "error": self.status.canonical_reason().unwrap_or_default(),
             "message": self.message,
-            "method": method,
-            "source": if path.starts_with("/toolbox") { "DAYTONA_DAEMON" } else { "DAYTONA_API" },
         });
-        if let (Some(code), Some(fields)) = (self.code, body.as_object_mut()) {
-            fields.insert("code".to_owned(), code.into());
+        let mut add = |name: &str, value: &str| body[name] = value.into();
+        if toolbox {
+            add("method", method);
+        } else {
+            add("error", self.status.canonical_reason().unwrap_or_default());
+        }
+        if let Some(code) = self.code {
+            add("code", code);
+        }
+        if manner.is_recent() {
+            add("source", if toolbox { "DAYTONA_DAEMON" } else { "DAYTONA_API" });
         }
         body
     }
@@ -134,15 +164,20 @@ impl IntoResponse for ApiError {
 
 /// Gives refusals their body and every answer the version header.
 pub(crate) async fn complete_answers(
+    State(manner): State<Manner>,
     request: axum::extract::Request,
     next: axum::middleware::Next,
 ) -> Response {
     let (method, path) = (request.method().to_string(), request.uri().path().to_owned());
     let mut response = next.run(request).await;
     if let Some(refusal) = response.extensions_mut().remove::<Refusal>() {
-        let body = Json(refusal.body(&method, &path)).into_response();
-        response = (refusal.status, body).into_response();
+        let headers = std::mem::take(response.headers_mut());
+        response = (refusal.status, Json(refusal.body(manner, &method, &path))).into_response();
+        response.headers_mut().extend(headers.into_iter().filter_map(|(name, value)| {
+            name.filter(|name| *name != CONTENT_LENGTH).map(|name| (name, value))
+        }));
     }
-    response.headers_mut().insert("x-daytona-api-version", axum::http::HeaderValue::from_static("v0.205.1"));
+    let version = axum::http::HeaderValue::from_static(manner.version());
+    response.headers_mut().insert("x-daytona-api-version", version);
     response
 }

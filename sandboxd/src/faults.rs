@@ -57,9 +57,17 @@ enum Action {
     DropConnectionBefore,
     DropConnectionAfter,
     SilentSnapshotFailure,
+    /// As `silent_snapshot_failure`, but where a row is there from the beginning it ends in error.
+    SnapshotError {
+        reason: String,
+    },
     LateSnapshotRow {
         milliseconds: u64,
     },
+    /// No runner takes the sandbox: refused, or queued where the request has a queueTimeout, until the faults are cleared.
+    NoRunner,
+    /// The toolbox's proxy can't reach the API, and has nothing in its cache.
+    ProxyCannotAsk,
     /// Create answers 400 `Sandbox failed to start: REASON` and the sandbox exists, in error.
     StartError {
         reason: String,
@@ -84,6 +92,8 @@ struct Answer {
 #[derive(Debug, Clone)]
 pub(crate) enum Misbehaviour {
     SilentSnapshotFailure,
+    SnapshotError { reason: String },
+    NoRunner,
     LateSnapshotRow(Duration),
     StartError { reason: String, recoverable: bool },
     Stuck,
@@ -216,6 +226,9 @@ pub(crate) async fn apply(State(faults): State<Arc<Faults>>, mut request: Reques
             next.run(request).await;
             drop_connection()
         }
+        Action::ProxyCannotAsk => return crate::proxy::api_unreachable(request.uri().path()),
+        Action::SnapshotError { reason } => Misbehaviour::SnapshotError { reason },
+        Action::NoRunner => Misbehaviour::NoRunner,
         Action::SilentSnapshotFailure => Misbehaviour::SilentSnapshotFailure,
         Action::LateSnapshotRow { milliseconds } => {
             Misbehaviour::LateSnapshotRow(Duration::from_millis(milliseconds))
@@ -232,10 +245,10 @@ fn drop_connection() -> ! {
     std::panic::resume_unwind(Box::new("connection dropped on demand"))
 }
 
+/// With this one header and no `X-RateLimit-*`, as it was seen at a create.
 fn rate_limited(throttler: &str, seconds: u32) -> Response {
     let mut headers = BTreeMap::new();
     headers.insert(format!("retry-after-{throttler}"), seconds.to_string());
-    headers.insert(format!("x-ratelimit-remaining-{throttler}"), "0".to_owned());
     let body = serde_json::json!({ "statusCode": 429, "error": "Too Many Requests", "message": "ThrottlerException: Too Many Requests" });
     Answer { status: 429, headers, body }.into_response()
 }

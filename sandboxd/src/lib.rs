@@ -8,33 +8,43 @@ mod capture;
 mod disk;
 mod error;
 mod faults;
+mod images;
 mod jail;
 mod lifecycle;
+mod lockout;
+mod manner;
 mod plan;
+mod planting;
+mod proxy;
 mod rows;
+mod runners;
 mod server;
 mod session;
 mod settings;
 mod toolbox;
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use manner::{FailedAuthentications, Manner, Transfers};
 pub use settings::{
     ApiKey, DEFAULT_ORGANIZATION, ExposeError, Exposed, FaultInjection, KeyError, PASSED_ENVIRONMENT,
-    Permission, Quotas, Retention, Settings, passed_environment,
+    Permission, Quotas, Retention, Settings, TokenKind, passed_environment,
 };
 
 use disk::{Disk, DiskError};
 use error::ApiError;
+use lockout::Lockouts;
 use plan::Plan;
+use proxy::AccessCache;
 use server::{Server, Store};
 
 /// How long open requests may take to end once every sandbox is gone.
@@ -82,6 +92,8 @@ pub async fn serve(
     let plan = Plan::make(&settings).map_err(Error::DataDirectory)?;
     let url = settings.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
     let server = Arc::new(Server {
+        lockouts: Lockouts::new(settings.failed_authentications),
+        access: AccessCache::new(settings.access_cache),
         settings,
         disk,
         plan,
@@ -112,7 +124,8 @@ async fn accept(
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
     let stop = shutdown.clone();
-    let serving = axum::serve(listener, routes(server)).with_graceful_shutdown(stop.cancelled_owned());
+    let routes = routes(server).into_make_service_with_connect_info::<SocketAddr>();
+    let serving = axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned());
     let mut serving = tokio::spawn(serving.into_future());
     let ended_early = tokio::select! {
         () = shutdown.cancelled() => None,
@@ -132,20 +145,27 @@ async fn accept(
 }
 
 fn routes(server: &Arc<Server>) -> Router {
-    let keys: Arc<[ApiKey]> = server.settings.api_keys.as_slice().into();
-    let guarded = Router::new()
-        .nest("/api", api::routes())
-        .nest("/toolbox/{sandbox}", toolbox::routes())
-        .route_layer(from_fn_with_state(keys, auth::require))
-        .route_layer(from_fn_with_state(Arc::clone(&server.faults), faults::apply));
+    let manner = server.settings.manner;
+    let layer = Arc::clone(server);
+    let api = Router::new()
+        .nest("/api", api::routes(manner))
+        .route_layer(from_fn_with_state(Arc::clone(&layer), auth::require))
+        .route_layer(from_fn_with_state(Arc::clone(&layer), lockout::enforce));
+    let toolbox = Router::new()
+        .nest("/toolbox/{sandbox}", toolbox::routes(manner))
+        .route_layer(from_fn_with_state(layer, proxy::authenticate));
+    let guarded =
+        api.merge(toolbox).route_layer(from_fn_with_state(Arc::clone(&server.faults), faults::apply));
     let router = match server.settings.faults {
-        FaultInjection::Enabled => guarded.merge(faults::routes(Arc::clone(&server.faults))),
+        FaultInjection::Enabled => {
+            guarded.merge(planting::routes()).merge(faults::routes(Arc::clone(&server.faults)))
+        }
         FaultInjection::Disabled => guarded,
     };
     router
         .fallback(no_route)
         .layer(DefaultBodyLimit::disable())
-        .layer(from_fn(error::complete_answers))
+        .layer(from_fn_with_state(manner, error::complete_answers))
         .with_state(Arc::clone(server))
 }
 

@@ -6,14 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use serde_json::Value;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::disk::{DiskError, Layer};
+use crate::disk::DiskError;
 use crate::error::ApiError;
 use crate::faults::Misbehaviour;
 use crate::jail::{Jail, JailError};
 use crate::rows::{REGION, SandboxRow, SandboxState, SnapshotRow, SnapshotState, now};
+use crate::runners::Source;
 use crate::server::{Sandbox, Server};
 
 #[derive(Debug, thiserror::Error)]
@@ -32,13 +34,15 @@ pub(crate) struct NewSandbox {
     pub(crate) snapshot: String,
     pub(crate) user: String,
     pub(crate) env: BTreeMap<String, String>,
-    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) labels: Value,
     pub(crate) public: bool,
     pub(crate) network_block_all: bool,
     pub(crate) auto_stop_interval: u32,
     pub(crate) auto_archive_interval: u32,
     pub(crate) auto_delete_interval: i64,
     pub(crate) ttl_minutes: u32,
+    pub(crate) queue_timeout: Option<u32>,
+    pub(crate) kvm: bool,
 }
 
 impl Server {
@@ -61,32 +65,54 @@ impl Server {
             });
         }
         source.last_used_at = Some(now());
-        let (source, layer, mut env) =
-            (source.clone(), Arc::clone(&snapshot.layer), snapshot.file.env.clone());
+        if wanted.kvm && source.sandbox_class != "linux-vm" {
+            return Err(ApiError::Invalid("kvm is only supported for linux-vm snapshots"));
+        }
+        let (source, mut env) = (source.clone(), snapshot.file.env.clone());
+        let from = Source {
+            layer: Arc::clone(&snapshot.layer),
+            snapshot: source.id.clone(),
+            added_bytes: snapshot.file.added_bytes,
+        };
         let id = Uuid::new_v4().to_string();
-        let row = self.new_row(&id, organization, &wanted, &source);
+        let mut row = self.new_row(&id, organization, &wanted, &source);
         if store.sandbox(organization, &row.name).is_ok() {
             return Err(ApiError::SandboxNameTaken(row.name));
         }
         self.check_quota(&store.sandboxes.values().map(|sandbox| &sandbox.row).collect::<Vec<_>>(), &row)?;
+        let no_runner = matches!(misbehaviour, Some(Misbehaviour::NoRunner));
+        if no_runner && wanted.queue_timeout.is_none() {
+            return Err(ApiError::NoRunner);
+        }
+        if no_runner {
+            row.state = SandboxState::PullingSnapshot;
+            row.runner_id = None;
+        } else {
+            row.runner_id = Some(self.next_runner(&mut store));
+        }
         env.extend(wanted.env);
-        let (changed, receiver) = watch::channel(SandboxState::Creating);
+        let (changed, receiver) = watch::channel(row.state);
         let sandbox = Sandbox {
             row: row.clone(),
             env,
             daemon_env: BTreeMap::new(),
             jail: None,
-            layer: Arc::clone(&layer),
+            layer: Arc::clone(&from.layer),
             sessions: std::collections::HashMap::new(),
             changed,
             open_calls: 0,
             stopped_at: None,
+            source: from.clone(),
         };
         store.sandboxes.insert(id.clone(), sandbox);
         drop(store);
         self.faults.count("sandbox created");
         let server = Arc::clone(self);
-        self.tasks.spawn(async move { server.first_start(&id, &layer, misbehaviour).await });
+        self.tasks.spawn(async move {
+            if server.leaves_the_queue(&id).await {
+                server.first_start(&id, &from, misbehaviour).await;
+            }
+        });
         Ok((row, receiver))
     }
 
@@ -102,6 +128,7 @@ impl Server {
             labels: wanted.labels.clone(),
             public: wanted.public,
             network_block_all: wanted.network_block_all,
+            kvm: self.settings.manner.is_recent().then_some(wanted.kvm),
             target: REGION.to_owned(),
             cpu: source.cpu,
             gpu: source.gpu,
@@ -116,12 +143,14 @@ impl Server {
             auto_archive_interval: wanted.auto_archive_interval,
             auto_delete_interval: wanted.auto_delete_interval,
             auto_destroy_at: self.destroy_at(wanted.ttl_minutes),
+            queue_timeout: wanted.queue_timeout,
+            queue_timed_out_at: None,
             created_at: at,
             updated_at: at,
             last_activity_at: at,
-            sandbox_class: "container",
-            daemon_version: "0.205.1",
-            runner_id: "local",
+            sandbox_class: source.sandbox_class.clone(),
+            daemon_version: self.settings.manner.version(),
+            runner_id: None,
             toolbox_proxy_url: self.toolbox_url(),
         }
     }
@@ -138,7 +167,8 @@ impl Server {
         let quotas = self.settings.quotas;
         let own = || {
             rows.iter().filter(|row| {
-                row.organization_id == new.organization_id && row.state != SandboxState::Destroying
+                row.organization_id == new.organization_id
+                    && !matches!(row.state, SandboxState::Destroying | SandboxState::Destroyed)
             })
         };
         let running = || own().filter(|row| row.state != SandboxState::Stopped);
@@ -159,15 +189,22 @@ impl Server {
         tokio::select! { () = self.faults.cleared() => {}, () = self.ending.cancelled() => {} }
     }
 
-    async fn first_start(self: Arc<Self>, id: &str, layer: &Layer, misbehaviour: Option<Misbehaviour>) {
+    async fn first_start(self: &Arc<Self>, id: &str, from: &Source, misbehaviour: Option<Misbehaviour>) {
         match misbehaviour {
             Some(Misbehaviour::StartError { reason, recoverable }) => {
                 return self.fail(id, reason, recoverable);
             }
             Some(Misbehaviour::Stuck) => self.stick().await,
-            Some(Misbehaviour::SilentSnapshotFailure | Misbehaviour::LateSnapshotRow(_)) | None => {}
+            Some(
+                Misbehaviour::SilentSnapshotFailure
+                | Misbehaviour::SnapshotError { .. }
+                | Misbehaviour::LateSnapshotRow(_)
+                | Misbehaviour::NoRunner,
+            )
+            | None => {}
         }
-        match self.disk.materialise(id, layer).await {
+        self.pull(id, from).await;
+        match self.disk.materialise(id, &from.layer).await {
             Ok(()) => self.boot(id).await,
             Err(error) => self.fail(id, error_chain::line(&ChangeError::from(error)), false),
         }
@@ -262,10 +299,10 @@ impl Server {
         sandbox.row.error_reason = None;
         sandbox.row.recoverable = false;
         sandbox.enter(SandboxState::Starting);
-        let (server, id, layer) = (Arc::clone(self), sandbox.row.id.clone(), Arc::clone(&sandbox.layer));
+        let (server, id, from) = (Arc::clone(self), sandbox.row.id.clone(), sandbox.source.clone());
         self.tasks.spawn(async move {
             server.disk.discard_sandbox(&id).await;
-            server.first_start(&id, &layer, None).await;
+            server.first_start(&id, &from, None).await;
         });
         sandbox.row.clone()
     }

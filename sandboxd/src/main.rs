@@ -10,8 +10,8 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Parser, ValueEnum};
 use sandboxd::{
-    ApiKey, Exposed, FaultInjection, PASSED_ENVIRONMENT, Quotas, Retention, Settings, passed_environment,
-    serve,
+    ApiKey, Exposed, FailedAuthentications, FaultInjection, Manner, PASSED_ENVIRONMENT, Quotas, Retention,
+    Settings, Transfers, passed_environment, serve,
 };
 use secrecy::{ExposeSecret, SecretString};
 use tokio::net::TcpListener;
@@ -75,6 +75,34 @@ struct Flags {
     /// How many seconds a "minute" of autostop, autodelete and ttl lasts.
     #[arg(long, default_value_t = 60, value_name = "SECONDS")]
     minute_seconds: u64,
+    /// The Daytona version whose behaviour it shows. What differs is in the README.
+    #[arg(long, value_enum, default_value_t = Manner::V0_226, value_name = "VERSION")]
+    manner: Manner,
+    /// The failed authentication that locks an address out of the API, with a valid key too; 0 for never. X-Forwarded-For
+    /// is believed.
+    #[arg(long, default_value_t = 0, value_name = "COUNT")]
+    failed_authentications: u32,
+    /// How long failed authentications count together, and how long an address is then locked out.
+    #[arg(long, default_value_t = 900, value_name = "SECONDS")]
+    lockout_seconds: u64,
+    /// How long the toolbox's proxy goes on believing that a key may reach a sandbox.
+    #[arg(long, default_value_t = 120, value_name = "SECONDS")]
+    access_cache_seconds: u64,
+    /// How long a snapshot that was put to sleep can't be woken.
+    #[arg(long, default_value_t = 600, value_name = "SECONDS")]
+    activation_cooldown_seconds: u64,
+    /// How long a capture takes per megabyte that the sandbox wrote. Daytona: about 100.
+    #[arg(long, default_value_t = 0, value_name = "MILLISECONDS")]
+    capture_per_megabyte: u64,
+    /// How long a snapshot's first start on each runner takes per such megabyte. Daytona: about 20.
+    #[arg(long, default_value_t = 0, value_name = "MILLISECONDS")]
+    pull_per_megabyte: u64,
+    /// How many runners take sandboxes in turn.
+    #[arg(long, default_value_t = Transfers::default().runners, value_name = "COUNT")]
+    runners: u32,
+    /// A file of another user in the /tmp of every base snapshot, as images have files of root. Repeatable. Needs root.
+    #[arg(long, value_name = "NAME")]
+    foreign_file: Vec<String>,
     /// How the log on stderr looks. RUST_LOG chooses what is in it.
     #[arg(long, default_value = "pretty", value_name = "FORMAT")]
     log: LogFormat,
@@ -120,6 +148,19 @@ impl Flags {
         settings.retention = if self.ephemeral { Retention::RemoveAll } else { Retention::KeepSnapshots };
         settings.faults = if self.faults { FaultInjection::Enabled } else { FaultInjection::Disabled };
         settings.minute = Duration::from_secs(self.minute_seconds);
+        settings.manner = self.manner;
+        settings.failed_authentications = (self.failed_authentications > 0).then(|| FailedAuthentications {
+            limit: self.failed_authentications,
+            period: Duration::from_secs(self.lockout_seconds),
+        });
+        settings.access_cache = Duration::from_secs(self.access_cache_seconds);
+        settings.activation_cooldown = Duration::from_secs(self.activation_cooldown_seconds);
+        settings.transfers = Transfers {
+            capture_per_megabyte: Duration::from_millis(self.capture_per_megabyte),
+            pull_per_megabyte: Duration::from_millis(self.pull_per_megabyte),
+            runners: self.runners,
+        };
+        settings.foreign_files = self.foreign_file;
         Ok(settings)
     }
 }

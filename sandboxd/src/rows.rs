@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, SubsecRound, Utc};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use strum::IntoStaticStr;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr)]
@@ -12,12 +13,16 @@ use strum::IntoStaticStr;
 #[strum(serialize_all = "snake_case")]
 pub(crate) enum SandboxState {
     Creating,
+    /// Waits for a runner.
+    PullingSnapshot,
     Starting,
     Started,
     Stopping,
     Stopped,
     Snapshotting,
     Destroying,
+    /// Only of one that waited too long for a runner: it can still be read by its id.
+    Destroyed,
     Error,
 }
 
@@ -25,8 +30,13 @@ impl SandboxState {
     /// Every other change is refused while the row is in one of these.
     pub(crate) fn is_pending(self) -> bool {
         match self {
-            Self::Creating | Self::Starting | Self::Stopping | Self::Snapshotting | Self::Destroying => true,
-            Self::Started | Self::Stopped | Self::Error => false,
+            Self::Creating
+            | Self::PullingSnapshot
+            | Self::Starting
+            | Self::Stopping
+            | Self::Snapshotting
+            | Self::Destroying => true,
+            Self::Started | Self::Stopped | Self::Destroyed | Self::Error => false,
         }
     }
 
@@ -37,8 +47,13 @@ impl SandboxState {
     fn desired(self) -> &'static str {
         match self {
             Self::Stopping | Self::Stopped => "stopped",
-            Self::Destroying => "destroyed",
-            Self::Creating | Self::Starting | Self::Started | Self::Snapshotting | Self::Error => "started",
+            Self::Destroying | Self::Destroyed => "destroyed",
+            Self::Creating
+            | Self::PullingSnapshot
+            | Self::Starting
+            | Self::Started
+            | Self::Snapshotting
+            | Self::Error => "started",
         }
     }
 }
@@ -53,9 +68,13 @@ pub(crate) struct SandboxRow {
     pub(crate) user: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) env: Option<BTreeMap<String, String>>,
-    pub(crate) labels: BTreeMap<String, String>,
+    /// As they came: Daytona looks at neither names nor values.
+    pub(crate) labels: Value,
     pub(crate) public: bool,
     pub(crate) network_block_all: bool,
+    /// Required by clients from 0.226 on, unknown before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) kvm: Option<bool>,
     pub(crate) target: String,
     pub(crate) cpu: u32,
     pub(crate) gpu: u32,
@@ -72,12 +91,17 @@ pub(crate) struct SandboxRow {
     pub(crate) auto_delete_interval: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) auto_destroy_at: Option<DateTime<Utc>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) queue_timeout: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) queue_timed_out_at: Option<DateTime<Utc>>,
     pub(crate) created_at: DateTime<Utc>,
     pub(crate) updated_at: DateTime<Utc>,
     pub(crate) last_activity_at: DateTime<Utc>,
-    pub(crate) sandbox_class: &'static str,
+    pub(crate) sandbox_class: String,
     pub(crate) daemon_version: &'static str,
-    pub(crate) runner_id: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) runner_id: Option<String>,
     pub(crate) toolbox_proxy_url: String,
 }
 
@@ -103,12 +127,24 @@ impl SandboxRow {
 #[serde(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
 pub(crate) enum SnapshotState {
+    Pending,
+    Pulling,
+    Snapshotting,
     Active,
     Inactive,
+    Error,
     Removing,
 }
 
 impl SnapshotState {
+    /// Quotas count what is there and what is being made.
+    pub(crate) fn uses_quota(self) -> bool {
+        match self {
+            Self::Pending | Self::Pulling | Self::Snapshotting | Self::Active => true,
+            Self::Inactive | Self::Error | Self::Removing => false,
+        }
+    }
+
     pub(crate) fn name(self) -> &'static str {
         self.into()
     }
@@ -123,6 +159,9 @@ pub(crate) struct SnapshotRow {
     pub(crate) organization_id: Option<String>,
     pub(crate) general: bool,
     pub(crate) name: String,
+    /// Empty for what was captured: it was pulled from nowhere, so it can't be pulled again.
+    #[serde(default)]
+    pub(crate) image_name: String,
     pub(crate) state: SnapshotState,
     pub(crate) size: Option<f64>,
     pub(crate) entrypoint: Vec<String>,
@@ -134,6 +173,8 @@ pub(crate) struct SnapshotRow {
     pub(crate) created_at: DateTime<Utc>,
     pub(crate) updated_at: DateTime<Utc>,
     pub(crate) last_used_at: Option<DateTime<Utc>>,
+    /// Said in the manner of 0.226 only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) source_sandbox_id: Option<String>,
     pub(crate) region_ids: Vec<String>,
     pub(crate) sandbox_class: String,
@@ -144,6 +185,9 @@ pub(crate) struct SnapshotRow {
 pub(crate) struct SnapshotFile {
     pub(crate) row: SnapshotRow,
     pub(crate) env: BTreeMap<String, String>,
+    /// What was written on top of the snapshot that its sandbox was started from.
+    #[serde(default)]
+    pub(crate) added_bytes: u64,
 }
 
 pub(crate) const REGION: &str = "local";

@@ -1,7 +1,7 @@
 //! What one server knows: every sandbox and snapshot, behind one short lock that is never held over an await.
 //! All changes of state go through `lifecycle`; the routes only read and ask.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
@@ -13,8 +13,12 @@ use crate::disk::{Disk, Layer};
 use crate::error::ApiError;
 use crate::faults::Faults;
 use crate::jail::Jail;
+use crate::lockout::Lockouts;
 use crate::plan::Plan;
-use crate::rows::{SandboxRow, SandboxState, SnapshotFile, SnapshotRow, SnapshotState, now};
+use crate::planting::Planted;
+use crate::proxy::AccessCache;
+use crate::rows::{SandboxRow, SandboxState, SnapshotFile, SnapshotRow, now};
+use crate::runners::Source;
 use crate::session::Session;
 use crate::settings::Settings;
 
@@ -26,6 +30,7 @@ pub(crate) struct Sandbox {
     pub(crate) daemon_env: BTreeMap<String, String>,
     pub(crate) jail: Option<Arc<Jail>>,
     pub(crate) layer: Arc<Layer>,
+    pub(crate) source: Source,
     pub(crate) sessions: HashMap<String, Arc<Session>>,
     pub(crate) changed: watch::Sender<SandboxState>,
     pub(crate) open_calls: u32,
@@ -54,6 +59,12 @@ pub(crate) struct Snapshot {
 pub(crate) struct Store {
     pub(crate) sandboxes: HashMap<String, Sandbox>,
     pub(crate) snapshots: HashMap<String, Snapshot>,
+    /// Rows that tests put beside them.
+    pub(crate) planted: Planted,
+    /// Which runner has pulled which snapshot.
+    pub(crate) pulled: HashSet<(String, String)>,
+    /// How many sandboxes were made: runners take them in turn.
+    pub(crate) created: u32,
 }
 
 impl Store {
@@ -65,7 +76,8 @@ impl Store {
             .filter(|sandbox| sandbox.row.organization_id == organization)
             .find(|sandbox| {
                 sandbox.row.id == id_or_name
-                    || (sandbox.row.name == id_or_name && sandbox.row.state != SandboxState::Destroying)
+                    || (sandbox.row.name == id_or_name
+                        && !matches!(sandbox.row.state, SandboxState::Destroying | SandboxState::Destroyed))
             })
             .map(|sandbox| sandbox.row.id.clone());
         id.and_then(|id| self.sandboxes.get_mut(&id))
@@ -81,7 +93,7 @@ impl Store {
 
     pub(crate) fn count_snapshots(&self, organization: &str) -> usize {
         let counted = |row: &SnapshotRow| {
-            row.organization_id.as_deref() == Some(organization) && row.state == SnapshotState::Active
+            row.organization_id.as_deref() == Some(organization) && row.state.uses_quota()
         };
         self.snapshots.values().filter(|snapshot| counted(&snapshot.file.row)).count()
     }
@@ -97,6 +109,8 @@ pub(crate) struct Server {
     pub(crate) plan: Plan,
     pub(crate) store: Mutex<Store>,
     pub(crate) faults: Arc<Faults>,
+    pub(crate) lockouts: Lockouts,
+    pub(crate) access: AccessCache,
     pub(crate) tasks: TaskTracker,
     pub(crate) ending: CancellationToken,
     /// `http://host:port`, without a path.

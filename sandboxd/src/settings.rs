@@ -9,6 +9,8 @@ use secrecy::SecretString;
 use serde::Serialize;
 use strum::{EnumString, VariantArray};
 
+use crate::manner::{FailedAuthentications, Manner, Transfers};
+
 /// Environment variables of the server that reach sandbox processes: registries, proxies, certificates.
 /// A trailing `*` stands for any ending.
 pub const PASSED_ENVIRONMENT: &[&str] = &[
@@ -53,12 +55,21 @@ pub enum Permission {
     DeleteSnapshots,
 }
 
+/// What somebody comes with. Some routes are not for keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenKind {
+    ApiKey,
+    /// The JWT of a person who logged in.
+    LoggedIn,
+}
+
 /// One API key: bound to one organization, as Daytona's are.
 #[derive(Debug, Clone)]
 pub struct ApiKey {
     pub secret: SecretString,
     pub organization: String,
     pub permissions: BTreeSet<Permission>,
+    pub kind: TokenKind,
 }
 
 /// The organization of keys that name none.
@@ -81,7 +92,13 @@ impl ApiKey {
             secret: SecretString::from(secret.into()),
             organization: DEFAULT_ORGANIZATION.to_owned(),
             permissions: Permission::VARIANTS.iter().copied().collect(),
+            kind: TokenKind::ApiKey,
         }
+    }
+
+    /// A person who logged in, with every permission in the default organization.
+    pub fn logged_in(token: impl Into<String>) -> Self {
+        Self { kind: TokenKind::LoggedIn, ..Self::full(token) }
     }
 
     /// `KEY[;PERMISSION+PERMISSION...|none][;ORGANIZATION]`. Never quotes the text in its errors.
@@ -175,6 +192,16 @@ pub enum FaultInjection {
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub data_dir: PathBuf,
+    pub manner: Manner,
+    /// None: nobody is ever locked out.
+    pub failed_authentications: Option<FailedAuthentications>,
+    /// How long the toolbox's proxy goes on believing that a key may reach a sandbox.
+    pub access_cache: Duration,
+    /// How long a snapshot that was put to sleep can't be woken.
+    pub activation_cooldown: Duration,
+    pub transfers: Transfers,
+    /// What lies in the base snapshot's /tmp and belongs to another user, as root's files do in an image. Needs root.
+    pub foreign_files: Vec<String>,
     /// What clients reach the server as, where that is not the address it listens on: toolbox addresses begin with it.
     pub public_url: Option<String>,
     pub api_keys: Vec<ApiKey>,
@@ -211,6 +238,12 @@ impl Settings {
         let path = process.get("PATH").map_or("", String::as_str);
         Self {
             data_dir: data_dir.into(),
+            manner: Manner::V0_226,
+            failed_authentications: None,
+            access_cache: Duration::from_mins(2),
+            activation_cooldown: Duration::from_mins(10),
+            transfers: Transfers::default(),
+            foreign_files: Vec::new(),
             public_url: None,
             api_keys: Vec::new(),
             base_snapshot: "harvest-snapshot".to_owned(),

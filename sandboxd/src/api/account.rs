@@ -12,9 +12,14 @@ use crate::rows::{REGION, SandboxState};
 use crate::server::Server;
 
 pub(crate) async fn config(State(server): State<Arc<Server>>) -> Json<Value> {
+    let manner = server.settings.manner;
+    let mut oidc = json!({ "issuer": "", "clientId": "", "audience": "" });
+    if manner.is_recent() {
+        oidc["provider"] = "auth0".into();
+    }
     Json(json!({
-        "version": "0.205.1",
-        "oidc": { "issuer": "", "clientId": "", "audience": "" },
+        "version": manner.version().trim_start_matches('v'),
+        "oidc": oidc,
         "linkedAccountsEnabled": false,
         "announcements": {},
         "proxyTemplateUrl": format!("{}/toolbox", server.url),
@@ -39,18 +44,20 @@ pub(crate) async fn current_key(State(server): State<Arc<Server>>, caller: Calle
         "name": "sandboxd",
         "value": "********",
         "createdAt": server.started_at,
-        "permissions": caller.0.permissions,
+        "permissions": caller.key.permissions,
         "lastUsedAt": null,
         "expiresAt": null,
         "userId": "sandboxd",
     }))
 }
 
+/// For people who logged in: an API key is refused, whatever it may do else.
 pub(crate) async fn usage(
     State(server): State<Arc<Server>>,
     Path(organization): Path<String>,
     caller: Caller,
 ) -> Result<Json<Value>, ApiError> {
+    caller.is_logged_in()?;
     if organization != caller.organization() {
         return Err(ApiError::NoOrganization(organization));
     }

@@ -13,8 +13,11 @@ use serde_json::{Value, json};
 
 use crate::auth::Caller;
 use crate::error::ApiError;
-use crate::rows::SandboxRow;
+use crate::rows::{SandboxRow, SandboxState};
 use crate::server::Server;
+
+/// Every state but `destroyed`, which is never listed.
+const NO_STATE: &str = "each value must be one of the following values: creating, restoring, destroying, started, stopped, starting, stopping, error, build_failed, pending_build, building_snapshot, unknown, pulling_snapshot, archived, archiving, resizing, snapshotting, forking, pausing, paused, resuming";
 
 #[derive(Default)]
 struct Filters {
@@ -23,7 +26,7 @@ struct Filters {
     limit: usize,
     id: Option<String>,
     name_prefix: String,
-    labels: BTreeMap<String, String>,
+    labels: BTreeMap<String, Value>,
     states: Vec<String>,
     snapshots: Vec<String>,
     created_after: Option<DateTime<Utc>>,
@@ -49,8 +52,13 @@ impl Filters {
                 "id" => filters.id = Some(value),
                 "name" => filters.name_prefix = value.to_lowercase(),
                 "labels" => {
-                    filters.labels =
-                        serde_json::from_str(&value).map_err(|_| ApiError::Invalid("Invalid labels JSON"))?;
+                    let labels: Value = serde_json::from_str(&value)
+                        .map_err(|_| ApiError::Invalid("Invalid labels JSON format"))?;
+                    // The database can't compare the column with anything but an object.
+                    filters.labels = serde_json::from_value(labels).map_err(|_| ApiError::Internal)?;
+                }
+                "states" | "states[]" if !is_state(&value) => {
+                    return Err(ApiError::Invalid(NO_STATE));
                 }
                 "states" | "states[]" => filters.states.push(value),
                 "snapshots" | "snapshots[]" => filters.snapshots.push(value),
@@ -70,13 +78,31 @@ impl Filters {
     }
 
     fn admits(&self, row: &SandboxRow) -> bool {
-        self.id.as_ref().is_none_or(|id| *id == row.id)
+        row.state != SandboxState::Destroyed
+            && self.admits_labels(&row.labels)
+            && self.id.as_ref().is_none_or(|id| *id == row.id)
             && row.name.to_lowercase().starts_with(&self.name_prefix)
-            && self.labels.iter().all(|(name, value)| row.labels.get(name) == Some(value))
             && (self.states.is_empty() || self.states.iter().any(|state| state == row.state.name()))
             && (self.snapshots.is_empty() || self.snapshots.contains(&row.snapshot))
             && self.created_after.is_none_or(|after| row.created_at >= after)
             && self.created_before.is_none_or(|before| row.created_at <= before)
+    }
+
+    /// As the database compares: the same values, whatever they are.
+    fn admits_labels(&self, labels: &Value) -> bool {
+        self.labels.iter().all(|(name, value)| labels.get(name) == Some(value))
+    }
+
+    /// The rows of tests that fit what was asked for, as far as they have the fields.
+    fn planted(&self, server: &Server) -> Vec<Value> {
+        let store = server.store();
+        let fits = |row: &&Value| {
+            let text = |name: &str| row[name].as_str().unwrap_or_default().to_lowercase();
+            self.admits_labels(&row["labels"])
+                && text("name").starts_with(&self.name_prefix)
+                && (self.states.is_empty() || self.states.contains(&text("state")))
+        };
+        store.planted.sandboxes.iter().filter(fits).cloned().collect()
     }
 
     /// The sort value as text that compares as the value does.
@@ -129,7 +155,10 @@ pub(crate) async fn by_cursor(
     });
     let page: Vec<_> = rest.by_ref().take(filters.limit).collect();
     let next = rest.next().and(page.last()).map(|(key, _)| encode(key));
-    let items: Vec<SandboxRow> = page.iter().map(|(_, row)| row.without_env()).collect();
+    // On the first page, before everything else.
+    let planted = if filters.cursor.is_none() { filters.planted(&server) } else { Vec::new() };
+    let own = page.iter().map(|(_, row)| json!(row.without_env()));
+    let items: Vec<Value> = planted.into_iter().chain(own).collect();
     Ok(Json(json!({ "items": items, "nextCursor": next })))
 }
 
@@ -147,6 +176,10 @@ pub(crate) async fn by_page(
     Ok(Json(json!({
         "items": items, "total": total, "page": filters.page, "totalPages": total.div_ceil(filters.limit),
     })))
+}
+
+fn is_state(text: &str) -> bool {
+    NO_STATE.rsplit(": ").next().is_some_and(|states| states.split(", ").any(|state| state == text))
 }
 
 fn date(text: &str) -> Result<DateTime<Utc>, ApiError> {

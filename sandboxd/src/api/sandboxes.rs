@@ -15,7 +15,9 @@ use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::faults::Misbehaviour;
 use crate::lifecycle::NewSandbox;
-use crate::rows::{SandboxRow, SandboxState, now};
+use crate::manner::Manner;
+use crate::planting;
+use crate::rows::{REGION, SandboxRow, SandboxState, now};
 use crate::server::Server;
 use crate::settings::Permission;
 
@@ -31,7 +33,8 @@ struct CreateSandbox {
     snapshot: Option<String>,
     user: Option<String>,
     env: Option<BTreeMap<String, String>>,
-    labels: Option<BTreeMap<String, String>>,
+    labels: Option<Value>,
+    target: Option<String>,
     public: Option<bool>,
     network_block_all: Option<bool>,
     cpu: Option<u32>,
@@ -42,13 +45,18 @@ struct CreateSandbox {
     auto_archive_interval: Option<i64>,
     auto_delete_interval: Option<i64>,
     ttl_minutes: Option<i64>,
+    queue_timeout: Option<i64>,
+    kvm: Option<bool>,
     build_info: Option<Value>,
 }
 
 impl CreateSandbox {
-    fn check(self, default_snapshot: &str) -> Result<NewSandbox, ApiError> {
+    fn check(self, server: &Server) -> Result<NewSandbox, ApiError> {
         if self.build_info.is_some() {
-            return Err(ApiError::NoImages);
+            return Err(ApiError::NoBuilds);
+        }
+        if self.labels.as_ref().is_some_and(|labels| !labels.is_object()) {
+            return Err(ApiError::Invalid("labels must be an object"));
         }
         if [self.cpu, self.gpu, self.memory, self.disk].into_iter().flatten().any(|amount| amount > 0) {
             return Err(ApiError::ResourcesWithSnapshot);
@@ -56,6 +64,18 @@ impl CreateSandbox {
         if self.name.as_deref().is_some_and(|name| !is_safe_display(name)) {
             return Err(ApiError::Invalid("name must not contain HTML tags, URLs or control characters"));
         }
+        // Before the snapshot is looked up.
+        let target = self.target.as_deref().map(str::trim).unwrap_or_default();
+        if !target.is_empty() && target != REGION {
+            return Err(ApiError::NoRegion);
+        }
+        // What a version doesn't know, it passes over.
+        let recent = server.settings.manner.is_recent();
+        let queue_timeout = match self.queue_timeout.filter(|_| recent) {
+            None => None,
+            Some(minutes @ 1..) => Some(u32::try_from(minutes).unwrap_or(u32::MAX)),
+            Some(_) => return Err(ApiError::Invalid("queueTimeout must not be less than 1")),
+        };
         let interval = |given: Option<i64>, default: u32, text: &'static str| match given {
             None => Ok(default),
             Some(minutes) => u32::try_from(minutes).map_err(|_| ApiError::Invalid(text)),
@@ -65,10 +85,10 @@ impl CreateSandbox {
             snapshot: self
                 .snapshot
                 .filter(|name| !name.is_empty())
-                .unwrap_or_else(|| default_snapshot.to_owned()),
+                .unwrap_or_else(|| server.settings.base_snapshot.clone()),
             user: self.user.unwrap_or_else(|| "harvest".to_owned()),
             env: self.env.unwrap_or_default(),
-            labels: self.labels.unwrap_or_default(),
+            labels: self.labels.unwrap_or_else(|| json!({})),
             public: self.public.unwrap_or_default(),
             network_block_all: self.network_block_all.unwrap_or_default(),
             auto_stop_interval: interval(
@@ -82,7 +102,9 @@ impl CreateSandbox {
                 "Auto-archive interval must be non-negative",
             )?,
             auto_delete_interval: self.auto_delete_interval.unwrap_or(-1),
-            ttl_minutes: interval(self.ttl_minutes, 0, "TTL must be non-negative")?,
+            ttl_minutes: interval(self.ttl_minutes.filter(|_| recent), 0, "TTL must be non-negative")?,
+            queue_timeout,
+            kvm: recent && self.kvm.unwrap_or_default(),
         })
     }
 }
@@ -108,9 +130,12 @@ pub(crate) async fn create(
     bytes: Bytes,
 ) -> Answer {
     caller.may(Permission::WriteSandboxes)?;
-    let wanted = body::<CreateSandbox>(&bytes)?.check(&server.settings.base_snapshot)?;
+    let wanted = body::<CreateSandbox>(&bytes)?.check(&server)?;
     let misbehaviour = misbehaviour.map(|Extension(misbehaviour)| misbehaviour);
     let (row, mut states) = server.create(caller.organization(), wanted, misbehaviour)?;
+    if row.state == SandboxState::PullingSnapshot {
+        return Ok(Json(row));
+    }
     let settled =
         tokio::time::timeout(CREATE_WAIT, states.wait_for(|state| *state != SandboxState::Creating)).await;
     let failed = matches!(settled, Ok(Ok(state)) if *state == SandboxState::Error);
@@ -127,8 +152,12 @@ pub(crate) async fn get(
     State(server): State<Arc<Server>>,
     Path(sandbox): Path<String>,
     caller: Caller,
-) -> Answer {
-    Ok(Json(server.store().sandbox(caller.organization(), &sandbox)?.row.clone()))
+) -> Result<Json<Value>, ApiError> {
+    let mut store = server.store();
+    if let Some(row) = planting::find(&store.planted.sandboxes, &sandbox) {
+        return Ok(Json(row.clone()));
+    }
+    Ok(Json(json!(store.sandbox(caller.organization(), &sandbox)?.row)))
 }
 
 pub(crate) async fn delete(
@@ -136,12 +165,19 @@ pub(crate) async fn delete(
     Path(sandbox): Path<String>,
     caller: Caller,
     misbehaviour: Option<Extension<Misbehaviour>>,
-) -> Answer {
+) -> Result<Json<Value>, ApiError> {
     caller.may(Permission::DeleteSandboxes)?;
     let mut store = server.store();
+    if let Some(row) = planting::remove(&mut store.planted.sandboxes, &sandbox) {
+        return Ok(Json(row));
+    }
     let sandbox = store.sandbox(caller.organization(), &sandbox)?;
+    // One that waited too long for a runner is destroyed already; it can only still be read.
+    if sandbox.row.state == SandboxState::Destroyed {
+        return Err(ApiError::NoSandbox(sandbox.row.id.clone()));
+    }
     sandbox.check_settled()?;
-    Ok(Json(server.destroy(sandbox, misbehaviour.map(|Extension(misbehaviour)| misbehaviour))))
+    Ok(Json(json!(server.destroy(sandbox, misbehaviour.map(|Extension(misbehaviour)| misbehaviour)))))
 }
 
 pub(crate) async fn start(
@@ -157,6 +193,8 @@ pub(crate) async fn start(
         SandboxState::Started => Ok(Json(sandbox.row.clone())),
         SandboxState::Stopped => Ok(Json(server.start(sandbox))),
         SandboxState::Creating
+        | SandboxState::PullingSnapshot
+        | SandboxState::Destroyed
         | SandboxState::Starting
         | SandboxState::Stopping
         | SandboxState::Snapshotting
@@ -178,6 +216,8 @@ pub(crate) async fn stop(
         SandboxState::Stopped => Ok(Json(sandbox.row.clone())),
         SandboxState::Started => Ok(Json(server.stop(sandbox))),
         SandboxState::Creating
+        | SandboxState::PullingSnapshot
+        | SandboxState::Destroyed
         | SandboxState::Starting
         | SandboxState::Stopping
         | SandboxState::Snapshotting
@@ -203,7 +243,8 @@ pub(crate) async fn recover(
 
 #[derive(Deserialize)]
 struct Labels {
-    labels: BTreeMap<String, String>,
+    /// Nobody looks at it, here as little as in Daytona.
+    labels: Option<Value>,
 }
 
 pub(crate) async fn labels(
@@ -211,21 +252,27 @@ pub(crate) async fn labels(
     Path(sandbox): Path<String>,
     caller: Caller,
     bytes: Bytes,
-) -> Result<Json<Value>, ApiError> {
+) -> Answer {
     caller.may(Permission::WriteSandboxes)?;
     let given = body::<Labels>(&bytes)?.labels;
     let mut store = server.store();
     let row = &mut store.sandbox(caller.organization(), &sandbox)?.row;
-    row.labels = given;
+    if let Some(labels) = given {
+        row.labels = labels;
+    }
     row.updated_at = now();
-    Ok(Json(json!({ "labels": row.labels })))
+    // The whole of it, though the documents promise the labels.
+    Ok(Json(row.clone()))
 }
+
+/// What changes an interval says 201, though the documents promise 200.
+type Changed = Result<(StatusCode, Json<SandboxRow>), ApiError>;
 
 pub(crate) async fn autostop(
     State(server): State<Arc<Server>>,
     Path((sandbox, minutes)): Path<(String, i64)>,
     caller: Caller,
-) -> Answer {
+) -> Changed {
     let minutes =
         u32::try_from(minutes).map_err(|_| ApiError::Invalid("Auto-stop interval must be non-negative"))?;
     change(&server, &caller, &sandbox, |row| row.auto_stop_interval = minutes)
@@ -235,7 +282,7 @@ pub(crate) async fn autodelete(
     State(server): State<Arc<Server>>,
     Path((sandbox, minutes)): Path<(String, i64)>,
     caller: Caller,
-) -> Answer {
+) -> Changed {
     change(&server, &caller, &sandbox, |row| row.auto_delete_interval = minutes)
 }
 
@@ -243,7 +290,7 @@ pub(crate) async fn ttl(
     State(server): State<Arc<Server>>,
     Path((sandbox, minutes)): Path<(String, i64)>,
     caller: Caller,
-) -> Answer {
+) -> Changed {
     let minutes = u32::try_from(minutes).map_err(|_| ApiError::Invalid("TTL must be non-negative"))?;
     let destroy_at = server.destroy_at(minutes);
     change(&server, &caller, &sandbox, |row| row.auto_destroy_at = destroy_at)
@@ -254,13 +301,13 @@ fn change(
     caller: &Caller,
     sandbox: &str,
     apply: impl FnOnce(&mut SandboxRow),
-) -> Answer {
+) -> Changed {
     caller.may(Permission::WriteSandboxes)?;
     let mut store = server.store();
     let row = &mut store.sandbox(caller.organization(), sandbox)?.row;
     apply(row);
     row.updated_at = now();
-    Ok(Json(row.clone()))
+    Ok((StatusCode::CREATED, Json(row.clone())))
 }
 
 pub(crate) async fn last_activity(
@@ -309,15 +356,27 @@ pub(crate) async fn snapshot(
     let used = store.count_snapshots(caller.organization());
     let taken = store.snapshot(caller.organization(), &wanted.name).is_some();
     let sandbox = store.sandbox(caller.organization(), &sandbox)?;
-    sandbox.check_settled()?;
-    if sandbox.row.state == SandboxState::Error {
-        return Err(ApiError::NotCapturable);
-    }
-    if taken {
-        return Err(ApiError::SnapshotNameTaken(wanted.name));
+    match sandbox.row.state {
+        SandboxState::Started | SandboxState::Stopped => {}
+        SandboxState::Destroying => return Err(ApiError::StateChange),
+        SandboxState::Creating
+        | SandboxState::PullingSnapshot
+        | SandboxState::Starting
+        | SandboxState::Stopping
+        | SandboxState::Snapshotting
+        | SandboxState::Destroyed
+        | SandboxState::Error => return Err(ApiError::NotCapturable),
     }
     if used >= usize::try_from(quota).unwrap_or(usize::MAX) {
         return Err(ApiError::SnapshotQuota(quota));
     }
-    Ok(Json(server.capture(sandbox, wanted.name, misbehaviour.map(|Extension(misbehaviour)| misbehaviour))))
+    let misbehaviour = misbehaviour.map(|Extension(misbehaviour)| misbehaviour);
+    let misbehaviour = match (taken, server.settings.manner) {
+        (false, _) => misbehaviour,
+        (true, Manner::V0_226) => return Err(ApiError::SnapshotNameTaken(wanted.name)),
+        // Noticed when the row is inserted, and only logged.
+        (true, Manner::V0_190) => Some(Misbehaviour::SilentSnapshotFailure),
+    };
+    let row = sandbox.row.clone();
+    Ok(Json(server.capture(&mut store, &row.id, wanted.name, misbehaviour).unwrap_or(row)))
 }

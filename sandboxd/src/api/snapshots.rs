@@ -1,17 +1,22 @@
-//! Snapshots: read, delete, put to sleep and wake. They are made from sandboxes only.
+//! Snapshots: read, delete, put to sleep and wake. They are made from sandboxes, or from an image that is there already.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::Json;
+use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
+use axum::{Extension, Json};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::auth::Caller;
+use crate::capture::empty_snapshot;
 use crate::error::ApiError;
-use crate::rows::{SnapshotRow, SnapshotState, now};
-use crate::server::{Server, visible};
+use crate::faults::Misbehaviour;
+use crate::planting;
+use crate::rows::{SnapshotFile, SnapshotRow, SnapshotState, now};
+use crate::server::{Server, Snapshot, Store, visible};
 use crate::settings::Permission;
 
 #[derive(Deserialize)]
@@ -59,23 +64,81 @@ pub(crate) async fn list(
     if query.order.as_deref() != Some("asc") {
         rows.reverse();
     }
+    let planted: Vec<Value> = {
+        let store = server.store();
+        let named = |row: &&Value| row["name"].as_str().unwrap_or_default().to_lowercase().contains(&part);
+        store.planted.snapshots.iter().filter(named).cloned().collect()
+    };
+    let rows: Vec<Value> = planted.into_iter().chain(rows.into_iter().map(|row| json!(row))).collect();
     let total = rows.len();
-    let items: Vec<SnapshotRow> = rows.into_iter().skip((page - 1) * limit).take(limit).collect();
+    let items: Vec<Value> = rows.into_iter().skip((page - 1) * limit).take(limit).collect();
     Ok(Json(json!({ "items": items, "total": total, "page": page, "totalPages": total.div_ceil(limit) })))
 }
 
-pub(crate) async fn create(caller: Caller) -> Result<Json<Value>, ApiError> {
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct CreateSnapshot {
+    name: String,
+    image_name: Option<String>,
+    sandbox_class: Option<String>,
+}
+
+/// From an image that is there already: here every image is an empty machine.
+pub(crate) async fn create(
+    State(server): State<Arc<Server>>,
+    caller: Caller,
+    misbehaviour: Option<Extension<Misbehaviour>>,
+    bytes: Bytes,
+) -> Result<Json<SnapshotRow>, ApiError> {
     caller.may(Permission::WriteSnapshots)?;
-    Err(ApiError::NoImages)
+    let wanted: CreateSnapshot = serde_json::from_slice(&bytes).map_err(|_| ApiError::Body)?;
+    let image = wanted.image_name.filter(|image| !image.is_empty()).ok_or(ApiError::NoBuilds)?;
+    let tag = image.rsplit('/').next().and_then(|last| last.split_once([':', '@'])).map(|(_, tag)| tag);
+    if tag.is_none_or(|tag| tag.is_empty() || tag == "latest") {
+        return Err(ApiError::Invalid(
+            "Image name must include a tag or digest, and the tag can't be latest",
+        ));
+    }
+    let mut store = server.store();
+    if store.snapshot(caller.organization(), &wanted.name).is_some() {
+        return Err(ApiError::SnapshotNameTaken(wanted.name));
+    }
+    check_quota(&server, &store, &caller)?;
+    let row = SnapshotRow {
+        organization_id: Some(caller.organization().to_owned()),
+        state: SnapshotState::Pending,
+        image_name: image,
+        sandbox_class: wanted.sandbox_class.unwrap_or_else(|| "container".to_owned()),
+        ..empty_snapshot(wanted.name)
+    };
+    let layer = server.disk.base(&row.id, &server.settings.foreign_files).map_err(|_| ApiError::Internal)?;
+    let file = SnapshotFile { row: row.clone(), env: BTreeMap::new(), added_bytes: 0 };
+    store.snapshots.insert(row.id.clone(), Snapshot { file, layer });
+    drop(store);
+    server.pull_image(&row.id, misbehaviour.map(|Extension(misbehaviour)| misbehaviour));
+    Ok(Json(row))
+}
+
+fn check_quota(server: &Server, store: &Store, caller: &Caller) -> Result<(), ApiError> {
+    let quota = server.settings.quotas.snapshots;
+    let used = store.count_snapshots(caller.organization());
+    if used >= usize::try_from(quota).unwrap_or(usize::MAX) {
+        Err(ApiError::SnapshotQuota(quota))
+    } else {
+        Ok(())
+    }
 }
 
 pub(crate) async fn get(
     State(server): State<Arc<Server>>,
     Path(snapshot): Path<String>,
     caller: Caller,
-) -> Result<Json<SnapshotRow>, ApiError> {
+) -> Result<Json<Value>, ApiError> {
     let mut store = server.store();
-    let found = store.snapshot(caller.organization(), &snapshot).map(|snapshot| snapshot.file.row.clone());
+    if let Some(row) = planting::find(&store.planted.snapshots, &snapshot) {
+        return Ok(Json(row.clone()));
+    }
+    let found = store.snapshot(caller.organization(), &snapshot).map(|found| json!(found.file.row));
     found.map(Json).ok_or(ApiError::NoSnapshot(snapshot))
 }
 
@@ -88,25 +151,62 @@ pub(crate) async fn delete(
     if uuid::Uuid::parse_str(&snapshot).is_err() {
         return Err(ApiError::Invalid("Validation failed (uuid is expected)"));
     }
+    if planting::remove(&mut server.store().planted.snapshots, &snapshot).is_some() {
+        return Ok(StatusCode::OK);
+    }
     let state =
         server.store().snapshot(caller.organization(), &snapshot).map(|snapshot| snapshot.file.row.state);
     match state {
         None => Err(ApiError::NoSnapshot(snapshot)),
-        Some(SnapshotState::Removing) => Ok(StatusCode::OK),
-        Some(SnapshotState::Active | SnapshotState::Inactive) => {
+        // Accepted, and without effect while something else is done to it.
+        Some(
+            SnapshotState::Removing
+            | SnapshotState::Pending
+            | SnapshotState::Pulling
+            | SnapshotState::Snapshotting,
+        ) => Ok(StatusCode::OK),
+        Some(SnapshotState::Active | SnapshotState::Inactive | SnapshotState::Error) => {
             server.remove_snapshot(&snapshot);
             Ok(StatusCode::OK)
         }
     }
 }
 
+/// Pulls the image anew. What was captured has none, so waking it destroys it.
 pub(crate) async fn activate(
     State(server): State<Arc<Server>>,
     Path(snapshot): Path<String>,
     caller: Caller,
+    misbehaviour: Option<Extension<Misbehaviour>>,
 ) -> Result<Json<SnapshotRow>, ApiError> {
     caller.may(Permission::WriteSnapshots)?;
-    turn(&server, &caller, &snapshot, SnapshotState::Inactive, SnapshotState::Active).map(Json)
+    let row = {
+        let mut store = server.store();
+        let found = store
+            .snapshot(caller.organization(), &snapshot)
+            .ok_or_else(|| ApiError::NoSnapshot(snapshot.clone()))?;
+        let row = found.file.row.clone();
+        match row.state {
+            SnapshotState::Inactive => {}
+            SnapshotState::Active => return Err(ApiError::AlreadyActive(row.id)),
+            SnapshotState::Pending
+            | SnapshotState::Pulling
+            | SnapshotState::Snapshotting
+            | SnapshotState::Error
+            | SnapshotState::Removing => {
+                return Err(ApiError::NotActivatable { state: row.state.name(), id: row.id });
+            }
+        }
+        let rested = (now() - row.updated_at).to_std().unwrap_or_default();
+        if rested < server.settings.activation_cooldown {
+            return Err(ApiError::ActivationTooSoon);
+        }
+        check_quota(&server, &store, &caller)?;
+        row
+    };
+    let row = server.set_state(&row.id, SnapshotState::Pending, None).ok_or(ApiError::Internal)?;
+    server.pull_image(&row.id, misbehaviour.map(|Extension(misbehaviour)| misbehaviour));
+    Ok(Json(row))
 }
 
 pub(crate) async fn deactivate(
@@ -115,36 +215,16 @@ pub(crate) async fn deactivate(
     caller: Caller,
 ) -> Result<StatusCode, ApiError> {
     caller.may(Permission::WriteSnapshots)?;
-    turn(&server, &caller, &snapshot, SnapshotState::Active, SnapshotState::Inactive)?;
-    Ok(StatusCode::NO_CONTENT)
-}
-
-fn turn(
-    server: &Server,
-    caller: &Caller,
-    id: &str,
-    from: SnapshotState,
-    to: SnapshotState,
-) -> Result<SnapshotRow, ApiError> {
-    let mut store = server.store();
-    let used = store.count_snapshots(caller.organization());
-    let quota = server.settings.quotas.snapshots;
-    let snapshot =
-        store.snapshot(caller.organization(), id).ok_or_else(|| ApiError::NoSnapshot(id.to_owned()))?;
-    let row = &mut snapshot.file.row;
-    if row.state != from {
-        return Err(ApiError::SnapshotNotActive { name: row.name.clone(), state: row.state.name() });
+    let found = server
+        .store()
+        .snapshot(caller.organization(), &snapshot)
+        .map(|found| (found.file.row.id.clone(), found.file.row.state));
+    match found {
+        None => Err(ApiError::NoSnapshot(snapshot)),
+        Some((_, SnapshotState::Inactive)) => Ok(StatusCode::NO_CONTENT),
+        Some((id, _)) => {
+            server.set_state(&id, SnapshotState::Inactive, None).ok_or(ApiError::Internal)?;
+            Ok(StatusCode::NO_CONTENT)
+        }
     }
-    if to == SnapshotState::Active && used >= usize::try_from(quota).unwrap_or(usize::MAX) {
-        return Err(ApiError::SnapshotQuota(quota));
-    }
-    row.state = to;
-    row.updated_at = now();
-    let file = snapshot.file.clone();
-    drop(store);
-    server.describe(&file).map_err(|error| {
-        tracing::error!(error = error_chain::line(&error), "snapshot state");
-        ApiError::Internal
-    })?;
-    Ok(file.row)
 }

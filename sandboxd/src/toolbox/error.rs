@@ -10,6 +10,10 @@ use crate::error::{ApiError, Refusal};
 pub(crate) enum ToolboxError {
     #[error("{0}")]
     Api(#[from] ApiError),
+    #[error("unauthorized: {0}")]
+    Proxy(String),
+    #[error("not found: sandbox container not found: Error response from daemon: No such container: {0}")]
+    NoContainer(String),
     #[error("invalid request: {0}")]
     Invalid(&'static str),
     #[error("failed to read the request body")]
@@ -49,6 +53,8 @@ impl ToolboxError {
     pub(super) fn status(&self) -> (StatusCode, Option<&'static str>) {
         match self {
             Self::Api(error) => (error.status(), None),
+            Self::Proxy(_) => (StatusCode::UNAUTHORIZED, Some("UNAUTHORIZED")),
+            Self::NoContainer(_) => (StatusCode::NOT_FOUND, Some("NOT_FOUND")),
             Self::Invalid(_) | Self::Multipart(_) => (StatusCode::BAD_REQUEST, None),
             Self::Timeout => (StatusCode::REQUEST_TIMEOUT, Some("PROCESS_EXECUTION_TIMEOUT")),
             Self::NoFile(_) => (StatusCode::NOT_FOUND, Some("FILE_NOT_FOUND")),

@@ -274,6 +274,8 @@ pub(crate) async fn bulk_upload(inside: Inside, mut form: Multipart) -> Result<R
     if errors.is_empty() {
         Ok(Json(json!({ "files": files })).into_response())
     } else {
+        // A Go slice that nothing was put into.
+        let files = if files.is_empty() { Value::Null } else { files.into() };
         Ok((StatusCode::BAD_REQUEST, Json(json!({ "errors": errors, "files": files }))).into_response())
     }
 }

@@ -14,14 +14,18 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::{get, post};
 
+use crate::manner::Manner;
 use crate::server::Server;
+pub(crate) use error::ToolboxError;
 
-pub(crate) fn routes() -> Router<Arc<Server>> {
-    Router::new()
+pub(crate) fn routes(manner: Manner) -> Router<Arc<Server>> {
+    let recent = Router::new()
+        .route("/env", post(process::change_environment))
+        .route("/files/upload-v2", post(files::upload));
+    let always = Router::new()
         .route("/version", get(process::version))
         .route("/work-dir", get(process::directory))
         .route("/user-home-dir", get(process::directory))
-        .route("/env", post(process::change_environment))
         .route("/process/execute", post(process::execute))
         .route("/process/session", get(session::list).post(session::create))
         .route("/process/session/{session}", get(session::get).delete(session::delete))
@@ -35,8 +39,8 @@ pub(crate) fn routes() -> Router<Arc<Server>> {
         .route("/files/download", get(files::download))
         .route("/files/bulk-download", post(files::bulk_download))
         .route("/files/upload", post(files::upload))
-        .route("/files/upload-v2", post(files::upload))
         .route("/files/bulk-upload", post(files::bulk_upload))
         .route("/git/clone", post(git::clone))
-        .route("/git/status", get(git::status))
+        .route("/git/status", get(git::status));
+    if manner.is_recent() { always.merge(recent) } else { always }
 }

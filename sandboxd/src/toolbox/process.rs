@@ -19,8 +19,8 @@ use super::error::ToolboxError;
 use super::inside::Inside;
 use crate::jail::{HOME, SHELL, kill_session};
 
-pub(crate) async fn version(_: Inside) -> Json<Value> {
-    Json(json!({ "version": "0.205.1" }))
+pub(crate) async fn version(inside: Inside) -> Json<Value> {
+    Json(json!({ "version": inside.server.settings.manner.version() }))
 }
 
 pub(crate) async fn directory(_: Inside) -> Json<Value> {

@@ -1,6 +1,7 @@
 //! Misbehaviour that was asked for, and the counters.
 
 use reqwest::StatusCode;
+use sandboxd::Manner;
 use serde_json::{Value, json};
 
 use crate::support::{KEY, Server};
@@ -71,7 +72,7 @@ async fn answers_limits_and_dropped_connections() {
 
 #[tokio::test]
 async fn snapshots_fail_in_silence_or_come_late() {
-    let server = Server::start().await;
+    let server = Server::start_with(|settings| settings.manner = Manner::V0_190).await;
     let client = &server.client;
     let id = client.sandbox(&json!({})).await;
     let pattern = "/api/sandbox/*/snapshot";

@@ -80,7 +80,7 @@ async fn stop_keeps_files_and_an_ephemeral_stop_deletes() {
     let (status, refusal) =
         client.post(&format!("/toolbox/{id}/process/execute"), &json!({ "command": "true" })).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
-    assert_eq!(refusal["message"], "no IP address found. Is the Sandbox started?");
+    assert_eq!(refusal["message"], "bad request: no IP address found. Is the Sandbox started?");
     client.post(&format!("/api/sandbox/{id}/start"), &Value::Null).await;
     client.reaches(&id, "started").await;
     assert_eq!(client.execute(&id, "cat /workspace/file").await, (0, "kept\n".to_owned()));
@@ -121,7 +121,7 @@ async fn refusals_have_daytonas_words() {
     check(json!({ "cpu": 1 }), "Cannot specify Sandbox resources when using a snapshot").await;
     check(json!({ "autoStopInterval": -1 }), "Auto-stop interval").await;
     let id = client.sandbox(&json!({})).await;
-    check(json!({}), "Total CPU limit exceeded. Maximum allowed: 2.").await;
+    check(json!({}), "Total CPU limit exceeded. Maximum allowed: 2.\nTo increase concurrency limits, ").await;
     let (status, refusal) =
         client.post(&format!("/api/sandbox/{id}/snapshot"), &json!({ "name": "x" })).await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
@@ -155,7 +155,7 @@ async fn keys_are_needed_bound_and_limited() {
     let (status, _) = ask("other", Method::GET, format!("/api/sandbox/{id}")).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
     let (status, _) = ask("other", Method::GET, format!("/toolbox/{id}/version")).await;
-    assert_eq!(status, StatusCode::NOT_FOUND);
+    assert_eq!(status, StatusCode::UNAUTHORIZED, "the proxy doesn't tell an unknown sandbox from a bad key");
     let (status, _) = ask(KEY, Method::GET, format!("/toolbox/{id}/version")).await;
     assert_eq!(status, StatusCode::OK);
     server.end().await;

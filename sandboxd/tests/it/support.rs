@@ -75,6 +75,12 @@ impl Client {
         self.execute_with(sandbox, &json!({ "command": command, "timeout": 60 })).await
     }
 
+    /// The toolbox goes by the id alone.
+    pub(crate) async fn execute_named(&self, name: &str, command: &str) -> (i64, String) {
+        let (_, row) = self.get(&format!("/api/sandbox/{name}")).await;
+        self.execute(row["id"].as_str().unwrap(), command).await
+    }
+
     pub(crate) async fn execute_with(&self, sandbox: &str, request: &Value) -> (i64, String) {
         let (status, answer) = self.post(&format!("/toolbox/{sandbox}/process/execute"), request).await;
         assert_eq!(status, StatusCode::OK, "{answer}");
