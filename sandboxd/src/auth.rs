@@ -83,3 +83,15 @@ pub(crate) async fn require(State(server): State<Arc<Server>>, mut request: Requ
     }
     answer
 }
+
+/// Before anything of the API is looked at, the key least of all.
+pub(crate) async fn enforce_lockout(
+    State(server): State<Arc<Server>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match server.lockouts.locked(lockout::address(&request)) {
+        Some(left) => server.lockouts.locked_out(left),
+        None => next.run(request).await,
+    }
+}

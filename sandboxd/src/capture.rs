@@ -75,7 +75,8 @@ impl Server {
             Some(Misbehaviour::Stuck) => self.stick().await,
             Some(Misbehaviour::SnapshotError { reason }) => failure = Some(reason),
             Some(Misbehaviour::SilentSnapshotFailure) => failure = Some("nobody is told".to_owned()),
-            Some(Misbehaviour::StartError { .. } | Misbehaviour::NoRunner) | None => {}
+            Some(Misbehaviour::StartError { .. } | Misbehaviour::NoRunner | Misbehaviour::ProxyCannotAsk)
+            | None => {}
         }
         let captured = if let Some(reason) = failure {
             Err(reason)

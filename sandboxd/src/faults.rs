@@ -94,6 +94,7 @@ pub(crate) enum Misbehaviour {
     SilentSnapshotFailure,
     SnapshotError { reason: String },
     NoRunner,
+    ProxyCannotAsk,
     LateSnapshotRow(Duration),
     StartError { reason: String, recoverable: bool },
     Stuck,
@@ -226,7 +227,7 @@ pub(crate) async fn apply(State(faults): State<Arc<Faults>>, mut request: Reques
             next.run(request).await;
             drop_connection()
         }
-        Action::ProxyCannotAsk => return crate::proxy::api_unreachable(request.uri().path()),
+        Action::ProxyCannotAsk => Misbehaviour::ProxyCannotAsk,
         Action::SnapshotError { reason } => Misbehaviour::SnapshotError { reason },
         Action::NoRunner => Misbehaviour::NoRunner,
         Action::SilentSnapshotFailure => Misbehaviour::SilentSnapshotFailure,

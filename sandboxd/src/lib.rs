@@ -2,6 +2,7 @@
 //! Sandboxes are isolated by bubblewrap, snapshots are directories, and it misbehaves on demand.
 //! Nothing is global: any number of servers fit in one process, each with its own data directory.
 
+mod access;
 mod api;
 mod auth;
 mod capture;
@@ -14,6 +15,7 @@ mod lifecycle;
 mod lockout;
 mod manner;
 mod plan;
+mod planted;
 mod planting;
 mod proxy;
 mod rows;
@@ -40,11 +42,11 @@ pub use settings::{
     Permission, Quotas, Retention, Settings, TokenKind, passed_environment,
 };
 
+use access::AccessCache;
 use disk::{Disk, DiskError};
 use error::ApiError;
 use lockout::Lockouts;
 use plan::Plan;
-use proxy::AccessCache;
 use server::{Server, Store};
 
 /// How long open requests may take to end once every sandbox is gone.
@@ -150,7 +152,7 @@ fn routes(server: &Arc<Server>) -> Router {
     let api = Router::new()
         .nest("/api", api::routes(manner))
         .route_layer(from_fn_with_state(Arc::clone(&layer), auth::require))
-        .route_layer(from_fn_with_state(Arc::clone(&layer), lockout::enforce));
+        .route_layer(from_fn_with_state(Arc::clone(&layer), auth::enforce_lockout));
     let toolbox = Router::new()
         .nest("/toolbox/{sandbox}", toolbox::routes(manner))
         .route_layer(from_fn_with_state(layer, proxy::authenticate));

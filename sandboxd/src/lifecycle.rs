@@ -15,8 +15,7 @@ use crate::error::ApiError;
 use crate::faults::Misbehaviour;
 use crate::jail::{Jail, JailError};
 use crate::rows::{REGION, SandboxRow, SandboxState, SnapshotRow, SnapshotState, now};
-use crate::runners::Source;
-use crate::server::{Sandbox, Server};
+use crate::server::{Sandbox, Server, Source};
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ChangeError {
@@ -199,7 +198,8 @@ impl Server {
                 Misbehaviour::SilentSnapshotFailure
                 | Misbehaviour::SnapshotError { .. }
                 | Misbehaviour::LateSnapshotRow(_)
-                | Misbehaviour::NoRunner,
+                | Misbehaviour::NoRunner
+                | Misbehaviour::ProxyCannotAsk,
             )
             | None => {}
         }

@@ -3,18 +3,16 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{ConnectInfo, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
 
 use crate::error::ApiError;
 use crate::manner::FailedAuthentications;
-use crate::server::Server;
 
 struct Failures {
     count: u32,
@@ -82,7 +80,7 @@ impl Lockouts {
         }
     }
 
-    fn locked_out(&self, left: Duration) -> Response {
+    pub(crate) fn locked_out(&self, left: Duration) -> Response {
         let mut response = ApiError::TooManyRequests.into_response();
         let limit = self.limit.map_or(0, |limit| limit.limit);
         describe(response.headers_mut(), limit, 0, left);
@@ -114,12 +112,4 @@ pub(crate) fn address(request: &Request) -> IpAddr {
         .and_then(|first| first.trim().parse().ok())
         .or_else(|| request.extensions().get::<ConnectInfo<SocketAddr>>().map(|connected| connected.0.ip()))
         .unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
-}
-
-/// Before anything of the API is looked at, the key least of all.
-pub(crate) async fn enforce(State(server): State<Arc<Server>>, request: Request, next: Next) -> Response {
-    match server.lockouts.locked(address(&request)) {
-        Some(left) => server.lockouts.locked_out(left),
-        None => next.run(request).await,
-    }
 }

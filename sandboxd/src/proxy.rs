@@ -3,57 +3,21 @@
 //!
 //! So its 401 proves nothing about a key: an unknown id, a name in place of an id and an API that is down are 401 too.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use tokio::time::Instant;
 
-use crate::auth::{self, Caller};
+use crate::auth;
 use crate::error::ApiError;
+use crate::faults::Misbehaviour;
 use crate::lockout;
 use crate::server::Server;
 use crate::toolbox::ToolboxError;
 
-/// Which key reached which sandbox, and until when that is believed.
-pub(crate) struct AccessCache {
-    lasts: Duration,
-    known: Mutex<HashMap<(String, String), Instant>>,
-}
-
-impl AccessCache {
-    pub(crate) fn new(lasts: Duration) -> Self {
-        Self { lasts, known: Mutex::default() }
-    }
-
-    fn knows(&self, sandbox: &str, caller: &Caller) -> bool {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(&key(sandbox, caller)).is_some_and(|until| *until > Instant::now())
-    }
-
-    fn remember(&self, sandbox: &str, caller: &Caller) {
-        let now = Instant::now();
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|_, until| *until > now);
-        known.insert(key(sandbox, caller), now + self.lasts);
-    }
-
-    /// What a restart of the proxy does.
-    pub(crate) fn forget(&self) {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    }
-}
-
-fn key(sandbox: &str, caller: &Caller) -> (String, String) {
-    (sandbox.to_owned(), caller.id().to_owned())
-}
-
 /// What the proxy says while it can't reach the API.
-pub(crate) fn api_unreachable(path: &str) -> Response {
-    let sandbox = sandbox_of(path);
+fn api_unreachable(sandbox: &str) -> Response {
     let reason = format!(
         "Bearer token validation error: Get \"http://api:3000/api/preview/{sandbox}/access\": dial tcp 10.0.0.2:3000: \
          connect: connection refused"
@@ -85,7 +49,10 @@ pub(crate) async fn authenticate(
     };
     let caller = auth::find(&server.settings.api_keys, token);
     let sandbox = sandbox_of(request.uri().path()).to_owned();
-    if let Some(caller) = caller.as_ref().filter(|caller| server.access.knows(&sandbox, caller)) {
+    if matches!(request.extensions().get(), Some(Misbehaviour::ProxyCannotAsk)) {
+        return api_unreachable(&sandbox);
+    }
+    if let Some(caller) = caller.as_ref().filter(|caller| server.access.knows(&sandbox, caller.id())) {
         request.extensions_mut().insert(caller.clone());
         return next.run(request).await;
     }
@@ -105,7 +72,7 @@ pub(crate) async fn authenticate(
     if !reaches {
         return unauthorized("Bearer token is invalid");
     }
-    server.access.remember(&sandbox, &caller);
+    server.access.remember(&sandbox, caller.id());
     request.extensions_mut().insert(caller);
     next.run(request).await
 }

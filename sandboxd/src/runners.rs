@@ -1,19 +1,7 @@
 //! Runners: which one takes a sandbox, how long a sandbox waits for one, and what a runner has to pull before it can start it.
 
-use std::sync::Arc;
-
-use crate::disk::Layer;
 use crate::rows::{SandboxState, now};
-use crate::server::{Server, Store};
-
-/// What a sandbox is started from for the first time.
-#[derive(Clone)]
-pub(crate) struct Source {
-    pub(crate) layer: Arc<Layer>,
-    /// The snapshot, and what has to travel to a runner that has not had it yet.
-    pub(crate) snapshot: String,
-    pub(crate) added_bytes: u64,
-}
+use crate::server::{Server, Source, Store};
 
 impl Server {
     /// Runners take sandboxes in turn.

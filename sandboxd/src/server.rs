@@ -9,18 +9,26 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::access::AccessCache;
 use crate::disk::{Disk, Layer};
 use crate::error::ApiError;
 use crate::faults::Faults;
 use crate::jail::Jail;
 use crate::lockout::Lockouts;
 use crate::plan::Plan;
-use crate::planting::Planted;
-use crate::proxy::AccessCache;
+use crate::planted::Planted;
 use crate::rows::{SandboxRow, SandboxState, SnapshotFile, SnapshotRow, now};
-use crate::runners::Source;
 use crate::session::Session;
 use crate::settings::Settings;
+
+/// What a sandbox is started from for the first time.
+#[derive(Clone)]
+pub(crate) struct Source {
+    pub(crate) layer: Arc<Layer>,
+    /// The snapshot, and what has to travel to a runner that has not had it yet.
+    pub(crate) snapshot: String,
+    pub(crate) added_bytes: u64,
+}
 
 pub(crate) struct Sandbox {
     pub(crate) row: SandboxRow,

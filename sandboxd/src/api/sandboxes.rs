@@ -16,7 +16,7 @@ use crate::error::ApiError;
 use crate::faults::Misbehaviour;
 use crate::lifecycle::NewSandbox;
 use crate::manner::Manner;
-use crate::planting;
+use crate::planted;
 use crate::rows::{REGION, SandboxRow, SandboxState, now};
 use crate::server::Server;
 use crate::settings::Permission;
@@ -154,7 +154,7 @@ pub(crate) async fn get(
     caller: Caller,
 ) -> Result<Json<Value>, ApiError> {
     let mut store = server.store();
-    if let Some(row) = planting::find(&store.planted.sandboxes, &sandbox) {
+    if let Some(row) = planted::find(&store.planted.sandboxes, &sandbox) {
         return Ok(Json(row.clone()));
     }
     Ok(Json(json!(store.sandbox(caller.organization(), &sandbox)?.row)))
@@ -168,7 +168,7 @@ pub(crate) async fn delete(
 ) -> Result<Json<Value>, ApiError> {
     caller.may(Permission::DeleteSandboxes)?;
     let mut store = server.store();
-    if let Some(row) = planting::remove(&mut store.planted.sandboxes, &sandbox) {
+    if let Some(row) = planted::remove(&mut store.planted.sandboxes, &sandbox) {
         return Ok(Json(row));
     }
     let sandbox = store.sandbox(caller.organization(), &sandbox)?;

@@ -14,7 +14,7 @@ use crate::auth::Caller;
 use crate::capture::empty_snapshot;
 use crate::error::ApiError;
 use crate::faults::Misbehaviour;
-use crate::planting;
+use crate::planted;
 use crate::rows::{SnapshotFile, SnapshotRow, SnapshotState, now};
 use crate::server::{Server, Snapshot, Store, visible};
 use crate::settings::Permission;
@@ -135,7 +135,7 @@ pub(crate) async fn get(
     caller: Caller,
 ) -> Result<Json<Value>, ApiError> {
     let mut store = server.store();
-    if let Some(row) = planting::find(&store.planted.snapshots, &snapshot) {
+    if let Some(row) = planted::find(&store.planted.snapshots, &snapshot) {
         return Ok(Json(row.clone()));
     }
     let found = store.snapshot(caller.organization(), &snapshot).map(|found| json!(found.file.row));
@@ -151,7 +151,7 @@ pub(crate) async fn delete(
     if uuid::Uuid::parse_str(&snapshot).is_err() {
         return Err(ApiError::Invalid("Validation failed (uuid is expected)"));
     }
-    if planting::remove(&mut server.store().planted.snapshots, &snapshot).is_some() {
+    if planted::remove(&mut server.store().planted.snapshots, &snapshot).is_some() {
         return Ok(StatusCode::OK);
     }
     let state =
