@@ -164,6 +164,7 @@ BAD = {
     "HarvestFleetInternalFailures": [{'harvest_attempts_total{fleet="prod", outcome="failed", failure="worker.crashed"}': "0+1x300"}],
     "HarvestFleetSharedTrouble": [{'harvest_retries_total{fleet="prod", failure="daytona.unavailable"}': "0+1x300"},
                                   {'harvest_retries_total{fleet="prod", failure="clone.auth"}': "0+1x300"}],
+    "HarvestFleetKeyRefused": [{'harvest_daytona_key_refused{fleet="prod", pod="w"}': "1x300"}],
     "HarvestFleetNoRoom": [{'harvest_attempts_total{fleet="prod", outcome="over_quota", failure="x"}': "0+1x300"}],
     "HarvestFleetAllSlotsUsed": [{'harvest_worker_slots_used{fleet="prod", pod="w"}': "4x300"}],
     "HarvestFleetSlowStarts": [{'harvest_sandbox_cold_start_seconds_bucket{fleet="prod", le="0.5"}': "0+9x300",

@@ -92,7 +92,7 @@ def test_without_keda_nothing_of_it_is_made():
 def test_all_pools_together_may_not_ask_for_more_than_the_limit(most, fits):
     # 4 pods of 4 slots, and 4 of 2.
     def render():
-        return chart.render(CASES["production-keda"], settings__worker__sandboxes__max=most)
+        return chart.render(CASES["production-keda"], settings__quota__sandboxes=most)
 
     if fits:
         assert render()

@@ -140,7 +140,8 @@ impl Fake {
 /// The Daytona API at `url`, opened by `key`, in its default region.
 pub(crate) fn settings_of(api_url: Url, key: &str) -> ClientSettings {
     let request_timeout = Duration::from_secs(30);
-    ClientSettings::new(DaytonaSection { api_url, target: String::new(), request_timeout }, key.into())
+    let refused_key_pause = Duration::from_secs(30);
+    ClientSettings::new(DaytonaSection { api_url, target: String::new(), request_timeout, refused_key_pause }, key.into())
 }
 
 async fn answer(State(fake): State<Fake>, request: Request) -> Response {
