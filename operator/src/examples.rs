@@ -61,6 +61,7 @@ pub(crate) fn prebuild(of: &str, built_at: DateTime<Utc>) -> PrebuildRecord {
         attempt: attempt(),
         built_at,
         size_gb: Some(1.5),
+        added_bytes: Some(412_345_678),
         cold_start_milliseconds: Some(420),
     }
 }

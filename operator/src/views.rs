@@ -26,6 +26,8 @@ pub(crate) struct PrebuildView {
     pub(crate) built_at: DateTime<Utc>,
     pub(crate) age_seconds: u64,
     pub(crate) size_gb: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) added_bytes: Option<i64>,
     pub(crate) cold_start_milliseconds: Option<u64>,
     /// Daytona's word: the snapshot's state, or `missing`; none where Daytona was not asked.
     pub(crate) in_daytona: Option<String>,
@@ -45,6 +47,7 @@ impl PrebuildView {
             built_at: prebuild.built_at,
             age_seconds: since(prebuild.built_at, now).as_secs(),
             size_gb: prebuild.size_gb,
+            added_bytes: prebuild.added_bytes,
             cold_start_milliseconds: prebuild.cold_start_milliseconds,
             in_daytona: None,
         }

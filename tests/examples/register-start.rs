@@ -143,6 +143,7 @@ fn concerns(target: &Target, fleet: &FleetName) -> anyhow::Result<[Concern; 3]> 
         attempt,
         built_at: Utc::now(),
         size_gb: Some(1.5),
+        added_bytes: None,
         cold_start_milliseconds: Some(400),
     };
     let captured = CapturedPrebuild {

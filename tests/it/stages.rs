@@ -4,6 +4,7 @@ mod baseline;
 mod bench;
 mod commands;
 mod forged;
+mod leftovers;
 mod node;
 mod secrets;
 

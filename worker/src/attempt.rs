@@ -45,6 +45,8 @@ pub(crate) struct AttemptFacts {
     pub(crate) fingerprint: Option<job::Fingerprint>,
     pub(crate) leases_seen: Vec<LeaseSeen>,
     pub(crate) stages: Vec<StageReport>,
+    /// What the stage that runs has added to the disk, once it was measured.
+    pub(crate) added: Option<(Stage, i64)>,
     /// Set when it failed because of the secrets that it was given.
     pub(crate) secrets: Option<SecretsCheck>,
     /// Set once the attempt has ended, together with how.
@@ -138,6 +140,11 @@ impl Attempt {
         });
     }
 
+    /// Notes the bytes on disk that the stage has added which is about to end.
+    pub(crate) fn note_added(&self, stage: Stage, bytes: i64) {
+        self.with_facts(|facts| facts.added = Some((stage, bytes)));
+    }
+
     /// Runs a stage in a span of its own, and keeps how it went.
     pub(crate) async fn stage<T, E: Into<EarlyEnd>>(
         &self,
@@ -167,7 +174,12 @@ impl Attempt {
             }
         }
         let milliseconds = milliseconds(began.elapsed());
-        self.report(StageReport { stage, result: end.result().to_owned(), milliseconds });
+        let added = self.with_facts(|facts| facts.added.take()).filter(|(of, _)| *of == stage);
+        let added_bytes = added.map(|(_, bytes)| bytes);
+        if let Some(bytes) = added_bytes {
+            span.record("harvest.stage.added_bytes", bytes);
+        }
+        self.report(StageReport { stage, result: end.result().to_owned(), milliseconds, added_bytes });
         result
     }
 
@@ -181,6 +193,7 @@ impl Attempt {
             cicd.pipeline.task.run.id = %self.run_id(stage),
             cicd.pipeline.task.run.result = tracing::field::Empty,
             error.type = tracing::field::Empty,
+            harvest.stage.added_bytes = tracing::field::Empty,
         );
         if stage == Stage::Resolve {
             // Whether it is worth a span is only known at its end.

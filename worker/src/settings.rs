@@ -20,6 +20,7 @@ use crate::base::ClassSection;
 use crate::ledger_writer::LedgerSection;
 use crate::sandbox::CommandSection;
 use crate::stages::provision::SandboxSection;
+use crate::stages::scrub::LeftoverSection;
 use crate::stages::toolchain::Mirrors;
 
 /// Everything a worker is told.
@@ -68,6 +69,8 @@ pub struct WorkerFile {
     pub commands: CommandSection,
     /// Where toolchains come from.
     pub toolchain: Mirrors,
+    /// What of package managers' leftovers goes into prebuilds.
+    pub leftovers: LeftoverSection,
     /// How the ledger is written.
     pub ledger: LedgerSection,
     /// What each secret of the environment is for, by its variable.

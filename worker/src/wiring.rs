@@ -45,7 +45,7 @@ pub(crate) fn consumer(
     secrets: Secrets,
     connections: Connections,
 ) -> Result<Consumer, remote::SetupError> {
-    let WorkerFile { retry, lease, sandboxes, commands, toolchain, classes, .. } = file;
+    let WorkerFile { retry, lease, sandboxes, commands, toolchain, leftovers, classes, .. } = file;
     let Connections { client, rooms, register, ledger, metrics } = connections;
     let secrets = Arc::new(JobSecrets::new(secrets));
     let leases = Leases {
@@ -78,6 +78,7 @@ pub(crate) fn consumer(
             opener: opener.clone(),
             secrets: Arc::clone(&secrets),
             mirrors: toolchain,
+            leftovers,
             records: Arc::new(CapturedRecords::new(register.clone())),
         },
         verifier: Verifier { leases, opener, secrets, metrics: metrics.clone() },

@@ -44,7 +44,7 @@ pub use name::{
 };
 pub use outcome::{Outcome, OutcomeWord};
 pub use policy::{InvalidRetryPolicy, RetryPolicy};
-pub use prebuild::{Completeness, PrebuildRecord};
+pub use prebuild::{Completeness, GROWN, PrebuildRecord, has_grown};
 pub use recipe::{
     CommandStep, PackageManager, PackageManagerKind, Recipe, Skipped, Source, SourceUse, Toolchain,
 };

@@ -73,6 +73,9 @@ pub struct Manifest {
     pub lockfiles: Vec<LockfileHash>,
     /// Every stage up to scrub.
     pub stages: Vec<StageReport>,
+    /// The bytes on disk that all of it added to the base, what was removed in the end included; as the sandbox said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub added_bytes: Option<i64>,
     /// When the attempt began.
     pub started_at: DateTime<Utc>,
     /// When this file was written.
@@ -123,4 +126,7 @@ pub struct StageReport {
     pub result: String,
     /// How long, in milliseconds.
     pub milliseconds: u64,
+    /// The bytes on disk that it added, where that was measured; less than none where it removed more than it added.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub added_bytes: Option<i64>,
 }

@@ -47,9 +47,24 @@ pub struct PrebuildRecord {
     /// Size in GB, as Daytona says.
     #[serde(default)]
     pub size_gb: Option<f64>,
+    /// The bytes on disk that the build added to its base, where that was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub added_bytes: Option<i64>,
     /// How long a sandbox took to start from it, in milliseconds.
     #[serde(default)]
     pub cold_start_milliseconds: Option<u64>,
+}
+
+/// So much more than its predecessor, and more than twice as much, is worth a word: 200 MB.
+const GROWN_BY: i64 = 200_000_000;
+
+/// The flag of a prebuild that is far larger than its predecessor.
+pub const GROWN: &str = "size.grown";
+
+/// Whether a build that added so many bytes made a prebuild far larger than its predecessor.
+pub fn has_grown(added: Option<i64>, before: Option<i64>) -> bool {
+    let (Some(added), Some(before)) = (added, before) else { return false };
+    added - before > GROWN_BY && added > before.saturating_mul(2)
 }
 
 impl PrebuildRecord {
@@ -82,6 +97,7 @@ impl PrebuildRecord {
             attempt,
             built_at: Utc::now(),
             size_gb: None,
+            added_bytes: None,
             cold_start_milliseconds: None,
         }
     }
@@ -91,5 +107,28 @@ impl PrebuildRecord {
 impl PrebuildRecord {
     pub(crate) fn example() -> Self {
         Self::example_of(&"demo".parse().unwrap(), &"o/n@main".parse().unwrap())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_far_larger_has_grown() {
+        const MB: i64 = 1_000_000;
+        for (added, before, expected) in [
+            (500 * MB, 100 * MB, true),
+            (250 * MB, 100 * MB, false),
+            (290 * MB, 100 * MB, false),
+            (301 * MB, 100 * MB, true),
+            (1500 * MB, 1000 * MB, false),
+            (300 * MB, 0, true),
+            (300 * MB, -50 * MB, true),
+            (100 * MB, 500 * MB, false),
+        ] {
+            assert_eq!(has_grown(Some(added), Some(before)), expected, "{before} to {added}");
+        }
+        assert!(!has_grown(Some(MB), None) && !has_grown(None, Some(0)), "nothing to compare with");
     }
 }

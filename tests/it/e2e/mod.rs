@@ -1,5 +1,6 @@
 //! Whole fleets of real programs on a real RabbitMQ, a real git host and sandboxd. Each test has a fleet of its own.
 
+mod account;
 mod base;
 mod blame;
 mod clocks;

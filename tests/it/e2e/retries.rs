@@ -187,7 +187,7 @@ async fn a_build_that_takes_too_long_has_one_more_try() {
 async fn without_room_for_a_snapshot_the_last_good_prebuild_stays() {
     let scene = Scene::with(|plan| {
         plan.sandboxd_flags.extend(["--quota-snapshots".into(), "1".into()]);
-        plan.worker_lines = "[sandboxes]\nreserve_snapshots = 0\n".into();
+        plan.worker_lines = "[quota]\nreserve_snapshots = 0\n".into();
     })
     .await;
     let (target, first) = scene.small("acme/full").await;
@@ -203,6 +203,10 @@ async fn without_room_for_a_snapshot_the_last_good_prebuild_stays() {
         })
         .await;
     assert_eq!(scene.promoted(&target).await.commit.as_str(), first);
+    // Once is enough: the next one is not built in vain.
+    let created = scene.sandboxes_created().await;
+    assert_eq!(scene.bring_up_to_date(&target).await.outcome, OutcomeWord::OverQuota);
+    assert_eq!(scene.sandboxes_created().await, created);
     scene.queues_are_empty().await;
     scene.nothing_leaks().await;
 }

@@ -53,7 +53,12 @@ fn planted_end(target: &job::Target, job: JobId) -> LedgerEvent {
         failure: Some(planted_failure()),
         commit: None,
         prebuild: None,
-        stages: vec![StageReport { stage: Stage::Build, result: PLANTED.to_owned(), milliseconds: 1 }],
+        stages: vec![StageReport {
+            stage: Stage::Build,
+            result: PLANTED.to_owned(),
+            milliseconds: 1,
+            added_bytes: None,
+        }],
         milliseconds: 1,
     }))
 }

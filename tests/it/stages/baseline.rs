@@ -5,7 +5,7 @@ use std::time::Duration;
 use job::{Failure, FailureKind, Stage};
 use worker::sandbox::{Environment, Exit, LongCommand};
 use worker::stages::baseline::{Baseline, find_difference};
-use worker::stages::scrub;
+use worker::stages::scrub::{self, Leave, LeftoverSection};
 
 use super::bench::{Bench, PATH};
 
@@ -36,7 +36,7 @@ async fn tampered_with(bench: &Bench, how: &str) -> Result<(), Failure> {
         deadline: Duration::from_mins(1),
     };
     assert_eq!(sandbox.run(&command).await.unwrap().exit, Exit::Code(0), "{how}");
-    let scrubbed = scrub::run(&sandbox, PATH, &baseline, &[]).await;
+    let scrubbed = scrub::run(&sandbox, PATH, &baseline, LeftoverSection::all(Leave::Drop), &[]).await;
     if scrubbed.is_ok() {
         let found = find_difference(&sandbox, PATH, &baseline.digests()).await.unwrap();
         assert_eq!(found, None, "{how}");

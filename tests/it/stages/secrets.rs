@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use job::{FailureKind, Stage};
 use secrecy::SecretString;
 use worker::sandbox::{Environment, Exit, LongCommand};
-use worker::stages::scrub;
+use worker::stages::scrub::{self, Leave, LeftoverSection};
 
 use super::bench::{Bench, PATH, variables};
 
@@ -60,7 +60,7 @@ async fn a_planted_secret_is_found_in_every_form_and_its_file_named() {
     let bench = Bench::start().await;
     let sandbox = bench.sandbox_knowing(&[SECRET]);
     let baseline = bench.baseline().await;
-    scrub::run(&sandbox, PATH, &baseline, &given()).await.unwrap();
+    scrub::run(&sandbox, PATH, &baseline, LeftoverSection::all(Leave::Keep), &given()).await.unwrap();
     for (form, planted) in [
         ("plain", SECRET.to_owned()),
         ("base64", STANDARD.encode(format!("x-access-token:{SECRET}"))),
@@ -68,13 +68,15 @@ async fn a_planted_secret_is_found_in_every_form_and_its_file_named() {
     ] {
         let content = format!("before\n{planted}\nafter").into_bytes();
         sandbox.upload(Stage::Scrub, "/workspace/name/sub dir/.hidden", content).await.unwrap();
-        let failure = scrub::run(&sandbox, PATH, &baseline, &given()).await.unwrap_err();
+        let failure = scrub::run(&sandbox, PATH, &baseline, LeftoverSection::all(Leave::Keep), &given())
+            .await
+            .unwrap_err();
         assert_eq!(failure.id, FailureKind::ScrubSecretFound, "{form}: {failure:?}");
         assert!(failure.message.contains("/workspace/name/sub dir/.hidden"), "{form}: {failure}");
         assert!(!format!("{failure:?}").contains("s3cr3t"), "{form}: {failure:?}");
         bench.prints("rm -r '/workspace/name/sub dir'").await;
     }
-    scrub::run(&sandbox, PATH, &baseline, &given()).await.unwrap();
+    scrub::run(&sandbox, PATH, &baseline, LeftoverSection::all(Leave::Keep), &given()).await.unwrap();
     bench.end().await;
 }
 
@@ -87,7 +89,7 @@ async fn what_an_attempt_leaves_is_removed() {
                         echo \"//registry.example/:_authToken=$TOKEN\" > ~/.npmrc; echo fund=false >> ~/.npmrc; echo $TOKEN > ~/.bash_history"))
         .await
         .unwrap();
-    scrub::run(&sandbox, PATH, &baseline, &given()).await.unwrap();
+    scrub::run(&sandbox, PATH, &baseline, LeftoverSection::all(Leave::Keep), &given()).await.unwrap();
     assert_eq!(
         bench.prints("cat ~/.npmrc 2>/dev/null; ls -A /tmp | grep harvest; ls -A ~/.npm; true").await,
         ""

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use chrono::Utc;
 use daytona::{Client, Snapshot};
 use job::{
-    BuildMode, CapturedPrebuild, CheckoutSettings, Completeness, Failure, FailureKind, MANIFEST_VERSION,
-    Manifest, PrebuildName, Recipe, Settings, Stage,
+    BuildMode, CapturedPrebuild, CheckoutSettings, Completeness, Failure, FailureKind, GROWN,
+    MANIFEST_VERSION, Manifest, PrebuildName, Recipe, Settings, Stage, has_grown,
 };
 
 use crate::attempt::{Attempt, Interrupts};
@@ -23,8 +23,10 @@ use crate::sandbox_opener::SandboxOpener;
 use crate::stages::baseline::{self, Baseline};
 use crate::stages::checkout::CheckedOut;
 use crate::stages::detect::Detected;
+use crate::stages::disk_use::DiskUse;
 use crate::stages::install::Installed;
 use crate::stages::resolve::Wanted;
+use crate::stages::scrub::LeftoverSection;
 use crate::stages::toolchain::{Mirrors, ToolsInPlace};
 use crate::stages::{build, capture, checkout, detect, install, scrub, toolchain};
 
@@ -60,6 +62,7 @@ pub(crate) struct Builder {
     pub(crate) opener: SandboxOpener,
     pub(crate) secrets: Arc<JobSecrets>,
     pub(crate) mirrors: Mirrors,
+    pub(crate) leftovers: LeftoverSection,
     pub(crate) records: Arc<CapturedRecords>,
 }
 
@@ -109,8 +112,13 @@ impl Builder {
         let timeouts = &settings.timeouts;
 
         lease.confirm(Stage::Checkout).await?;
-        let fetched = self.check_out(attempt, &sandbox, settings, wanted);
-        let CheckedOut { path } = attempt.stage(Stage::Checkout, interrupts, fetched).await?;
+        let fetched = async {
+            let mut disk = DiskUse::begin(&sandbox).await;
+            let fetched = self.check_out(attempt, &sandbox, settings, wanted).await?;
+            disk.note(&sandbox, attempt, Stage::Checkout).await;
+            Ok::<_, EarlyEnd>((fetched, disk))
+        };
+        let (CheckedOut { path }, mut disk) = attempt.stage(Stage::Checkout, interrupts, fetched).await?;
         lease.confirm(Stage::Detect).await?;
         let detected = self.detect(attempt, &sandbox, wanted, &path);
         let Detected { recipe, checkout } = attempt.stage(Stage::Detect, interrupts, detected).await?;
@@ -118,15 +126,24 @@ impl Builder {
         let tools = async {
             let tools =
                 toolchain::run(&sandbox, &recipe.toolchain, &self.mirrors, timeouts.toolchain).await?;
+            disk.note(&sandbox, attempt, Stage::Toolchain).await;
             // The last look at a sandbox that is the worker's own.
             Ok::<_, Failure>((tools, Baseline::take(&sandbox, &path).await?))
         };
         let (tools, baseline) = attempt.stage(Stage::Toolchain, interrupts, tools).await?;
         lease.confirm(Stage::Install).await?;
-        let installed = install::run(&sandbox, &path, &recipe, &environment, timeouts.install);
+        let installed = async {
+            let installed = install::run(&sandbox, &path, &recipe, &environment, timeouts.install).await?;
+            disk.note(&sandbox, attempt, Stage::Install).await;
+            Ok::<_, EarlyEnd>(installed)
+        };
         let installed = attempt.stage(Stage::Install, interrupts, installed).await?;
         lease.confirm(Stage::Build).await?;
-        let built = build::run(&sandbox, &path, &recipe, &environment, timeouts.build);
+        let built = async {
+            let built = build::run(&sandbox, &path, &recipe, &environment, timeouts.build).await?;
+            disk.note(&sandbox, attempt, Stage::Build).await;
+            Ok::<_, EarlyEnd>(built)
+        };
         let build_failure = match attempt.stage(Stage::Build, interrupts, built).await? {
             build::Built::Complete => None,
             build::Built::Partial(failure) => Some(failure),
@@ -136,14 +153,16 @@ impl Builder {
         let scrubbed = async {
             // From here on nothing of the repository runs in the sandbox.
             lease.restart(Stage::Scrub).await?;
-            let scrubbed = scrub::run(&sandbox, &path, &baseline, given.as_slice()).await;
+            let scrubbed = scrub::run(&sandbox, &path, &baseline, self.leftovers, given.as_slice()).await;
             if scrubbed.as_ref().is_err_and(|failure| failure.id == FailureKind::ScrubSecretFound) {
                 attempt.note_secrets(given.check());
             }
             scrubbed?;
+            disk.note(&sandbox, attempt, Stage::Scrub).await;
+            let added = disk.added();
             let (baseline, home) = (baseline.digests(), baseline.home());
             let facts =
-                BuildFacts { path, recipe, checkout, tools, baseline, home, installed, build_failure };
+                BuildFacts { path, recipe, checkout, tools, baseline, home, installed, build_failure, added };
             let manifest = Box::new(facts.into_manifest(attempt, wanted, name));
             let digest = scrub::write_manifest(&sandbox, &manifest).await?;
             Ok::<_, EarlyEnd>(WrittenManifest { manifest, digest })
@@ -190,11 +209,16 @@ struct BuildFacts {
     home: BTreeMap<String, String>,
     installed: Installed,
     build_failure: Option<Failure>,
+    added: Option<i64>,
 }
 
 impl BuildFacts {
     fn into_manifest(self, attempt: &Attempt, wanted: &Wanted, name: &PrebuildName) -> Manifest {
         let settings = attempt.job.settings.clone();
+        let mut flags = self.installed.flags;
+        if has_grown(self.added, wanted.predecessor_bytes) {
+            flags.push(GROWN.to_owned());
+        }
         Manifest {
             version: MANIFEST_VERSION,
             fleet: attempt.job.fleet.clone(),
@@ -217,12 +241,13 @@ impl BuildFacts {
                 Completeness::Complete
             },
             build_failure: self.build_failure,
-            flags: self.installed.flags,
+            flags,
             recipe: self.recipe,
             tools: self.tools.tools,
             baseline: Some(self.baseline),
             lockfiles: self.installed.lockfiles,
             stages: attempt.facts().stages,
+            added_bytes: self.added,
             started_at: attempt.started_at,
             finished_at: Utc::now(),
         }

@@ -6,6 +6,7 @@ pub(crate) mod build_in_sandbox;
 pub(crate) mod capture;
 pub mod checkout;
 pub mod detect;
+pub(crate) mod disk_use;
 pub mod install;
 pub(crate) mod promote;
 pub(crate) mod provision;

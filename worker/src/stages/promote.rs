@@ -83,6 +83,7 @@ pub(crate) fn prebuild_record(
         attempt: manifest.attempt,
         built_at: snapshot.created_at.unwrap_or(manifest.finished_at),
         size_gb: snapshot.size,
+        added_bytes: manifest.added_bytes,
         cold_start_milliseconds: Some(milliseconds(cold_start)),
     }
 }

@@ -26,6 +26,8 @@ pub(crate) struct Wanted {
     pub(crate) commit: Commit,
     pub(crate) fingerprint: Fingerprint,
     pub(crate) base: Base,
+    /// The bytes that the promoted prebuild added to its base, where there is one and they were measured.
+    pub(crate) predecessor_bytes: Option<i64>,
     /// The promotion that the register showed before the branch was looked up: the one that this attempt's own follows.
     pub(crate) promotion: Option<EntryVersion>,
 }
@@ -131,7 +133,8 @@ impl Resolver {
             return Err(Outcome::StillFailing(standing.failure).into());
         }
         let promotion = state.and_then(|state| state.promotion);
-        Ok(Wanted { commit, fingerprint, base, promotion })
+        let predecessor_bytes = state.and_then(|state| state.promoted.as_ref()?.added_bytes);
+        Ok(Wanted { commit, fingerprint, base, predecessor_bytes, promotion })
     }
 
     /// Whether the secrets that a failure is about are the ones they were; a failure that is about none is not asked.

@@ -3,9 +3,11 @@
 //! It begins in a sandbox that was started anew, so that nothing of the repository runs in it. The search is the last thing
 //! before the manifest.
 
+mod leftovers;
 mod search;
 
 use job::{Failure, FailureKind, MANIFEST_PATH, Manifest, Stage};
+pub use leftovers::{Leave, LeftoverSection};
 use secrecy::SecretString;
 use sha2::{Digest, Sha256};
 
@@ -21,11 +23,13 @@ pub async fn run(
     sandbox: &Sandbox,
     path: &str,
     baseline: &Baseline,
+    leftovers: LeftoverSection,
     given: &[SecretString],
 ) -> Result<(), Failure> {
     step(sandbox, PREPARE).await?;
     baseline.put_back(sandbox, path).await?;
     step(sandbox, CLEAN).await?;
+    leftovers::remove(sandbox, path, leftovers).await?;
     if search::run(sandbox, given).await? == search::Searched::Everything {
         // The search's own run folder.
         step(sandbox, CLEAN).await?;
@@ -45,7 +49,15 @@ pub async fn write_manifest(sandbox: &Sandbox, manifest: &Manifest) -> Result<St
 }
 
 async fn step(sandbox: &Sandbox, script: &'static str) -> Result<(), Failure> {
-    let executed = sandbox.short(Stage::Scrub, script, &Environment::new(), SHORT).await?;
+    step_with(sandbox, script, &Environment::new()).await
+}
+
+async fn step_with(
+    sandbox: &Sandbox,
+    script: &'static str,
+    environment: &Environment,
+) -> Result<(), Failure> {
+    let executed = sandbox.short(Stage::Scrub, script, environment, SHORT).await?;
     if executed.exit_code == 0 {
         return Ok(());
     }

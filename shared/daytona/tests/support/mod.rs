@@ -141,7 +141,10 @@ impl Fake {
 pub(crate) fn settings_of(api_url: Url, key: &str) -> ClientSettings {
     let request_timeout = Duration::from_secs(30);
     let refused_key_pause = Duration::from_secs(30);
-    ClientSettings::new(DaytonaSection { api_url, target: String::new(), request_timeout, refused_key_pause }, key.into())
+    ClientSettings::new(
+        DaytonaSection { api_url, target: String::new(), request_timeout, refused_key_pause },
+        key.into(),
+    )
 }
 
 async fn answer(State(fake): State<Fake>, request: Request) -> Response {

@@ -317,6 +317,7 @@ fn record(prebuild: Prebuild) -> PrebuildRecord {
         attempt,
         built_at: DateTime::UNIX_EPOCH,
         size_gb: None,
+        added_bytes: None,
         cold_start_milliseconds: None,
         secrets: None,
     }

@@ -1,4 +1,4 @@
-# Removes what an attempt leaves beside the checkout: runs, logs, credentials. Caches stay: sessions use them.
+# Removes what an attempt leaves beside the checkout: runs, logs, credentials. Caches are leftovers.sh's.
 # What steers git, shells and agents, hidden files of the home among it, has been put back before.
 shopt -s nullglob dotglob
 cd "$HOME" || exit 1

@@ -22,8 +22,18 @@ fn facts() -> TargetFacts {
         commit: Some(commit('b')),
         prebuild: None,
         stages: vec![
-            StageReport { stage: Stage::Resolve, result: "ok".into(), milliseconds: 300 },
-            StageReport { stage: Stage::Install, result: failure().id.to_string(), milliseconds: 41_000 },
+            StageReport {
+                stage: Stage::Resolve,
+                result: "ok".into(),
+                milliseconds: 300,
+                added_bytes: Some(-1_250_000),
+            },
+            StageReport {
+                stage: Stage::Install,
+                result: failure().id.to_string(),
+                milliseconds: 41_000,
+                added_bytes: None,
+            },
         ],
         milliseconds: 41_300,
     };

@@ -71,7 +71,8 @@ impl ExplainView {
         ];
         let cold_start = prebuild.cold_start_milliseconds.map(|started| format!("started in {started}ms"));
         let size = prebuild.size_gb.map(|size| format!("{size} GB"));
-        let facts: Vec<String> = size.into_iter().chain(cold_start).collect();
+        let added = prebuild.added_bytes.map(|bytes| format!("{} more than its base", megabytes(bytes)));
+        let facts: Vec<String> = size.into_iter().chain(added).chain(cold_start).collect();
         if !facts.is_empty() {
             lines.push(facts.join(", "));
         }
@@ -130,9 +131,24 @@ fn list_stages(stages: &[StageReport]) -> String {
     }
     let show = |report: &StageReport| {
         let result = if report.result == "ok" { String::new() } else { format!(" {}", report.result) };
-        format!("{}{result} {}", report.stage, took(report.milliseconds))
+        let added =
+            report.added_bytes.map(|bytes| format!(" {}", signed_megabytes(bytes))).unwrap_or_default();
+        format!("{}{result} {}{added}", report.stage, took(report.milliseconds))
     };
     stages.iter().map(show).collect::<Vec<_>>().join(", ")
+}
+
+/// `12.3 MB`, of 10^6 bytes.
+fn megabytes(bytes: i64) -> String {
+    let tenths = bytes / 100_000;
+    let sign = if tenths < 0 { "-" } else { "" };
+    format!("{sign}{}.{} MB", tenths.unsigned_abs() / 10, tenths.unsigned_abs() % 10)
+}
+
+/// The same with its sign, for what was added.
+fn signed_megabytes(bytes: i64) -> String {
+    let shown = megabytes(bytes);
+    if shown.starts_with('-') { shown } else { format!("+{shown}") }
 }
 
 fn took(milliseconds: u64) -> String {

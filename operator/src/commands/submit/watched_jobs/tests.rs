@@ -40,7 +40,8 @@ fn watched() -> WatchedJobs {
 #[test]
 fn every_step_is_a_line_that_reads_alone() {
     let mut jobs = watched();
-    let report = StageReport { stage: Stage::Install, result: "ok".into(), milliseconds: 12_000 };
+    let report =
+        StageReport { stage: Stage::Install, result: "ok".into(), milliseconds: 12_000, added_bytes: None };
     let started = LedgerEvent::AttemptStarted {
         job: job(1),
         target: target("acme/service@main"),
