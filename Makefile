@@ -76,9 +76,10 @@ model: prerequisites ## Check the model of lease, names, promotion and register 
 	HARVEST_LARGER_MODEL=1 cargo test --locked --release --package worker --lib -- lease::model --nocapture
 
 .PHONY: bench
-bench: prerequisites ## What cleaning up and verifying a prebuild of 60,000 files costs, and how long a program takes to know 100,000 targets
+bench: prerequisites ## What cleaning up and verifying 60,000 files costs, how long a program takes to know 100,000 targets, what leftovers of builds save
 	cargo run --locked --package fleet-tests --example scrub-cost
 	cargo run --locked --release --package fleet-tests --example register-start
+	scripts/leftovers-worth
 
 .PHONY: check
 check: ## Lint, test and chart-test, each unless nothing it goes by has changed since it passed

@@ -10,12 +10,16 @@ use telemetry::opentelemetry::metrics::{Counter, Gauge, Histogram, Meter, UpDown
 /// Buckets for the time a sandbox takes to start, seconds; the aim is below half of one.
 const COLD_START_BUCKETS: [f64; 10] = [0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0];
 
+/// Buckets for what a stage adds to the disk, bytes: 1 MB to 10 GB.
+const ADDED_BUCKETS: [f64; 9] = [1e6, 1e7, 3e7, 1e8, 3e8, 6e8, 1e9, 3e9, 1e10];
+
 /// Everything a worker counts and measures.
 #[derive(Debug, Clone)]
 pub(crate) struct Instruments {
     attempts: Counter<u64>,
     attempt_duration: Histogram<f64>,
     stage_duration: Histogram<f64>,
+    stage_added: Histogram<f64>,
     queue_wait: Histogram<f64>,
     cold_start: Histogram<f64>,
     retries: Counter<u64>,
@@ -52,6 +56,12 @@ impl Instruments {
                 &DURATION_BUCKETS,
             ),
             stage_duration: seconds("harvest.stage.duration", "One stage of an attempt", &DURATION_BUCKETS),
+            stage_added: meter
+                .f64_histogram("harvest.stage.added")
+                .with_unit("By")
+                .with_description("Bytes on disk that a stage added, where it added any")
+                .with_boundaries(ADDED_BUCKETS.to_vec())
+                .build(),
             queue_wait: seconds("harvest.queue.wait", "From publication to delivery", &DURATION_BUCKETS),
             cold_start: seconds(
                 "harvest.sandbox.cold_start",
@@ -87,6 +97,13 @@ impl Instruments {
     pub(crate) fn record_stage(&self, stage: Stage, milliseconds: u64, result: &str) {
         let attributes = [KeyValue::new("stage", stage.as_str()), KeyValue::new("result", result.to_owned())];
         self.stage_duration.record(Duration::from_millis(milliseconds).as_secs_f64(), &attributes);
+    }
+
+    pub(crate) fn record_added(&self, stage: Stage, bytes: i64) {
+        // What removes more than it adds is no addition.
+        if let Ok(bytes) = u32::try_from(bytes / 1000) {
+            self.stage_added.record(f64::from(bytes) * 1000.0, &[KeyValue::new("stage", stage.as_str())]);
+        }
     }
 
     pub(crate) fn record_cold_start(&self, took: Duration) {

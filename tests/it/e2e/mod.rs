@@ -23,6 +23,7 @@ pub(crate) mod scene;
 mod secret_rules;
 mod secrets;
 mod silence;
+mod sizes;
 mod steps;
 mod stuck;
 mod suspects;

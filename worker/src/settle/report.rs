@@ -25,6 +25,9 @@ impl Reporter {
         self.metrics.count_attempt(outcome, decision, *took);
         for report in &facts.stages {
             self.metrics.record_stage(report.stage, report.milliseconds, &report.result);
+            if let Some(bytes) = report.added_bytes {
+                self.metrics.record_added(report.stage, bytes);
+            }
         }
         let scheduled = matches!(attempt.job.reason, Reason::Scheduled { .. });
         if outcome.word().is_no_op() && scheduled && *decision == Decision::Ack {
