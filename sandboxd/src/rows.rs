@@ -173,8 +173,8 @@ pub(crate) struct SnapshotRow {
     pub(crate) created_at: DateTime<Utc>,
     pub(crate) updated_at: DateTime<Utc>,
     pub(crate) last_used_at: Option<DateTime<Utc>>,
-    /// Said in the manner of 0.226 only.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// In v0.190 nobody's, who does not know it.
+    #[serde(default)]
     pub(crate) source_sandbox_id: Option<String>,
     pub(crate) region_ids: Vec<String>,
     pub(crate) sandbox_class: String,

@@ -81,15 +81,25 @@ impl Store {
         let id = self
             .sandboxes
             .values()
-            .filter(|sandbox| sandbox.row.organization_id == organization)
-            .find(|sandbox| {
-                sandbox.row.id == id_or_name
-                    || (sandbox.row.name == id_or_name
-                        && !matches!(sandbox.row.state, SandboxState::Destroying | SandboxState::Destroyed))
+            .map(|sandbox| &sandbox.row)
+            .filter(|row| row.organization_id == organization && row.state != SandboxState::Destroyed)
+            .find(|row| {
+                row.id == id_or_name || (row.name == id_or_name && row.state != SandboxState::Destroying)
             })
-            .map(|sandbox| sandbox.row.id.clone());
+            .map(|row| row.id.clone());
         id.and_then(|id| self.sandboxes.get_mut(&id))
             .ok_or_else(|| ApiError::NoSandbox(id_or_name.to_owned()))
+    }
+
+    /// To look at: also one that waited too long for a runner, by its id.
+    pub(crate) fn look_at(&mut self, organization: &str, id_or_name: &str) -> Result<&SandboxRow, ApiError> {
+        let timed_out = self.sandboxes.get(id_or_name).is_some_and(|sandbox| {
+            sandbox.row.organization_id == organization && sandbox.row.state == SandboxState::Destroyed
+        });
+        if timed_out {
+            return Ok(&self.sandboxes[id_or_name].row);
+        }
+        self.sandbox(organization, id_or_name).map(|sandbox| &sandbox.row)
     }
 
     pub(crate) fn snapshot(&mut self, organization: &str, id_or_name: &str) -> Option<&mut Snapshot> {

@@ -1,6 +1,7 @@
 //! The routes under /api, as in Daytona's public OpenAPI file v0.205.1, less what a version does not have.
 
 mod account;
+mod captures;
 mod listing;
 mod sandboxes;
 mod snapshots;
@@ -29,7 +30,7 @@ pub(crate) fn routes(manner: Manner) -> Router<Arc<Server>> {
         .route("/sandbox/{sandbox}/autodelete/{minutes}", post(sandboxes::autodelete))
         .route("/sandbox/{sandbox}/last-activity", post(sandboxes::last_activity))
         .route("/sandbox/{sandbox}/toolbox-proxy-url", get(sandboxes::toolbox_proxy_url))
-        .route("/sandbox/{sandbox}/snapshot", post(sandboxes::snapshot))
+        .route("/sandbox/{sandbox}/snapshot", post(captures::create))
         .route("/snapshots", get(snapshots::list).post(snapshots::create))
         .route("/snapshots/{snapshot}", get(snapshots::get).delete(snapshots::delete))
         .route("/snapshots/{snapshot}/activate", post(snapshots::activate))

@@ -15,7 +15,6 @@ use crate::auth::Caller;
 use crate::error::ApiError;
 use crate::faults::Misbehaviour;
 use crate::lifecycle::NewSandbox;
-use crate::manner::Manner;
 use crate::planted;
 use crate::rows::{REGION, SandboxRow, SandboxState, now};
 use crate::server::Server;
@@ -24,7 +23,7 @@ use crate::settings::Permission;
 /// How long create waits for a start before it answers anyway.
 const CREATE_WAIT: Duration = Duration::from_secs(30);
 
-type Answer = Result<Json<SandboxRow>, ApiError>;
+pub(super) type Answer = Result<Json<SandboxRow>, ApiError>;
 
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
@@ -157,7 +156,7 @@ pub(crate) async fn get(
     if let Some(row) = planted::find(&store.planted.sandboxes, &sandbox) {
         return Ok(Json(row.clone()));
     }
-    Ok(Json(json!(store.sandbox(caller.organization(), &sandbox)?.row)))
+    Ok(Json(json!(store.look_at(caller.organization(), &sandbox)?)))
 }
 
 pub(crate) async fn delete(
@@ -172,10 +171,6 @@ pub(crate) async fn delete(
         return Ok(Json(row));
     }
     let sandbox = store.sandbox(caller.organization(), &sandbox)?;
-    // One that waited too long for a runner is destroyed already; it can only still be read.
-    if sandbox.row.state == SandboxState::Destroyed {
-        return Err(ApiError::NoSandbox(sandbox.row.id.clone()));
-    }
     sandbox.check_settled()?;
     Ok(Json(json!(server.destroy(sandbox, misbehaviour.map(|Extension(misbehaviour)| misbehaviour)))))
 }
@@ -326,57 +321,4 @@ pub(crate) async fn toolbox_proxy_url(
 ) -> Result<Json<Value>, ApiError> {
     server.store().sandbox(caller.organization(), &sandbox)?;
     Ok(Json(json!({ "url": server.toolbox_url() })))
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct CreateSandboxSnapshot {
-    name: String,
-    #[serde(default)]
-    include_memory: bool,
-}
-
-pub(crate) async fn snapshot(
-    State(server): State<Arc<Server>>,
-    Path(sandbox): Path<String>,
-    caller: Caller,
-    misbehaviour: Option<Extension<Misbehaviour>>,
-    bytes: Bytes,
-) -> Answer {
-    caller.may(Permission::WriteSandboxes)?;
-    let wanted = body::<CreateSandboxSnapshot>(&bytes)?;
-    if wanted.name.is_empty() || !is_safe_display(&wanted.name) {
-        return Err(ApiError::Invalid("name must not contain HTML tags, URLs or control characters"));
-    }
-    if wanted.include_memory {
-        return Err(ApiError::Invalid("includeMemory is not supported for container sandboxes"));
-    }
-    let mut store = server.store();
-    let quota = server.settings.quotas.snapshots;
-    let used = store.count_snapshots(caller.organization());
-    let taken = store.snapshot(caller.organization(), &wanted.name).is_some();
-    let sandbox = store.sandbox(caller.organization(), &sandbox)?;
-    match sandbox.row.state {
-        SandboxState::Started | SandboxState::Stopped => {}
-        SandboxState::Destroying => return Err(ApiError::StateChange),
-        SandboxState::Creating
-        | SandboxState::PullingSnapshot
-        | SandboxState::Starting
-        | SandboxState::Stopping
-        | SandboxState::Snapshotting
-        | SandboxState::Destroyed
-        | SandboxState::Error => return Err(ApiError::NotCapturable),
-    }
-    if used >= usize::try_from(quota).unwrap_or(usize::MAX) {
-        return Err(ApiError::SnapshotQuota(quota));
-    }
-    let misbehaviour = misbehaviour.map(|Extension(misbehaviour)| misbehaviour);
-    let misbehaviour = match (taken, server.settings.manner) {
-        (false, _) => misbehaviour,
-        (true, Manner::V0_226) => return Err(ApiError::SnapshotNameTaken(wanted.name)),
-        // Noticed when the row is inserted, and only logged.
-        (true, Manner::V0_190) => Some(Misbehaviour::SilentSnapshotFailure),
-    };
-    let row = sandbox.row.clone();
-    Ok(Json(server.capture(&mut store, &row.id, wanted.name, misbehaviour).unwrap_or(row)))
 }

@@ -72,7 +72,7 @@ async fn v0_190_has_no_ttl_and_no_row_before_the_end() {
     client.delete("/faults").await;
     let row = client.eventually("/api/snapshots/held", |status, _| status == StatusCode::OK).await;
     assert_eq!((&row["state"], &row["imageName"]), (&json!("active"), &json!("")));
-    assert!(row.get("sourceSandboxId").is_none(), "{row}");
+    assert_eq!(row["sourceSandboxId"], Value::Null);
 
     // A name that is taken is noticed at the end, and nobody is told.
     client.reaches("t", "started").await;
@@ -128,6 +128,11 @@ async fn without_a_runner_a_create_is_refused_or_queued() {
     let row = client.eventually(&format!("/api/sandbox/{id}"), |_, row| row["state"] == "destroyed").await;
     assert!(row["queueTimedOutAt"].is_string(), "{row}");
     assert_eq!(client.get("/api/sandbox/late").await.0, StatusCode::NOT_FOUND, "only by its id");
+    let labels = json!({ "labels": {} });
+    for (method, path) in [(Method::DELETE, ""), (Method::PUT, "/labels")] {
+        let (status, _) = client.call(method, &format!("/api/sandbox/{id}{path}"), &labels).await;
+        assert_eq!(status, StatusCode::NOT_FOUND, "only read");
+    }
     assert_eq!(client.get("/api/sandbox").await.1["items"], json!([]));
 
     client.post("/api/sandbox", &json!({ "name": "late", "queueTimeout": 1000 })).await;
@@ -216,5 +221,28 @@ async fn the_first_start_on_each_runner_pulls() {
         slow.push(began.elapsed() >= Duration::from_millis(900));
     }
     assert_eq!(slow[..2], [true, true], "each runner pulls once");
+    server.end().await;
+}
+
+#[tokio::test]
+async fn a_class_goes_from_snapshot_to_sandbox_to_snapshot() {
+    let server = Server::start().await;
+    let client = &server.client;
+    let image = json!({ "name": "vm", "imageName": "registry.invalid/vm:1", "sandboxClass": "linux-vm" });
+    client.post("/api/snapshots", &image).await;
+    client.eventually("/api/snapshots/vm", |_, row| row["state"] == "active").await;
+    let id = client.sandbox(&json!({ "snapshot": "vm", "kvm": true, "autoDeleteInterval": 30 })).await;
+    let (_, row) = client.get(&format!("/api/sandbox/{id}")).await;
+    assert_eq!((&row["sandboxClass"], &row["kvm"]), (&json!("linux-vm"), &json!(true)));
+    let capture = format!("/api/sandbox/{id}/snapshot");
+    let (status, refusal) = client.post(&capture, &json!({ "name": "captured" })).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{refusal}");
+    client.post(&format!("/api/sandbox/{id}/stop"), &Value::Null).await;
+    client.reaches(&id, "stopped").await;
+    assert_eq!(client.post(&capture, &json!({ "name": "captured" })).await.0, StatusCode::OK);
+    let row = client.eventually("/api/snapshots/captured", |_, row| row["state"] == "active").await;
+    assert_eq!(row["sandboxClass"], "linux-vm");
+    let (status, _) = client.post("/api/sandbox", &json!({ "kvm": true })).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "the base is a container");
     server.end().await;
 }
