@@ -7,13 +7,14 @@ import sys
 from daytona import CreateSandboxFromSnapshotParams, Daytona, DaytonaNotFoundError, FileUpload, SessionExecuteRequest
 
 daytona = Daytona()
-repository = sys.argv[1]
+repository, manner = sys.argv[1:]
 
-sandbox = daytona.create(
-    CreateSandboxFromSnapshotParams(
-        name="py", labels={"by": "python"}, env_vars={"A": "1"}, auto_stop_interval=5, auto_delete_interval=0, ttl_minutes=30
-    )
+params = CreateSandboxFromSnapshotParams(
+    name="py", labels={"by": "python"}, env_vars={"A": "1"}, auto_stop_interval=5, auto_delete_interval=0, ttl_minutes=30
 )
+if "queue_timeout" in CreateSandboxFromSnapshotParams.model_fields:
+    params.queue_timeout = 5
+sandbox = daytona.create(params)
 try:
     assert sandbox.state.value == "started", sandbox.state
     assert daytona.get("py").id == sandbox.id
@@ -62,11 +63,22 @@ try:
     assert sandbox.set_labels({"by": "python", "more": "1"})["more"] == "1"
     assert [found.id for found in daytona.list()] == [sandbox.id]
     sandbox.set_autostop_interval(10)
-    sandbox.set_ttl(40)
+    try:
+        sandbox.set_ttl(40)
+    except DaytonaNotFoundError:
+        assert manner == "v0.190"
+    else:
+        assert manner != "v0.190"
     sandbox.refresh_activity()
 
     sandbox.create_snapshot("py-snapshot")
-    snapshot = daytona.snapshot.get("py-snapshot")
+    # The SDK takes a sandbox that left `snapshotting` for success; in v0.190 the row appears later.
+    snapshot = None
+    while snapshot is None or snapshot.state.value == "snapshotting":
+        try:
+            snapshot = daytona.snapshot.get("py-snapshot")
+        except DaytonaNotFoundError:
+            assert manner == "v0.190"
     assert snapshot.state.value == "active", snapshot.state
     assert any(found.name == "py-snapshot" for found in daytona.snapshot.list().items)
     child = daytona.create(CreateSandboxFromSnapshotParams(snapshot="py-snapshot"))

@@ -11,11 +11,16 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use fleet_tests::started;
 use reqwest::Method;
-use sandboxd::{ApiKey, Settings};
+use sandboxd::{ApiKey, Manner, Settings};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
+
+mod schemas;
+mod sdks;
+
+use schemas::Schemas;
 
 const KEY: &str = "contract-key";
 /// Of a person who logged in: some routes are not for keys.
@@ -72,7 +77,7 @@ struct Run {
 }
 
 impl Run {
-    async fn start() -> anyhow::Result<Self> {
+    async fn start(manner: Manner) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let repository = folder.path().join("exposed/repository");
         std::fs::create_dir_all(&repository)?;
@@ -95,6 +100,7 @@ impl Run {
         }
         let mut settings = Settings::new(folder.path().join("data"));
         settings.api_keys = vec![ApiKey::full(KEY), ApiKey::logged_in(JWT)];
+        settings.manner = manner;
         settings.expose_read_only = vec![folder.path().join("exposed").into()];
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let server = format!("http://{}", listener.local_addr()?);
@@ -114,12 +120,12 @@ impl Run {
     }
 
     /// Runs an SDK script against the recording proxy.
-    async fn drive(&self, mut script: Command) -> anyhow::Result<()> {
+    async fn drive(&self, script: &mut Command) -> anyhow::Result<()> {
         script
             .env("DAYTONA_API_URL", &self.recorded)
             .env("DAYTONA_API_KEY", KEY)
             .env("DAYTONA_TARGET", "local");
-        run(&mut script).await
+        run(script).await
     }
 
     async fn end(self) -> anyhow::Result<Vec<Answered>> {
@@ -142,121 +148,16 @@ async fn run(command: &mut Command) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// As the scripts are told.
+fn name(manner: Manner) -> &'static str {
+    match manner {
+        Manner::V0_190 => "v0.190",
+        Manner::V0_226 => "v0.226",
+    }
+}
+
 fn contract() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("contract")
-}
-
-/// Where the SDKs are installed once: beside the build, never in the repository.
-fn installed(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join(name)
-}
-
-async fn python() -> anyhow::Result<PathBuf> {
-    let venv = installed("contract-py");
-    let marker = venv.join("installed-0.205.1");
-    if !marker.exists() {
-        let python = if Path::new("/usr/bin/python3").exists() { "/usr/bin/python3" } else { "python3" };
-        run(Command::new(python).args(["-m", "venv", "--clear"]).arg(&venv))
-            .await
-            .context("python3 -m venv (package python3-venv)")?;
-        run(Command::new(venv.join("bin/pip"))
-            // Nothing outside the build directory is written.
-            .args(["install", "-q", "--no-cache-dir", "-r"])
-            .arg(contract().join("requirements.txt")))
-        .await?;
-        std::fs::write(marker, "")?;
-    }
-    Ok(venv.join("bin/python"))
-}
-
-async fn node_modules() -> anyhow::Result<PathBuf> {
-    let folder = installed("contract-js");
-    let marker = folder.join("installed-0.205.1");
-    if !marker.exists() {
-        std::fs::create_dir_all(&folder)?;
-        for file in ["package.json", "package-lock.json"] {
-            std::fs::copy(contract().join(file), folder.join(file))?;
-        }
-        run(Command::new("npm")
-            .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
-            .current_dir(&folder))
-        .await?;
-        std::fs::write(marker, "")?;
-    }
-    Ok(folder)
-}
-
-/// The OpenAPI files as one JSON schema: `nullable` becomes a type of its own.
-struct Schemas {
-    document: Value,
-}
-
-impl Schemas {
-    fn read() -> Self {
-        let text = std::fs::read_to_string(contract().join("openapi-min.json")).unwrap();
-        let mut document: Value = serde_json::from_str(&text).unwrap();
-        widen(&mut document);
-        Self { document }
-    }
-
-    /// Checks `answered` against the schema of its operation; the operation's path, or none where it has no schema.
-    fn check(&self, file: &str, answered: &Answered) -> Option<String> {
-        let paths = self.document[file]["paths"].as_object().unwrap();
-        let segments: Vec<&str> = answered.path.split('/').collect();
-        let (template, operations) = paths
-            .iter()
-            .filter(|(template, _)| fits(template, &segments))
-            .min_by_key(|(template, _)| template.matches('{').count())?;
-        let answers = &operations[answered.method.to_lowercase()]["responses"];
-        // Daytona answers 201 where its documents have 200.
-        let status = match (answered.status, &answers["201"]) {
-            (201, Value::Null) => 200,
-            (status, _) => status,
-        };
-        let answer = &answers[status.to_string()];
-        let schema =
-            if file == "api" { &answer["content"]["application/json"]["schema"] } else { &answer["schema"] };
-        if schema.is_null() {
-            return None;
-        }
-        let mut root = schema.clone();
-        let shared = if file == "api" { "components" } else { "definitions" };
-        root[shared] = self.document[file][shared].clone();
-        let validator = jsonschema::validator_for(&root).unwrap();
-        let errors: Vec<String> = validator
-            .iter_errors(&answered.body)
-            .map(|error| format!("{}: {error}", error.instance_path()))
-            .collect();
-        assert!(
-            errors.is_empty(),
-            "{} {} does not fit {template}: {errors:#?}\n{:#}",
-            answered.method,
-            answered.path,
-            answered.body
-        );
-        Some(format!("{} {template}", answered.method))
-    }
-}
-
-fn fits(template: &str, segments: &[&str]) -> bool {
-    let wanted: Vec<&str> = template.split('/').collect();
-    wanted.len() == segments.len()
-        && wanted.iter().zip(segments).all(|(want, got)| want.starts_with('{') || want == got)
-}
-
-fn widen(schema: &mut Value) {
-    if schema["nullable"] == json!(true) {
-        let mut plain = schema.take();
-        plain.as_object_mut().unwrap().remove("nullable");
-        widen(&mut plain);
-        *schema = json!({ "anyOf": [plain, { "type": "null" }] });
-        return;
-    }
-    match schema {
-        Value::Object(fields) => fields.values_mut().for_each(widen),
-        Value::Array(items) => items.iter_mut().for_each(widen),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-    }
 }
 
 /// Checks what the proxy recorded, and that each of the `wanted` operations was among it.
@@ -277,51 +178,68 @@ fn check_recorded(answered: &[Answered], wanted: &[&str]) {
     }
 }
 
-#[tokio::test]
-async fn the_python_sdk_drives_sandboxd() -> anyhow::Result<()> {
-    let run = Run::start().await?;
-    let mut script = Command::new(python().await?);
+/// What every version of an SDK asks for, whatever it is driven by.
+const ALWAYS: &[&str] = &["POST /sandbox", "GET /sandbox/{sandboxIdOrName}", "GET /snapshots/{id}"];
+
+async fn python_drives(version: &str, manner: Manner, more: &[&str]) -> anyhow::Result<()> {
+    let run = Run::start(manner).await?;
+    let mut script = Command::new(sdks::python(version).await?);
     script.arg(contract().join("sdk_python.py")).arg(format!("file://{}", run.repository.display()));
-    run.drive(script).await?;
-    check_recorded(
-        &run.end().await?,
-        &[
-            "POST /sandbox",
-            "GET /sandbox",
-            "GET /sandbox/{sandboxIdOrName}",
-            "DELETE /sandbox/{sandboxIdOrName}",
-            "PUT /sandbox/{sandboxIdOrName}/labels",
-            "POST /sandbox/{sandboxIdOrName}/snapshot",
-            "GET /snapshots",
-            "GET /snapshots/{id}",
-            "POST /sandbox/{sandboxIdOrName}/stop",
-            "POST /sandbox/{sandboxIdOrName}/start",
-            "POST /sandbox/{sandboxIdOrName}/ttl/{ttlMinutes}",
-            "POST /sandbox/{sandboxIdOrName}/autostop/{interval}",
-        ],
-    );
+    run.drive(script.arg(name(manner))).await?;
+    let wanted = [
+        "GET /sandbox",
+        "DELETE /sandbox/{sandboxIdOrName}",
+        "PUT /sandbox/{sandboxIdOrName}/labels",
+        "POST /sandbox/{sandboxIdOrName}/snapshot",
+        "GET /snapshots",
+        "POST /sandbox/{sandboxIdOrName}/stop",
+        "POST /sandbox/{sandboxIdOrName}/start",
+        "POST /sandbox/{sandboxIdOrName}/autostop/{interval}",
+    ];
+    check_recorded(&run.end().await?, &[ALWAYS, &wanted, more].concat());
     Ok(())
 }
 
-#[tokio::test]
-async fn the_typescript_sdk_drives_sandboxd() -> anyhow::Result<()> {
-    let run = Run::start().await?;
+async fn typescript_drives(version: &str, manner: Manner) -> anyhow::Result<()> {
+    let run = Run::start(manner).await?;
     let mut script = Command::new("node");
     script
         .arg(contract().join("sdk.mjs"))
         .arg(format!("file://{}", run.repository.display()))
-        .arg(node_modules().await?);
-    run.drive(script).await?;
-    check_recorded(
-        &run.end().await?,
-        &["POST /sandbox", "GET /sandbox/{sandboxIdOrName}", "GET /snapshots/{id}"],
-    );
+        .arg(sdks::node_modules(version).await?)
+        .arg(name(manner));
+    run.drive(&mut script).await?;
+    check_recorded(&run.end().await?, ALWAYS);
     Ok(())
+}
+
+const TTL: &str = "POST /sandbox/{sandboxIdOrName}/ttl/{ttlMinutes}";
+
+#[tokio::test]
+async fn the_python_sdk_0_205_drives_both_manners() -> anyhow::Result<()> {
+    python_drives("0.205.1", Manner::V0_190, &[]).await?;
+    python_drives("0.205.1", Manner::V0_226, &[TTL]).await
+}
+
+#[tokio::test]
+async fn the_python_sdk_0_226_drives_sandboxd() -> anyhow::Result<()> {
+    python_drives("0.226.1", Manner::V0_226, &[TTL]).await
+}
+
+#[tokio::test]
+async fn the_typescript_sdk_0_205_drives_both_manners() -> anyhow::Result<()> {
+    typescript_drives("0.205.1", Manner::V0_190).await?;
+    typescript_drives("0.205.1", Manner::V0_226).await
+}
+
+#[tokio::test]
+async fn the_typescript_sdk_0_218_drives_sandboxd() -> anyhow::Result<()> {
+    typescript_drives("0.218.0", Manner::V0_226).await
 }
 
 #[tokio::test]
 async fn other_answers_fit_the_schemas() -> anyhow::Result<()> {
-    let run = Run::start().await?;
+    let run = Run::start(Manner::V0_226).await?;
     let schemas = Schemas::read();
     let ask =
         async |file: &str, base: &str, method: Method, path: &str, body: Value| -> anyhow::Result<Value> {
