@@ -127,6 +127,16 @@ impl Lease {
         restarted.map(drop).map_err(|error| from_restart(&error, stage))
     }
 
+    /// Brings the sandbox to what its class is captured in: a virtual machine's disk is captured only at rest.
+    pub(crate) async fn prepare_for_capture(&self, stage: Stage) -> Result<(), EarlyEnd> {
+        if !self.sandbox.class.rests_for_capture() {
+            return Ok(());
+        }
+        let deadline = Instant::now() + RESTART_DEADLINE;
+        let rested = self.client.rest_sandbox(&self.sandbox.id, KEPT_WHILE_STOPPED, deadline).await;
+        rested.map(drop).map_err(|error| from_restart(&error, stage))
+    }
+
     /// Deletes the sandbox, which frees the name at once. What can't be deleted now dies by itself, or the keeper sweeps it.
     pub(crate) async fn release(self) {
         self.release_within(DELETE_DEADLINE).await;

@@ -1,4 +1,4 @@
-//! Ends every process of a sandbox, and starts it again from its disk.
+//! Ends every process of a sandbox, and starts it again from its disk, or leaves it at rest.
 //!
 //! A container's processes all end with it, whatever session, group or user they hide behind: nothing that runs inside can be
 //! told to end as surely. A sandbox that is deleted when it stops has to be kept meanwhile, for a while and not for ever.
@@ -57,17 +57,35 @@ impl Client {
         deadline: Instant,
     ) -> Result<Sandbox, RestartError> {
         self.set_autodelete(id, kept).await?;
-        let started = self.stop_and_start(id, deadline).await?;
+        let started = self.bring_to(SandboxState::Started, id, deadline).await?;
         self.set_autodelete(id, Duration::ZERO).await?;
         Ok(started)
     }
 
-    async fn stop_and_start(&self, id: &SandboxId, deadline: Instant) -> Result<Sandbox, RestartError> {
+    /// Stops a started sandbox and leaves it so: a virtual machine is captured at rest. `kept` is how long it stays if nobody
+    /// deletes it.
+    pub async fn rest_sandbox(
+        &self,
+        id: &SandboxId,
+        kept: Duration,
+        deadline: Instant,
+    ) -> Result<Sandbox, RestartError> {
+        self.set_autodelete(id, kept).await?;
+        self.bring_to(SandboxState::Stopped, id, deadline).await
+    }
+
+    /// Through a stop to the state wanted.
+    async fn bring_to(
+        &self,
+        wanted: SandboxState,
+        id: &SandboxId,
+        deadline: Instant,
+    ) -> Result<Sandbox, RestartError> {
         let span = tracing::info_span!("wait restarted", daytona.sandbox.id = %id, poll.count = Empty);
         let mut poll = Poll::new(span, self.settings.state_pace, deadline);
         let (mut phase, mut last) = (Phase::Stopping, SandboxState::Unknown);
         loop {
-            let passed = match self.restart_round(id, &mut poll, &mut phase).await {
+            let passed = match self.restart_round(&wanted, id, &mut poll, &mut phase).await {
                 Ok(Ok(sandbox)) => return Ok(sandbox),
                 Ok(Err(state)) => {
                     last = state;
@@ -83,9 +101,10 @@ impl Client {
         }
     }
 
-    /// Looks at it and asks for what comes next: the sandbox once it is started again, its state until then.
+    /// Looks at it and asks for what comes next: the sandbox once it is as wanted, its state until then.
     async fn restart_round(
         &self,
+        wanted: &SandboxState,
         id: &SandboxId,
         poll: &mut Poll,
         phase: &mut Phase,
@@ -100,9 +119,11 @@ impl Client {
         if found.state == SandboxState::Stopped {
             *phase = Phase::Starting;
         }
+        if *phase == Phase::Starting && found.state == *wanted {
+            return Ok(Ok(found));
+        }
         let is_started = found.state == SandboxState::Started;
         match phase {
-            Phase::Starting if is_started => return Ok(Ok(found)),
             // Asked whenever it is seen so: an answer that was lost may not have arrived.
             Phase::Stopping if is_started => drop(self.stop_sandbox(id).await?),
             Phase::Starting if found.state == SandboxState::Stopped => drop(self.start_sandbox(id).await?),

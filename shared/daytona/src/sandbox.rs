@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
+use crate::class::SandboxClass;
 use crate::ids::{OrganizationId, SandboxId};
 use crate::lenient;
 use crate::states::SandboxState;
@@ -58,6 +59,15 @@ pub struct Sandbox {
     /// When it is destroyed whatever it does.
     #[serde(default, deserialize_with = "lenient::time")]
     pub auto_destroy_at: Option<DateTime<Utc>>,
+    /// Minutes it waits for a runner. Said only by a Daytona that has queues.
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    pub queue_timeout: Option<f64>,
+    /// When Daytona destroyed it because no runner took it in time. It can still be read by its id for a day.
+    #[serde(default, deserialize_with = "lenient::time")]
+    pub queue_timed_out_at: Option<DateTime<Utc>>,
+    /// What kind of machine it is; its snapshot's.
+    #[serde(default, rename = "sandboxClass")]
+    pub class: SandboxClass,
     /// When it was made.
     #[serde(default, deserialize_with = "lenient::time")]
     pub created_at: Option<DateTime<Utc>>,
@@ -73,6 +83,14 @@ pub struct Sandbox {
     /// Where its toolbox is; regions differ.
     #[serde(default, deserialize_with = "lenient::text")]
     pub toolbox_proxy_url: Option<String>,
+}
+
+impl Sandbox {
+    /// Whether it waits for nothing but a runner.
+    pub(crate) fn is_queued(&self) -> bool {
+        let waits = matches!(self.state, SandboxState::PullingSnapshot | SandboxState::PendingBuild);
+        waits && self.queue_timeout.is_some() && self.runner_id.is_none()
+    }
 }
 
 fn unknown() -> SandboxState {
@@ -105,6 +123,11 @@ pub struct NewSandbox {
     pub auto_delete: Duration,
     /// It is destroyed this long after its creation, whatever it does.
     pub ttl: Duration,
+    /// It is destroyed if no runner took it for this long. Whole minutes, rounded up, at least one.
+    ///
+    /// Always sent: an older Daytona passes over what it does not know (v0.190 validates without a list of what is allowed),
+    /// and one that knows it goes by it where queues are switched on for the organization.
+    pub queue: Duration,
 }
 
 impl NewSandbox {
@@ -119,6 +142,7 @@ impl NewSandbox {
             auto_stop: Duration::from_mins(15),
             auto_delete: Duration::ZERO,
             ttl: Duration::from_hours(24),
+            queue: Duration::from_mins(15),
         }
     }
 }

@@ -51,6 +51,7 @@ impl Client {
             "autoStopInterval": minutes(new.auto_stop),
             "autoDeleteInterval": minutes(new.auto_delete),
             "ttlMinutes": minutes(new.ttl),
+            "queueTimeout": minutes(new.queue).max(1),
         });
         if let Some(user) = &new.user {
             body["user"] = json!(user);

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
+use crate::class::SandboxClass;
 use crate::ids::{OrganizationId, SandboxId, SnapshotId};
 use crate::lenient;
 use crate::states::SnapshotState;
@@ -38,6 +39,9 @@ pub struct Snapshot {
     /// Disk of sandboxes made from it, GiB.
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub disk: f64,
+    /// What kind of machine sandboxes made from it are.
+    #[serde(default, rename = "sandboxClass")]
+    pub class: SandboxClass,
     /// When it was made.
     #[serde(default, deserialize_with = "lenient::time")]
     pub created_at: Option<DateTime<Utc>>,

@@ -31,6 +31,9 @@ pub enum StartError {
         /// The state it rests in.
         state: SandboxState,
     },
+    /// No runner took it: there is no room for it now. It may be destroyed already.
+    #[error("no runner took the sandbox in time")]
+    NoRunner,
     /// Not started at the deadline. It still exists: delete it.
     #[error("the sandbox is not started at the deadline (last seen {last})")]
     TimedOut {
@@ -53,16 +56,20 @@ impl Client {
     ) -> Result<Sandbox, StartError> {
         let span = tracing::info_span!("wait started", daytona.sandbox.id = %id, poll.count = Empty);
         let mut poll = Poll::new(span, pace, deadline);
-        let mut last = SandboxState::Unknown;
+        let (mut last, mut queued) = (SandboxState::Unknown, false);
         loop {
             let passed = match self.look_up_sandbox(id.as_str(), poll.watch()).await {
                 Ok(None) => return Err(StartError::Gone),
                 Ok(Some(sandbox)) if sandbox.state == SandboxState::Started => return Ok(sandbox),
+                Ok(Some(sandbox)) if sandbox.queue_timed_out_at.is_some() => {
+                    return Err(StartError::NoRunner);
+                }
                 Ok(Some(sandbox)) if sandbox.state.is_going() => return Err(StartError::Gone),
                 Ok(Some(sandbox)) if sandbox.state.is_failed() => {
                     return Err(StartError::Failed { state: sandbox.state, reason: sandbox.error_reason });
                 }
                 Ok(Some(sandbox)) if sandbox.state.is_pending() => {
+                    queued = sandbox.is_queued();
                     last = sandbox.state;
                     poll.pause().await
                 }
@@ -70,7 +77,7 @@ impl Client {
                 Err(error) => poll.pass_over(error).await?,
             };
             if let Err(Elapsed) = passed {
-                return Err(StartError::TimedOut { last });
+                return Err(if queued { StartError::NoRunner } else { StartError::TimedOut { last } });
             }
         }
     }

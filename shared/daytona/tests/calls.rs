@@ -49,7 +49,7 @@ async fn a_create_carries_every_leak_guard() {
         sent,
         json!({
             "name": "hv.t.web.0a", "snapshot": "node-22", "labels": { "fleet": "t" }, "env": {}, "target": "eu",
-            "autoStopInterval": 15, "autoDeleteInterval": 0, "ttlMinutes": 61,
+            "autoStopInterval": 15, "autoDeleteInterval": 0, "ttlMinutes": 61, "queueTimeout": 15,
         })
     );
 }

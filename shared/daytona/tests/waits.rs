@@ -9,6 +9,7 @@ use daytona::{
     ActivateError, Backoff, CaptureError, CaptureLimits, DeleteError, Error, ErrorKind, RestartError,
     SandboxId, SandboxState, Snapshot, SnapshotId, StartError,
 };
+use serde_json::{Value, json};
 use support::{Fake, Reply, json_reply, raw, refusal, sandbox, snapshot};
 use tokio::time::Instant;
 
@@ -81,6 +82,47 @@ async fn a_start_that_fails_says_how() {
     fake.on(GET, [sandbox("s1", "pulling_snapshot")]);
     let late = client.wait_until_started(&id(), shortly(), FAST).await.unwrap_err();
     assert!(matches!(&late, StartError::TimedOut { last: SandboxState::PullingSnapshot }), "{late}");
+}
+
+/// One that no runner has taken.
+fn queued(state: &str, timed_out_at: &Value) -> Reply {
+    json_reply(
+        200,
+        &json!({ "id": "s1", "state": state, "queueTimeout": 1, "queueTimedOutAt": timed_out_at }),
+    )
+}
+
+#[tokio::test]
+async fn a_sandbox_no_runner_takes_is_want_of_room() {
+    let fake = Fake::start().await;
+    let client = fake.client();
+    fake.on(
+        GET,
+        [queued("pulling_snapshot", &Value::Null), queued("destroyed", &json!("2026-11-27T20:00:00Z"))],
+    );
+    let timed_out = client.wait_until_started(&id(), soon(), FAST).await.unwrap_err();
+    assert!(matches!(timed_out, StartError::NoRunner), "{timed_out}");
+    for state in ["pulling_snapshot", "pending_build"] {
+        fake.on(GET, [queued(state, &Value::Null)]);
+        let left = client.wait_until_started(&id(), shortly(), FAST).await.unwrap_err();
+        assert!(matches!(left, StartError::NoRunner), "{left}");
+    }
+    // A time that can't be read says nothing, and being destroyed is being gone.
+    fake.on(GET, [queued("destroyed", &json!("soon"))]);
+    assert!(matches!(client.wait_until_started(&id(), soon(), FAST).await, Err(StartError::Gone)));
+}
+
+#[tokio::test]
+async fn a_sandbox_at_rest_is_left_so() {
+    let fake = Fake::start().await;
+    fake.on("POST /sandbox/s1/autodelete/30", [sandbox("s1", "started")]);
+    fake.on("POST /sandbox/s1/stop", [sandbox("s1", "stopping")]);
+    fake.on(GET, [sandbox("s1", "started"), sandbox("s1", "stopping"), sandbox("s1", "stopped")]);
+    let rested = fake.client().rest_sandbox(&id(), Duration::from_mins(30), soon()).await.unwrap();
+    assert_eq!((rested.state, fake.count("POST /sandbox/s1/stop")), (SandboxState::Stopped, 1));
+    fake.on(GET, [sandbox("s1", "stopped")]);
+    fake.client().rest_sandbox(&id(), Duration::from_mins(30), soon()).await.unwrap();
+    assert_eq!(fake.count("POST /sandbox/s1/stop"), 1, "one that rests is not asked again");
 }
 
 #[tokio::test]

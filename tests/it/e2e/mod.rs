@@ -19,6 +19,7 @@ mod queues;
 mod register;
 mod retiring;
 mod retries;
+mod runners;
 pub(crate) mod scene;
 mod secret_rules;
 mod secrets;

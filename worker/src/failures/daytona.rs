@@ -82,6 +82,10 @@ pub(crate) fn from_start(error: &StartError, id: FailureKind, stage: Stage) -> E
     match error {
         StartError::Call(error) => from_call(error, stage),
         StartError::Gone => Outcome::LeaseLost.into(),
+        StartError::NoRunner => Failure::new(FailureKind::ProvisionNoCapacity, error_chain::line(error))
+            .with_scope(Scope::Daytona)
+            .at(stage)
+            .into(),
         StartError::Failed { .. } | StartError::NotStarting { .. } | StartError::TimedOut { .. } => {
             Failure::new(id, error_chain::line(error)).at(stage).into()
         }

@@ -283,6 +283,8 @@ fn sandbox_spec(name: &SandboxName, snapshot: &str, limits: SandboxLimits, label
     NewSandbox {
         auto_stop: limits.auto_stop,
         ttl: limits.ttl,
+        // As long as its start is waited for: it is destroyed rather than taken by a runner when nobody waits any more.
+        queue: limits.start_timeout,
         labels: labels.to_map(),
         ..NewSandbox::new(name.as_str(), snapshot)
     }

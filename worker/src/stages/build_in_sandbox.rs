@@ -165,6 +165,7 @@ impl Builder {
                 BuildFacts { path, recipe, checkout, tools, baseline, home, installed, build_failure, added };
             let manifest = Box::new(facts.into_manifest(attempt, wanted, name));
             let digest = scrub::write_manifest(&sandbox, &manifest).await?;
+            lease.prepare_for_capture(Stage::Scrub).await?;
             Ok::<_, EarlyEnd>(WrittenManifest { manifest, digest })
         };
         attempt.stage(Stage::Scrub, interrupts, scrubbed).await
