@@ -87,7 +87,8 @@ async fn a_create_names_what_it_left_behind() {
         (raw(200, "<html>not Daytona</html>"), ErrorKind::Undecodable, Retry::ReadFirst),
     ] {
         fake.on("POST /sandbox", [reply]);
-        let error = client.create_sandbox(&wish).await.unwrap_err();
+        // A client of its own: one whose key was refused sends nothing more.
+        let error = fake.client().create_sandbox(&wish).await.unwrap_err();
         assert_eq!((error.kind(), error.retry()), (kind, retry), "{error}");
         assert!(error.to_string().starts_with("create sandbox (POST /sandbox): "), "{error}");
         assert!(!format!("{error} {error:?}").contains(KEY));

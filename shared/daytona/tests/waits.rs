@@ -79,6 +79,8 @@ async fn a_start_that_fails_says_how() {
         matches!(&refused, StartError::Call(error) if error.kind() == ErrorKind::Unauthorized),
         "{refused}"
     );
+    // A client whose key was refused sends nothing more.
+    let client = fake.client();
     fake.on(GET, [sandbox("s1", "pulling_snapshot")]);
     let late = client.wait_until_started(&id(), shortly(), FAST).await.unwrap_err();
     assert!(matches!(&late, StartError::TimedOut { last: SandboxState::PullingSnapshot }), "{late}");
