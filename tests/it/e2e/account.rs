@@ -1,8 +1,12 @@
 //! The organization's limits and its key: nobody asks what an API key is not told, a refusal is met once, and a key that the API
 //! refuses is asked about by one program of the fleet.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono::Utc;
 use fleet_tests::eventually;
-use job::{Job, OutcomeWord, Resource};
+use job::{Job, OutcomeWord, Reason, Resource, Tick};
 use serde_json::json;
 
 use super::scene::{BUILD, SOON, Scene};
@@ -163,5 +167,65 @@ async fn one_program_asks_about_a_key_that_is_refused() {
         let end = scene.last_end(job).await;
         assert_eq!((end.outcome, end.number), (OutcomeWord::Built, 1), "{end:?}");
     }
+    scene.nothing_leaks().await;
+}
+
+/// What one job asks of Daytona's API: the rate limit is the whole organization's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_asks_no_more_of_the_api_than_it_must() {
+    let scene = Scene::with(|plan| {
+        // Without a beat or a second look meanwhile.
+        plan.lease = ("5m", "15m");
+        plan.stuck = Some("30m");
+        plan.slots = 2;
+    })
+    .await;
+    let asked = async || -> BTreeMap<String, u64> {
+        let counted = scene.fleet.requests().await.unwrap();
+        let routes = counted["requests"].as_object().unwrap().clone();
+        let of_api = routes.into_iter().filter(|(route, _)| route.contains(" /api/"));
+        of_api.map(|(route, times)| (route, times.as_u64().unwrap())).collect()
+    };
+    let since = |before: &BTreeMap<String, u64>, after: BTreeMap<String, u64>| -> BTreeMap<String, u64> {
+        let more =
+            after.into_iter().map(|(route, times)| (route.clone(), times - before.get(&route).unwrap_or(&0)));
+        more.filter(|(_, times)| *times > 0).collect()
+    };
+    let (target, _) = scene.small("acme/asks").await;
+    let worker = scene.fleet.worker().await.unwrap();
+    let before = asked().await;
+    assert_eq!(scene.bring_up_to_date(&target).await.outcome, OutcomeWord::Built);
+    let built = since(&before, asked().await);
+    let before = asked().await;
+    assert_eq!(scene.bring_up_to_date(&target).await.outcome, OutcomeWord::Unchanged);
+    let unchanged = since(&before, asked().await);
+    scene.git.commit("acme/asks", "main", &[("NOTES.md", "more\n")]).await.unwrap();
+    let holds = scene.job_building(&target, HELD);
+    scene.publish(&holds).await;
+    let held = scene.until_held(&target).await;
+    let mut late = scene.job_building(&target, HELD);
+    late.reason = Reason::Scheduled { tick: Tick::at_or_before(Utc::now(), Duration::from_mins(30)) };
+    let before = asked().await;
+    scene.publish(&late).await;
+    eventually(BUILD, "the second job finds its target taken", async || {
+        let log = worker.stderr();
+        if log.contains("\"outcome\":\"busy\"") { Ok(()) } else { Err(log) }
+    })
+    .await;
+    let busy = since(&before, asked().await);
+    scene.let_go(&held).await;
+    scene.last_end(&holds).await;
+    let total = |asked: &BTreeMap<String, u64>| asked.values().sum::<u64>();
+    eprintln!(
+        "built {}: {built:#?}\nunchanged {}: {unchanged:#?}\nbusy {}: {busy:#?}",
+        total(&built),
+        total(&unchanged),
+        total(&busy)
+    );
+    for asked in [&built, &unchanged, &busy] {
+        assert!(asked.keys().all(|route| !route.contains("/organizations/")), "{asked:?}");
+    }
+    assert!(total(&unchanged) <= 2, "{unchanged:?}");
+    assert!(total(&busy) <= 6, "{busy:?}");
     scene.nothing_leaks().await;
 }

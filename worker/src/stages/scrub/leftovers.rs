@@ -23,7 +23,7 @@ pub enum Leave {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LeftoverSection {
-    /// npm's downloads.
+    /// The packages that npm downloaded.
     pub npm_cache: Leave,
     /// Node's headers for native modules.
     pub node_gyp: Leave,
