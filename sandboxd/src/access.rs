@@ -1,4 +1,4 @@
-//! What the toolbox's proxy remembers: a yes of the API, for a while.
+//! What the toolbox's proxy remembers of what the API said: a yes for a while, a no for a moment.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -6,35 +6,54 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Which key reached which sandbox, and until when that is believed.
+/// How long a no is believed. Asked again in that time, the API hears nothing of it.
+const NO_LASTS: Duration = Duration::from_secs(5);
+
+/// What the API says of a key at a sandbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    Granted,
+    Refused,
+}
+
+/// What was said of a key at a sandbox, and until when that is believed.
+struct Said {
+    access: Access,
+    until: Instant,
+}
+
+/// Which key reaches which sandbox, as far as the proxy knows.
 pub(crate) struct AccessCache {
-    lasts: Duration,
-    known: Mutex<HashMap<(String, String), Instant>>,
+    yes_lasts: Duration,
+    said: Mutex<HashMap<(String, String), Said>>,
 }
 
 impl AccessCache {
-    pub(crate) fn new(lasts: Duration) -> Self {
-        Self { lasts, known: Mutex::default() }
+    pub(crate) fn new(yes_lasts: Duration) -> Self {
+        Self { yes_lasts, said: Mutex::default() }
     }
 
-    pub(crate) fn knows(&self, sandbox: &str, caller: &str) -> bool {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(&key(sandbox, caller)).is_some_and(|until| *until > Instant::now())
+    /// What it would say without asking.
+    pub(crate) fn recall(&self, sandbox: &str, key: &str) -> Option<Access> {
+        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = said.get(&(sandbox.to_owned(), key.to_owned()))?;
+        (found.until > Instant::now()).then_some(found.access)
     }
 
-    pub(crate) fn remember(&self, sandbox: &str, caller: &str) {
+    pub(crate) fn remember(&self, sandbox: &str, key: &str, access: Access) {
         let now = Instant::now();
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|_, until| *until > now);
-        known.insert(key(sandbox, caller), now + self.lasts);
+        let lasts = match access {
+            Access::Granted => self.yes_lasts,
+            // Never longer than a yes: who wants nothing remembered gets that.
+            Access::Refused => NO_LASTS.min(self.yes_lasts),
+        };
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        said.retain(|_, said| said.until > now);
+        said.insert((sandbox.to_owned(), key.to_owned()), Said { access, until: now + lasts });
     }
 
     /// What a restart of the proxy does.
     pub(crate) fn forget(&self) {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
-}
-
-fn key(sandbox: &str, caller: &str) -> (String, String) {
-    (sandbox.to_owned(), caller.to_owned())
 }

@@ -1,5 +1,5 @@
 //! What stands before every toolbox: Daytona's proxy, which knows neither keys nor sandboxes. It asks the API whether this
-//! key may reach the sandbox of this id, remembers a yes for a while, and says 401 to whatever else it hears.
+//! key may reach the sandbox of this id, remembers a yes for a while and a no for a moment, and says 401 to whatever else it hears.
 //!
 //! So its 401 proves nothing about a key: an unknown id, a name in place of an id and an API that is down are 401 too.
 
@@ -9,7 +9,8 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use crate::auth;
+use crate::access::Access;
+use crate::auth::{self, Caller};
 use crate::error::ApiError;
 use crate::faults::Misbehaviour;
 use crate::lockout;
@@ -47,32 +48,41 @@ pub(crate) async fn authenticate(
         )
         .into_response();
     };
-    let caller = auth::find(&server.settings.api_keys, token);
+    let (caller, key) = (auth::find(&server.settings.api_keys, token), auth::digest(token));
     let sandbox = sandbox_of(request.uri().path()).to_owned();
     if matches!(request.extensions().get(), Some(Misbehaviour::ProxyCannotAsk)) {
         return api_unreachable(&sandbox);
     }
-    if let Some(caller) = caller.as_ref().filter(|caller| server.access.knows(&sandbox, caller.id())) {
-        request.extensions_mut().insert(caller.clone());
-        return next.run(request).await;
-    }
-    // The proxy asks in the caller's name and from its address: a lock counts here, and a wrong key is counted.
-    if server.lockouts.locked(address).is_some() {
-        return unauthorized("Bearer token validation error: ThrottlerException: Too Many Requests");
-    }
-    let Some(caller) = caller else {
-        drop(server.lockouts.refuse(address, ApiError::Unauthorized.into_response()));
-        return unauthorized("Bearer token is invalid");
+    let access = match server.access.recall(&sandbox, &key) {
+        Some(access) => access,
+        // The proxy asks in the caller's name and from its address: a lock counts here, and a wrong key is counted.
+        None if server.lockouts.locked(address).is_some() => {
+            return unauthorized("Bearer token validation error: ThrottlerException: Too Many Requests");
+        }
+        None => {
+            if caller.is_none() {
+                drop(server.lockouts.refuse(address, ApiError::Unauthorized.into_response()));
+            }
+            let access = look_up(&server, caller.as_ref(), &sandbox);
+            server.access.remember(&sandbox, &key, access);
+            access
+        }
     };
-    let reaches = server
-        .store()
-        .sandboxes
-        .get(&sandbox)
-        .is_some_and(|found| found.row.organization_id == caller.organization());
-    if !reaches {
-        return unauthorized("Bearer token is invalid");
+    match (caller, access) {
+        (Some(caller), Access::Granted) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        (_, Access::Refused) | (None, Access::Granted) => unauthorized("Bearer token is invalid"),
     }
-    server.access.remember(&sandbox, caller.id());
-    request.extensions_mut().insert(caller);
-    next.run(request).await
+}
+
+/// What the API says: it goes by ids, and by the organization.
+fn look_up(server: &Server, caller: Option<&Caller>, sandbox: &str) -> Access {
+    let store = server.store();
+    let owner = store.sandboxes.get(sandbox).map(|found| found.row.organization_id.as_str());
+    match (caller.map(Caller::organization), owner) {
+        (Some(own), Some(owner)) if own == owner => Access::Granted,
+        (_, _) => Access::Refused,
+    }
 }
