@@ -17,7 +17,7 @@ pub(crate) enum Access {
 }
 
 /// What was said of a key at a sandbox, and until when that is believed.
-struct Said {
+struct Answer {
     access: Access,
     until: Instant,
 }
@@ -25,18 +25,18 @@ struct Said {
 /// Which key reaches which sandbox, as far as the proxy knows.
 pub(crate) struct AccessCache {
     yes_lasts: Duration,
-    said: Mutex<HashMap<(String, String), Said>>,
+    answers: Mutex<HashMap<(String, String), Answer>>,
 }
 
 impl AccessCache {
     pub(crate) fn new(yes_lasts: Duration) -> Self {
-        Self { yes_lasts, said: Mutex::default() }
+        Self { yes_lasts, answers: Mutex::default() }
     }
 
     /// What it would say without asking.
     pub(crate) fn recall(&self, sandbox: &str, key: &str) -> Option<Access> {
-        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = said.get(&(sandbox.to_owned(), key.to_owned()))?;
+        let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = answers.get(&(sandbox.to_owned(), key.to_owned()))?;
         (found.until > Instant::now()).then_some(found.access)
     }
 
@@ -47,13 +47,13 @@ impl AccessCache {
             // Never longer than a yes: who wants nothing remembered gets that.
             Access::Refused => NO_LASTS.min(self.yes_lasts),
         };
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        said.retain(|_, said| said.until > now);
-        said.insert((sandbox.to_owned(), key.to_owned()), Said { access, until: now + lasts });
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        answers.retain(|_, answer| answer.until > now);
+        answers.insert((sandbox.to_owned(), key.to_owned()), Answer { access, until: now + lasts });
     }
 
     /// What a restart of the proxy does.
     pub(crate) fn forget(&self) {
-        self.said.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }
