@@ -3,6 +3,7 @@
 //! Each duty is a loop of its own that is dropped with the lock, at whatever it was about. So each act is one that may be
 //! repeated, by this keeper or the next, and that a keeper which does not know yet that it is none may still do.
 
+mod awake;
 mod checkpointing;
 mod collecting;
 mod measuring;
@@ -10,6 +11,7 @@ mod recovering;
 mod retiring;
 mod section;
 mod seen;
+mod sleeping;
 mod sweeping;
 
 use std::sync::Arc;
@@ -17,12 +19,14 @@ use std::time::Duration;
 
 use broker::{Publisher, Register};
 use daytona::Client;
-use job::{FleetName, Target};
+use job::{FleetName, Settings, Target};
 use lease::LeaseSection;
 use tokio::sync::watch;
 
-pub use self::section::KeeperSection;
+pub(crate) use self::awake::Awakenings;
+pub use self::section::{Idle, KeeperSection};
 pub(crate) use self::seen::SeenSandboxes;
+pub(crate) use self::sleeping::SleepingPrebuilds;
 use crate::{Clock, ProducerMetrics};
 
 /// How long the register may take to show everything that was written before.
@@ -31,7 +35,7 @@ const REGISTER_READ: Duration = Duration::from_mins(2);
 /// The targets that the fleet file lists, as last understood.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ListedTargets {
-    pub(crate) targets: Vec<Target>,
+    pub(crate) targets: Vec<(Target, Settings)>,
     /// Entries that could not be used: a target that is not among the others may be one of these.
     pub(crate) problems: usize,
 }
@@ -54,6 +58,10 @@ pub(crate) struct Keeper {
     pub(crate) metrics: ProducerMetrics,
     /// What is seen of sandboxes, for who publishes jobs.
     pub(crate) seen: SeenSandboxes,
+    /// The promoted prebuilds that sleep, as last looked at.
+    pub(crate) sleeping: SleepingPrebuilds,
+    /// The starts that this keeper made to keep prebuilds awake.
+    pub(crate) awakenings: Awakenings,
 }
 
 impl Keeper {
@@ -67,10 +75,11 @@ impl Keeper {
     pub(crate) async fn run(&self) {
         tokio::join!(
             checkpointing::run(&self.register, &self.publisher, &self.clock),
-            measuring::run(&self.register, &self.listing, &self.clock, &self.metrics),
+            self.measure(),
             recovering::run(&self.fleet, &self.register, self.client.as_ref(), &self.listing),
             self.sweep(),
             self.collect(),
+            self.keep_awake(),
             self.retire(),
         );
     }

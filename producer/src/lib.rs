@@ -25,7 +25,7 @@ pub use dry_run::{DryRun, DryRunError, dry_run};
 pub use due::{Due, Firing, due};
 pub use fire::FireError;
 pub use fleet_file_watcher::{FleetFileWatcher, Reload};
-pub use keeper::KeeperSection;
+pub use keeper::{Idle, KeeperSection};
 pub use metrics::{ProducerMetrics, Role};
 pub use once::once;
 pub use room::{BrokerLoad, Flow, Room, SkipReason, check_room};

@@ -22,6 +22,7 @@ pub struct ProducerMetrics {
     each_target: EachTarget,
     prebuilds_collected: Counter<u64>,
     collections_failed: Counter<u64>,
+    kept_awake: Counter<u64>,
     targets_gone: Gauge<u64>,
     retirements_held: Gauge<u64>,
 }
@@ -49,6 +50,24 @@ impl TargetFigures {
 
     fn label(&self) -> KeyValue {
         KeyValue::new("target", self.target.clone())
+    }
+}
+
+/// What became of a start that keeps a prebuild awake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KeptAwake {
+    /// A sandbox started from it, so its time begins anew.
+    Started,
+    /// None did; the next look tries again.
+    Failed,
+}
+
+impl KeptAwake {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::Failed => "failed",
+        }
     }
 }
 
@@ -108,6 +127,12 @@ impl ProducerMetrics {
                 .u64_counter("harvest.prebuilds.collections.failed")
                 .with_description("Deletions of prebuilds that failed and are tried again")
                 .build(),
+            kept_awake: meter
+                .u64_counter("harvest.prebuilds.kept_awake")
+                .with_description(
+                    "Starts from idle prebuilds so that Daytona does not put them to sleep, by result",
+                )
+                .build(),
             targets_gone: meter
                 .u64_gauge("harvest.targets.gone")
                 .with_description("Targets that are gone from the fleet file and not retired yet")
@@ -126,7 +151,10 @@ impl ProducerMetrics {
         self.swept.add(0, &[]);
         self.record_stuck(0);
         self.collections_failed.add(0, &[]);
-        for why in [Superfluous::Withdrawn, Superfluous::Old, Superfluous::HalfMade] {
+        for kept in [KeptAwake::Started, KeptAwake::Failed] {
+            self.kept_awake.add(0, &[KeyValue::new("result", kept.as_str())]);
+        }
+        for why in [Superfluous::Withdrawn, Superfluous::Old, Superfluous::HalfMade, Superfluous::Asleep] {
             self.prebuilds_collected.add(0, &[KeyValue::new("why", <&'static str>::from(why))]);
         }
     }
@@ -175,6 +203,10 @@ impl ProducerMetrics {
 
     pub(crate) fn count_not_collected(&self) {
         self.collections_failed.add(1, &[]);
+    }
+
+    pub(crate) fn count_kept_awake(&self, kept: KeptAwake) {
+        self.kept_awake.add(1, &[KeyValue::new("result", kept.as_str())]);
     }
 
     pub(crate) fn record_gone_targets(&self, targets: usize) {

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use broker::{Broker, LockError, LockName, Register};
 use job::{Job, Tick};
@@ -11,7 +12,7 @@ use tokio::sync::watch;
 use crate::base::daytona_client;
 use crate::cli::SKIPPED;
 use crate::fire::{Progress, TickEnd};
-use crate::keeper::{Keeper, SeenSandboxes};
+use crate::keeper::{Awakenings, Keeper, ListedTargets, SeenSandboxes, SleepingPrebuilds};
 use crate::run::{ProducerError, REGISTER_READ, RunContext, make_firer};
 use crate::{Firing, ProducerMetrics, ProducerSettings, SkipReason};
 
@@ -58,6 +59,7 @@ async fn fire(
     register.sync(REGISTER_READ).await?;
     let metrics = ProducerMetrics::new(&context.metrics);
     let client = daytona_client(settings.daytona.as_ref());
+    let listed = ListedTargets { targets: load.targets.clone(), problems: load.problems.len() };
     let keeper = Keeper {
         fleet: settings.fleet.clone(),
         section: settings.keeper.clone(),
@@ -65,10 +67,12 @@ async fn fire(
         register: register.clone(),
         publisher: lock.publisher(),
         client: client.clone(),
-        listing: watch::Sender::new(None).subscribe(),
+        listing: watch::Sender::new(Some(Arc::new(listed))).subscribe(),
         clock: context.clock.clone(),
         metrics: metrics.clone(),
         seen: SeenSandboxes::default(),
+        sleeping: SleepingPrebuilds::default(),
+        awakenings: Awakenings::default(),
     };
     let firer = make_firer(settings, broker, &lock, register, context, client, metrics);
     let tick = Tick::at_or_before(context.clock.now(), load.every);

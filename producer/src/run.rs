@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use crate::base::{Bases, daytona_client};
 use crate::fire::{FireError, Firer};
 use crate::fleet_file_watcher::FleetFileWatcher;
-use crate::keeper::{Keeper, Listing, SeenSandboxes};
+use crate::keeper::{Awakenings, Keeper, Listing, SeenSandboxes, SleepingPrebuilds};
 use crate::metrics::Role;
 use crate::schedule::Schedule;
 use crate::{Clock, ProducerMetrics, ProducerSettings};
@@ -241,6 +241,8 @@ impl LeaderElection<'_> {
             clock: self.context.clock.clone(),
             metrics,
             seen,
+            sleeping: SleepingPrebuilds::default(),
+            awakenings: Awakenings::default(),
         }
     }
 }

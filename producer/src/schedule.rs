@@ -81,7 +81,7 @@ impl Schedule {
         self.metrics.record_targets(self.fleet_file.targets().len());
         self.metrics.record_config_problems(problems.len());
         if self.fleet_file.is_loaded() {
-            let targets = self.fleet_file.targets().iter().map(|(target, _)| target.clone()).collect();
+            let targets = self.fleet_file.targets().to_vec();
             self.listed.send_replace(Some(Arc::new(ListedTargets { targets, problems: problems.len() })));
             self.readiness.set(Readiness::Ready, format!("{} targets", self.fleet_file.targets().len()));
         }

@@ -127,7 +127,7 @@ impl PlanSettings {
 fn read(environment: &Environment, file: Option<&Path>) -> Layered<ProducerFile> {
     let mut layers: Layered<ProducerFile> = Layered::read(&shipped::PRODUCER, file, environment);
     let ScheduleSection { queue_depth_factor, reload, standby } = layers.value().schedule;
-    let KeeperSection { sweep, collect, in_use: _, gone: _ } = layers.value().keeper;
+    let KeeperSection { sweep, collect, in_use: _, gone: _, idle: _, sleeps_after } = layers.value().keeper;
     let LeaseSection { beat, stale, stuck } = layers.value().lease;
     layers.require(&[
         Rule {
@@ -150,6 +150,11 @@ fn read(environment: &Environment, file: Option<&Path>) -> Layered<ProducerFile>
             must: "must not be shorter than lease.stale: it is the same value as the workers'",
         },
         Rule { key: "keeper.collect", broken: collect.is_zero(), must: "must be longer than nothing" },
+        Rule {
+            key: "keeper.sleeps_after",
+            broken: sleeps_after <= collect,
+            must: "must be longer than keeper.collect, and what the organization has set in Daytona: 14d unless it was changed",
+        },
     ]);
     if let Err(error) = layers.value().retry.validate() {
         layers.refuse("retry.delays", Mistake::Retry(error));

@@ -39,6 +39,8 @@ pub struct FleetPlan {
     pub drain: &'static str,
     /// How long a prebuild that is no longer kept stays after its last use.
     pub in_use: &'static str,
+    /// Further lines of the section `[keeper]` of producer.toml.
+    pub keeper_lines: String,
     /// More lines for worker.toml.
     pub worker_lines: String,
     /// More flags for sandboxd.
@@ -66,6 +68,7 @@ impl FleetPlan {
             slots: 1,
             drain: "60s",
             in_use: "1h",
+            keeper_lines: String::new(),
             worker_lines: String::new(),
             sandboxd_flags: Vec::new(),
             npm: NpmSettings::of_this_run(),
@@ -311,10 +314,11 @@ impl Fleet {
             rules.concat()
         );
         let producer = format!(
-            "fleet_file = \"{}\"\n\n{shared}\n{lease}\n[keeper]\nsweep = \"1s\"\ncollect = \"500ms\"\nin_use = \"{}\"\n\n\
+            "fleet_file = \"{}\"\n\n{shared}\n{lease}\n[keeper]\nsweep = \"1s\"\ncollect = \"500ms\"\nin_use = \"{}\"\n{}\n\
              [schedule]\nreload = \"200ms\"\nstandby = \"200ms\"\n",
             self.fleet_file().display(),
-            plan.in_use
+            plan.in_use,
+            plan.keeper_lines
         );
         std::fs::write(plan.directory.join("worker.toml"), worker)?;
         std::fs::write(plan.directory.join("producer.toml"), producer)?;

@@ -153,7 +153,15 @@ impl Explainer<'_> {
         }
         let mut prebuilds = state.map(|state| list(state, Utc::now())).unwrap_or_default();
         match look_up(&client, &name.prebuild_prefix(), &mut prebuilds).await {
-            Ok(()) => found.prebuilds = prebuilds,
+            Ok(()) => {
+                notes.extend(prebuilds.iter().filter(|prebuild| prebuild.is_asleep()).map(|prebuild| {
+                    format!(
+                        "{} sleeps in Daytona, and counts as missing: nothing starts from it, and activating it would destroy it",
+                        prebuild.name
+                    )
+                }));
+                found.prebuilds = prebuilds;
+            }
             Err(error) => {
                 notes.push(format!("prebuilds were not looked up: {}", error_chain::line(&error)));
             }
@@ -221,7 +229,7 @@ mod tests {
         let state = TargetState { promoted: Some(prebuild(of, now())), ..state(of) };
         let mut listed = list(&state, now());
         assert_eq!(only_usable(&state, &listed), state, "nobody was asked");
-        for (word, promoted) in [("active", 1), ("inactive", 1), ("missing", 0), ("error", 0)] {
+        for (word, promoted) in [("active", 1), ("inactive", 0), ("missing", 0), ("error", 0)] {
             listed[0].in_daytona = Some(word.to_owned());
             assert_eq!(only_usable(&state, &listed).prebuilds().count(), promoted, "{word}");
         }

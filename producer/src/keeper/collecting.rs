@@ -1,4 +1,4 @@
-//! Collects what nobody is given any more: old prebuilds, half-made ones, withdrawn ones. Nobody else does.
+//! Collects what nobody is given any more: old prebuilds, half-made ones, withdrawn ones, kept ones that sleep. Nobody else does.
 //!
 //! What is superfluous once stays so (`TargetState::superfluous`), so this needs no lease, and a keeper that does not know yet that it
 //! is none does no harm. What was left out or failed is looked at again the next time.
@@ -93,14 +93,19 @@ impl Keeper {
         let name = |state: &Arc<TargetState>| SandboxName::of(&self.fleet, &state.target);
         let states: HashMap<SandboxName, Arc<TargetState>> =
             self.register.targets().into_iter().map(|state| (name(&state), state)).collect();
+        self.build_sleepers_anew(client, &snapshots, states.values()).await;
         let in_use = TimeDelta::from_std(self.section.in_use).unwrap_or(TimeDelta::MAX);
-        let mut found = select_superfluous(&snapshots, &self.fleet, &states, in_use, self.clock.now());
+        let is_in_use = |snapshot: &Snapshot, now| {
+            self.awakenings.last_use(snapshot).is_some_and(|used| now - used < in_use)
+        };
+        let mut found = select_superfluous(&snapshots, &self.fleet, &states, is_in_use, self.clock.now());
         refused.retain(|id| found.iter().any(|found| found.snapshot.id == *id));
         found.sort_by_key(|found| refused.contains(&found.snapshot.id));
         let mut failures = 0;
         for Found { snapshot, why } in found.into_iter().take(DELETIONS) {
-            match client.delete_snapshot(&snapshot.id).await {
-                Ok(_) => {
+            match delete(client, snapshot, why).await {
+                Ok(false) => failures = 0,
+                Ok(true) => {
                     failures = 0;
                     self.metrics.count_collected(why);
                     tracing::info!(prebuild = snapshot.name, %why, "prebuild collected");
@@ -124,6 +129,17 @@ impl Keeper {
     }
 }
 
+/// Deletes it. That one sleeps which is kept is what its own id answers, for a list may be stale.
+async fn delete(client: &Client, snapshot: &Snapshot, why: Superfluous) -> Result<bool, daytona::Error> {
+    if why == Superfluous::Asleep {
+        let found = client.get_snapshot(&snapshot.id).await?;
+        if found.is_none_or(|found| found.state != SnapshotState::Inactive) {
+            return Ok(false);
+        }
+    }
+    client.delete_snapshot(&snapshot.id).await.map(|_| true)
+}
+
 /// Until somebody has promoted since, and then for the pause.
 async fn wait_for_promotion(register: &Register, seen: u64, pause: Duration) {
     let mut changes = register.changes();
@@ -141,16 +157,17 @@ fn select_superfluous<'a>(
     snapshots: &'a [Snapshot],
     fleet: &FleetName,
     states: &HashMap<SandboxName, Arc<TargetState>>,
-    in_use: TimeDelta,
+    is_in_use: impl Fn(&Snapshot, DateTime<Utc>) -> bool,
     now: DateTime<Utc>,
 ) -> Vec<Found<'a>> {
     let find = |snapshot: &'a Snapshot| {
         let name: PrebuildName = snapshot.name.parse().ok()?;
         let state = states.get(name.sandbox()).filter(|_| name.sandbox().fleet() == fleet.as_str())?;
         let why = state.superfluous(&name, condition(&snapshot.state)?, now)?;
-        let was_used = |used: DateTime<Utc>| now - used < in_use;
-        let is_in_use = why == Superfluous::Old && snapshot.last_used_at.is_some_and(was_used);
-        (!is_in_use).then_some(Found { snapshot, why })
+        // From a sleeper nobody can start, whoever was told its name.
+        let stays =
+            why == Superfluous::Old && snapshot.state == SnapshotState::Active && is_in_use(snapshot, now);
+        (!stays).then_some(Found { snapshot, why })
     };
     snapshots.iter().filter_map(find).collect()
 }
@@ -158,7 +175,8 @@ fn select_superfluous<'a>(
 /// None for what goes already.
 fn condition(state: &SnapshotState) -> Option<SnapshotCondition> {
     match state {
-        SnapshotState::Active | SnapshotState::Inactive => Some(SnapshotCondition::Whole),
+        SnapshotState::Active => Some(SnapshotCondition::Whole),
+        SnapshotState::Inactive => Some(SnapshotCondition::Asleep),
         SnapshotState::Error | SnapshotState::BuildFailed => Some(SnapshotCondition::Failed),
         SnapshotState::Removing => None,
         SnapshotState::Building

@@ -9,7 +9,7 @@ use std::time::Duration;
 use broker::Register;
 use chrono::{DateTime, Utc};
 use daytona::{Client, Snapshot, SnapshotState};
-use job::{Concern, FleetName, FoundPrebuild, PrebuildName, SandboxName, Target};
+use job::{Concern, FleetName, FoundPrebuild, PrebuildName, SandboxName, Settings, Target};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::Listing;
@@ -60,13 +60,13 @@ async fn recover(
     fleet: &FleetName,
     register: &Register,
     client: &Client,
-    targets: &[Target],
+    targets: &[(Target, Settings)],
     since: DateTime<Utc>,
 ) -> Result<Recovered, Box<dyn std::error::Error + Send + Sync>> {
     let is_unknown = |target: &&Target| {
         register.get(target).is_none_or(|state| state.promotion.is_none() && state.found.is_none())
     };
-    let unknown: Vec<&Target> = targets.iter().filter(is_unknown).collect();
+    let unknown: Vec<&Target> = targets.iter().map(|(target, _)| target).filter(is_unknown).collect();
     if unknown.is_empty() || since == DateTime::UNIX_EPOCH {
         return Ok(Recovered::default());
     }
@@ -96,7 +96,7 @@ fn newest_of_before(snapshots: Vec<Snapshot>, since: DateTime<Utc>) -> BTreeMap<
     let mut newest: BTreeMap<String, FoundPrebuild> = BTreeMap::new();
     for snapshot in snapshots {
         let Ok(name) = snapshot.name.parse::<PrebuildName>() else { continue };
-        // Waking one that Daytona has put to sleep may lose it.
+        // Nothing starts from one that Daytona has put to sleep, and waking it would lose it.
         if snapshot.state != SnapshotState::Active || name.attempt().time() >= since {
             continue;
         }

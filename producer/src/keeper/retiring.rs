@@ -51,7 +51,7 @@ impl Keeper {
         let Some(listing) = self.listing.borrow().clone() else { return Ok(0) };
         let is_as_it_was = || self.listing.borrow().as_ref().is_some_and(|now| Arc::ptr_eq(now, &listing));
         self.register.sync(REGISTER_READ).await?;
-        let listed: BTreeSet<Target> = listing.targets.iter().cloned().collect();
+        let listed: BTreeSet<Target> = listing.targets.iter().map(|(target, _)| target.clone()).collect();
         let states = self.register.targets();
         let states = || states.iter().map(AsRef::as_ref);
         let now = self.clock.now();

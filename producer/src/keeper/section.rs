@@ -4,6 +4,16 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+/// What becomes of prebuilds that no session starts from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Idle {
+    /// Daytona puts them to sleep, and their targets are built anew then.
+    Sleep,
+    /// The keeper starts a sandbox from each in time, and deletes it.
+    Awake,
+}
+
 /// The section `[keeper]`: what the active producer does for the fleet as a whole.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -20,4 +30,9 @@ pub struct KeeperSection {
     /// How long a target has to be gone from the fleet file before its prebuilds are removed.
     #[serde(with = "humantime_serde")]
     pub gone: Duration,
+    /// What becomes of prebuilds that no session starts from.
+    pub idle: Idle,
+    /// After how long without a start Daytona puts a snapshot to sleep, as the organization has it set.
+    #[serde(with = "humantime_serde")]
+    pub sleeps_after: Duration,
 }

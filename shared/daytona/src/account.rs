@@ -20,9 +20,6 @@ pub enum Permission {
     /// Delete sandboxes, which releases a lease.
     #[strum(serialize = "delete:sandboxes")]
     DeleteSandboxes,
-    /// Activate snapshots that Daytona put to sleep.
-    #[strum(serialize = "write:snapshots")]
-    WriteSnapshots,
     /// Delete snapshots, which collects old prebuilds.
     #[strum(serialize = "delete:snapshots")]
     DeleteSnapshots,
@@ -32,9 +29,8 @@ pub enum Permission {
 }
 
 impl Permission {
-    /// What a worker can't do without.
-    pub const NEEDED: [Self; 4] =
-        [Self::WriteSandboxes, Self::DeleteSandboxes, Self::WriteSnapshots, Self::DeleteSnapshots];
+    /// What the fleet can't do without. `write:snapshots` is for snapshots made from images and for waking them: it does neither.
+    pub const NEEDED: [Self; 3] = [Self::WriteSandboxes, Self::DeleteSandboxes, Self::DeleteSnapshots];
 
     /// As Daytona writes it.
     pub fn as_str(&self) -> &str {

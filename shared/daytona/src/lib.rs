@@ -51,4 +51,4 @@ pub use start::StartError;
 pub use states::{SandboxState, SnapshotState};
 pub use toolbox::{Execute, ExecuteError, Executed, Toolbox};
 pub use upload::Upload;
-pub use wait::{ActivateError, DeleteError};
+pub use wait::DeleteError;

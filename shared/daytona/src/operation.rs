@@ -79,7 +79,6 @@ operations! {
     LIST_SNAPSHOTS: "list snapshots", Get "/snapshots", Safe;
     GET_SNAPSHOT: "get snapshot", Get "/snapshots/{id}", Safe;
     DELETE_SNAPSHOT: "delete snapshot", Delete "/snapshots/{id}", Safe;
-    ACTIVATE_SNAPSHOT: "activate snapshot", Post "/snapshots/{id}/activate", ReadFirst;
     EXECUTE: "execute command", Post "/process/execute", ReadFirst;
     UPLOAD: "upload files", Post "/files/bulk-upload", Safe;
     DOWNLOAD: "download file", Get "/files/download", Safe;

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::client::Client;
 use crate::errors::Error;
 use crate::ids::{SandboxId, SnapshotId};
-use crate::operation::{ACTIVATE_SNAPSHOT, CAPTURE, DELETE_SNAPSHOT, GET_SNAPSHOT};
+use crate::operation::{CAPTURE, DELETE_SNAPSHOT, GET_SNAPSHOT};
 use crate::sandbox_calls::DeleteOutcome;
 use crate::snapshot::Snapshot;
 use crate::wire::Watch;
@@ -43,10 +43,5 @@ impl Client {
     ) -> Result<DeleteOutcome, Error> {
         let answer = self.find(&self.call(DELETE_SNAPSHOT, &[id.as_str()]).watch(watch)).await?;
         Ok(if answer.is_some() { DeleteOutcome::Deleting } else { DeleteOutcome::AlreadyGone })
-    }
-
-    /// Asks for a sleeping snapshot to be woken. It is usable later, see [`Client::activate_and_wait`].
-    pub async fn activate_snapshot(&self, id: &SnapshotId) -> Result<(), Error> {
-        self.send(&self.call(ACTIVATE_SNAPSHOT, &[id.as_str()])).await.map(drop)
     }
 }

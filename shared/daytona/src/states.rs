@@ -135,7 +135,8 @@ pub enum SnapshotState {
     Snapshotting,
     /// Sandboxes can be made from it.
     Active,
-    /// Put to sleep after 14 days without use; creates fail until it is activated.
+    /// Put to sleep after a while without use (14 days, unless the organization says otherwise); creates fail. One captured
+    /// from a sandbox can't be woken: activating it ends in `error`, for good.
     Inactive,
     /// Failed for good, see `error_reason`.
     Error,

@@ -12,7 +12,6 @@ use crate::client::Client;
 use crate::errors::{Error, ErrorKind, Retry};
 use crate::ids::{SandboxId, SnapshotId};
 use crate::sandbox_calls::DeleteOutcome;
-use crate::snapshot::Snapshot;
 use crate::states::{SandboxState, SnapshotState};
 use crate::wire::Watch;
 
@@ -79,31 +78,6 @@ pub enum DeleteError {
     TimedOut {
         /// What was last seen of it.
         last: String,
-    },
-    /// A call failed for good.
-    #[error(transparent)]
-    Call(#[from] Error),
-}
-
-/// A snapshot that did not become usable.
-#[derive(Debug, thiserror::Error)]
-pub enum ActivateError {
-    /// It does not exist, or is being removed.
-    #[error("the snapshot is gone")]
-    Gone,
-    /// It failed for good.
-    #[error("the snapshot is {state}: {}", reason.as_deref().unwrap_or("no reason given"))]
-    Failed {
-        /// The state that no snapshot comes back from.
-        state: SnapshotState,
-        /// Why, where Daytona gives a reason.
-        reason: Option<String>,
-    },
-    /// Not active at the deadline.
-    #[error("the snapshot is not active at the deadline (last seen {last})")]
-    TimedOut {
-        /// Its last known state.
-        last: SnapshotState,
     },
     /// A call failed for good.
     #[error(transparent)]
@@ -196,73 +170,4 @@ impl Client {
             DeleteOutcome::Deleting => Ok(Some(snapshot.state)),
         }
     }
-
-    /// Waits until a snapshot is active, waking it when Daytona put it to sleep.
-    pub async fn activate_and_wait(
-        &self,
-        id: &SnapshotId,
-        deadline: Instant,
-    ) -> Result<Snapshot, ActivateError> {
-        let span = tracing::info_span!("wait snapshot active", daytona.snapshot.id = %id, poll.count = Empty);
-        let mut poll = Poll::new(span, self.settings.state_pace, deadline);
-        let mut last = SnapshotState::Other("unknown".to_owned());
-        let mut waking = Waking::NotAsked;
-        loop {
-            let round = self.activate_round(id, &mut poll, &mut last, &mut waking).await;
-            let passed = match round {
-                Ok(Some(snapshot)) => return Ok(snapshot),
-                Ok(None) => poll.pause().await,
-                Err(ActivateError::Call(error)) => poll.pass_over(error).await?,
-                Err(error) => return Err(error),
-            };
-            if let Err(Elapsed) = passed {
-                return Err(match waking {
-                    Waking::Refused(error) => ActivateError::Call(error),
-                    Waking::NotAsked | Waking::Asked => ActivateError::TimedOut { last },
-                });
-            }
-        }
-    }
-
-    async fn activate_round(
-        &self,
-        id: &SnapshotId,
-        poll: &mut Poll,
-        last: &mut SnapshotState,
-        waking: &mut Waking,
-    ) -> Result<Option<Snapshot>, ActivateError> {
-        let found = self.look_up_snapshot(id.as_str(), poll.watch()).await?;
-        let snapshot = found.ok_or(ActivateError::Gone)?;
-        last.clone_from(&snapshot.state);
-        match snapshot.state {
-            SnapshotState::Active => Ok(Some(snapshot)),
-            SnapshotState::Removing => Err(ActivateError::Gone),
-            SnapshotState::Error | SnapshotState::BuildFailed => {
-                Err(ActivateError::Failed { state: snapshot.state, reason: snapshot.error_reason })
-            }
-            SnapshotState::Inactive => {
-                if !matches!(waking, Waking::Asked) {
-                    *waking = match self.activate_snapshot(id).await {
-                        Ok(()) => Waking::Asked,
-                        // Another worker was first, or it was put to sleep minutes ago: the next poll shows which.
-                        Err(error) if error.kind() == ErrorKind::InvalidRequest => Waking::Refused(error),
-                        Err(error) => return Err(error.into()),
-                    };
-                }
-                Ok(None)
-            }
-            SnapshotState::Building
-            | SnapshotState::Pending
-            | SnapshotState::Pulling
-            | SnapshotState::Snapshotting
-            | SnapshotState::Other(_) => Ok(None),
-        }
-    }
-}
-
-/// How far waking a snapshot has come.
-enum Waking {
-    NotAsked,
-    Asked,
-    Refused(Error),
 }

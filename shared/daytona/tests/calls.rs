@@ -21,7 +21,7 @@ async fn every_call_says_who_asks() {
     let key = fake.client().whoami().await.unwrap();
     assert_eq!(
         key.missing().iter().map(daytona::Permission::as_str).collect::<Vec<_>>(),
-        ["delete:sandboxes", "write:snapshots", "delete:snapshots"]
+        ["delete:sandboxes", "delete:snapshots"]
     );
     let headers = &fake.requests()[0].headers;
     assert_eq!(headers["authorization"], format!("Bearer {KEY}"));

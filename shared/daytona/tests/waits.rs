@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
 use daytona::{
-    ActivateError, Backoff, CaptureError, CaptureLimits, DeleteError, Error, ErrorKind, RestartError,
-    SandboxId, SandboxState, Snapshot, SnapshotId, StartError,
+    Backoff, CaptureError, CaptureLimits, DeleteError, Error, ErrorKind, RestartError, SandboxId,
+    SandboxState, Snapshot, SnapshotId, StartError,
 };
 use serde_json::{Value, json};
 use support::{Fake, Reply, json_reply, raw, refusal, sandbox, snapshot};
@@ -170,31 +170,6 @@ async fn a_snapshot_is_gone_only_when_its_row_is() {
     fake.on(ROW, [snapshot("pending"), snapshot("active"), snapshot("removing"), refusal(404, "not found")]);
     fake.client().delete_snapshot_and_confirm(&SnapshotId::new("p"), soon()).await.unwrap();
     assert_eq!(fake.count("DELETE /snapshots/p"), 2);
-}
-
-#[tokio::test]
-async fn a_sleeping_snapshot_is_woken_once() {
-    let fake = Fake::start().await;
-    let snapshot = |state: &str| snapshot("p", state, &now(), None);
-    fake.on("POST /snapshots/p/activate", [snapshot("pulling")]);
-    fake.on(ROW, [snapshot("inactive"), snapshot("inactive"), snapshot("pulling"), snapshot("active")]);
-    fake.client().activate_and_wait(&SnapshotId::new("p"), soon()).await.unwrap();
-    assert_eq!(fake.count("POST /snapshots/p/activate"), 1);
-    fake.on(ROW, [snapshot("error")]);
-    let failed = fake.client().activate_and_wait(&SnapshotId::new("p"), soon()).await.unwrap_err();
-    assert!(matches!(failed, ActivateError::Failed { .. }), "{failed}");
-}
-
-#[tokio::test]
-async fn a_snapshot_that_cannot_be_woken_fails_with_the_refusal() {
-    let fake = Fake::start().await;
-    fake.on("POST /snapshots/p/activate", [refusal(400, "Snapshot was deactivated a minute ago")]);
-    fake.on(ROW, [snapshot("p", "inactive", &now(), None)]);
-    let refused = fake.client().activate_and_wait(&SnapshotId::new("p"), shortly()).await.unwrap_err();
-    assert!(refused.to_string().contains("deactivated a minute ago"), "{refused}");
-    // Another worker was first.
-    fake.on(ROW, [snapshot("p", "inactive", &now(), None), snapshot("p", "active", &now(), None)]);
-    fake.client().activate_and_wait(&SnapshotId::new("p"), soon()).await.unwrap();
 }
 
 #[tokio::test]

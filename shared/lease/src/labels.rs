@@ -13,6 +13,7 @@ const HOLDER: &str = "harvest.holder";
 const GENERATION: &str = "harvest.generation";
 const BEAT: &str = "harvest.beat";
 const FORMAT: &str = "harvest.format";
+const PURPOSE: &str = "harvest.purpose";
 
 /// How these labels are read. Holders of before wrote no format, and the same labels.
 const THIS_FORMAT: &str = "1";
@@ -63,6 +64,13 @@ impl Labels {
 /// The labels every sandbox of a fleet carries.
 pub fn fleet_label(fleet: &FleetName) -> BTreeMap<String, String> {
     [(FLEET.to_owned(), fleet.to_string())].into()
+}
+
+/// The labels of a sandbox that is started to keep a prebuild awake: it is nobody's session, build or lease.
+pub fn keep_awake_labels(fleet: &FleetName) -> BTreeMap<String, String> {
+    let mut labels = fleet_label(fleet);
+    labels.insert(PURPOSE.to_owned(), "keep_awake".to_owned());
+    labels
 }
 
 /// The attempts that these are the sandboxes of.

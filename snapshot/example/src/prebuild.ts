@@ -1,14 +1,11 @@
 // Which snapshot a session of a target starts from, by Daytona's list alone: the same answer as `harvestctl resolve` gives
 // while RabbitMQ is away. Names carry all that is needed; docs/agent-runtime.md says what they cannot tell.
 import { createHash } from 'node:crypto'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { type Daytona, type Snapshot, SnapshotState } from '@daytonaio/sdk'
 
 const DEFAULT_HOST = 'github.com'
 const CASE_INSENSITIVE_HOSTS = [DEFAULT_HOST, 'gitlab.com', 'bitbucket.org']
 const PAGE = 200
-const WAKE_MS = 15 * 60_000
-const WAKE_POLL_MS = 2_000
 
 /** One repository at one branch. */
 export interface Target {
@@ -47,34 +44,19 @@ export function sandboxName(fleet: string, target: Target): string {
   return `hv.${fleet}.${readable}.${hash}`
 }
 
-/** The newest usable prebuild of the target, or none. Awake ones win, for waking takes minutes. */
+/** The newest usable prebuild of the target, or none. One that Daytona has put to sleep is none: activating a captured snapshot destroys it. */
 export async function findPrebuild(daytona: Daytona, fleet: string, target: Target): Promise<Snapshot | undefined> {
   const prefix = `${sandboxName(fleet, target)}.`
   const rest = /^[0-9a-f]{12}\.[0-9a-f]{8}\.[cw]\.(?<attempt>[0-9a-v]{26})$/
-  const found = new Map<string, { snapshot: Snapshot; rank: string }>()
+  const found = new Map<string, { snapshot: Snapshot; attempt: string }>()
   for (let page = 1, pages = 1; page <= pages; page += 1) {
     const answer = await daytona.snapshot.list({ page, limit: PAGE })
     pages = answer.totalPages
     for (const snapshot of answer.items) {
       const attempt = snapshot.name.startsWith(prefix) && rest.exec(snapshot.name.slice(prefix.length))?.groups?.attempt
-      const awake = snapshot.state === SnapshotState.ACTIVE
-      if (!attempt || !(awake || snapshot.state === SnapshotState.INACTIVE)) continue
-      // An attempt's id sorts by time.
-      found.set(snapshot.id, { snapshot, rank: `${awake ? 1 : 0}${attempt}` })
+      if (attempt && snapshot.state === SnapshotState.ACTIVE) found.set(snapshot.id, { snapshot, attempt })
     }
   }
-  return [...found.values()].sort((a, b) => (a.rank < b.rank ? 1 : -1))[0]?.snapshot
-}
-
-/** Daytona puts a snapshot to sleep after 14 days without use; no sandbox starts from it until it is woken. */
-export async function wake(daytona: Daytona, snapshot: Snapshot, signal: AbortSignal): Promise<void> {
-  if (snapshot.state !== SnapshotState.INACTIVE) return
-  await daytona.snapshot.activate(snapshot)
-  const deadline = Date.now() + WAKE_MS
-  for (;;) {
-    const { state } = await daytona.snapshot.get(snapshot.id)
-    if (state === SnapshotState.ACTIVE) return
-    if (Date.now() > deadline) throw new Error(`${snapshot.name} is still ${state} ${WAKE_MS / 60_000} minutes after waking it`)
-    await sleep(WAKE_POLL_MS, undefined, { signal })
-  }
+  // An attempt's id sorts by time.
+  return [...found.values()].sort((a, b) => (a.attempt < b.attempt ? 1 : -1))[0]?.snapshot
 }

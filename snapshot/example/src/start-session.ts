@@ -5,8 +5,8 @@ import { dirname, join } from 'node:path'
 import { text as textOf } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { Daytona, DaytonaNotFoundError, type Sandbox, type Snapshot } from '@daytonaio/sdk'
-import { findPrebuild, folderOf, parseTarget, type Target, wake } from './prebuild.js'
+import { Daytona, DaytonaNotFoundError, type Sandbox, type Snapshot, SnapshotState } from '@daytonaio/sdk'
+import { findPrebuild, folderOf, parseTarget, type Target } from './prebuild.js'
 import { createSandbox, deleteSandbox, execute, type Run, run } from './sandbox.js'
 import type { SessionRequest } from './session.js'
 
@@ -78,7 +78,6 @@ async function main(): Promise<number> {
   let asked = false
   try {
     const { snapshot, clone } = await whatToStart(daytona, plan)
-    await wake(daytona, snapshot, signal)
     log(`starting ${name} from ${clone ? 'base snapshot' : 'prebuild'} ${snapshot.name}`)
     asked = true
     const began = Date.now()
@@ -121,12 +120,16 @@ async function whatToStart(daytona: Daytona, { start }: Plan): Promise<{ snapsho
 }
 
 async function theSnapshot(daytona: Daytona, nameOrId: string): Promise<Snapshot> {
+  let snapshot: Snapshot
   try {
-    return await daytona.snapshot.get(nameOrId)
+    snapshot = await daytona.snapshot.get(nameOrId)
   } catch (error) {
     if (error instanceof DaytonaNotFoundError) throw new Exit(3, `there is no snapshot ${nameOrId}`)
     throw error
   }
+  // Nothing wakes one that was captured from a sandbox: activating it ends in `error`, for good.
+  if (snapshot.state === SnapshotState.INACTIVE) throw new Exit(3, `${nameOrId} sleeps: no sandbox starts from it. Take another, or build one anew`)
+  return snapshot
 }
 
 /**

@@ -284,20 +284,28 @@ test('the reference shows the code of this program', () => {
   assert.deepEqual(shown, [source])
 })
 
-test('a prebuild that Daytona has put to sleep is woken', async () => {
-  const call = (action: string) =>
-    fetch(`${fleet.apiUrl}/snapshots/${fleet.snapshotId}/${action}`, {
-      method: 'POST',
-      headers: { authorization: `Bearer ${fleet.apiKey}` }
-    })
-  assert.ok((await call('deactivate')).ok)
-  const asleep = await findPrebuild(daytona, fleet.fleet, parseTarget(target))
-  assert.deepEqual([asleep?.id, asleep?.state], [fleet.snapshotId, 'inactive'])
+test('a prebuild that Daytona has put to sleep is none, and is left alone', async () => {
+  const name = await plantedPrebuild()
+  const { id } = await daytona.snapshot.get(name)
+  const headers = { authorization: `Bearer ${fleet.apiKey}` }
+  assert.ok((await fetch(`${fleet.apiUrl}/snapshots/${id}/deactivate`, { method: 'POST', headers })).ok)
   const api = await support.startFakeMessagesApi([])
-  const ended = await support.startSession(fleet, ['--snapshot', fleet.snapshot, ...ISOLATED], environment(api).variables, PROMPT).ended
-  assert.equal(ended.code, 0, ended.stderr)
-  assert.equal((await daytona.snapshot.get(fleet.snapshotId)).state, 'active')
-  await isGone(sandboxOf(ended))
+  const ended = await support.startSession(fleet, ['--snapshot', name, ...ISOLATED], environment(api).variables, PROMPT).ended
+  assert.equal(ended.code, 3, ended.stderr)
+  assert.match(ended.stderr, /sleeps: no sandbox starts from it/)
+  assert.equal((await daytona.snapshot.get(id)).state, 'inactive')
+})
+
+test("of a target's prebuilds the newest that is awake is found", async () => {
+  const rows = [
+    ['c', 'inactive'],
+    ['b', 'active'],
+    ['a', 'active']
+  ].map(([digit, state]) => ({ id: digit, state, name: `hv.demo.service.c0vco1cj0vlj.${'0'.repeat(12)}.${'9'.repeat(8)}.c.${digit?.repeat(26)}` }))
+  const listing = (items: typeof rows) => ({ snapshot: { list: async () => ({ items, totalPages: 1 }) } }) as unknown as typeof daytona
+  const found = (items: typeof rows) => findPrebuild(listing(items), 'demo', parseTarget('acme/service@main'))
+  assert.equal((await found(rows))?.id, 'b')
+  assert.equal(await found(rows.slice(0, 1)), undefined)
 })
 
 test('names stand for targets as the fleet writes them', () => {

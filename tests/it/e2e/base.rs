@@ -46,7 +46,7 @@ impl Scene {
         self.daytona.delete_snapshot_and_confirm(id, Instant::now() + SOON).await.unwrap();
     }
 
-    async fn deactivate(&self, id: &SnapshotId) {
+    pub(super) async fn put_to_sleep(&self, id: &SnapshotId) {
         let url = format!("{}/snapshots/{id}/deactivate", self.fleet.api_url());
         let request = reqwest::Client::new().post(url).bearer_auth(self.fleet.api_key());
         request.send().await.unwrap().error_for_status().unwrap();
@@ -99,7 +99,7 @@ impl Scene {
     }
 
     /// The first message of a work queue.
-    async fn published(&self, queue: &str) -> Job {
+    pub(super) async fn published(&self, queue: &str) -> Job {
         let url = self.fleet.amqp_url();
         let connection = Connection::connect(url, ConnectionProperties::default()).await.unwrap();
         let channel = connection.create_channel().await.unwrap();
@@ -143,7 +143,7 @@ async fn a_new_base_rebuilds_all_once_and_taking_it_back_builds_none() {
 
     // Back, by putting the new one to sleep; forth again, by waking it.
     let created = scene.sandboxes_created().await;
-    scene.deactivate(&new).await;
+    scene.put_to_sleep(&new).await;
     scene.tick().await;
     assert_eq!(scene.promoted_from(&one, &old).await.name, from_old.0.name);
     assert_eq!(scene.promoted_from(&two, &old).await.name, from_old.1.name);

@@ -34,14 +34,14 @@ impl Scene {
     }
 
     /// The producer that is active, or becomes it.
-    async fn keeper(&self) -> FleetProcess {
+    pub(super) async fn keeper(&self) -> FleetProcess {
         let mut producer = self.fleet.producer(&[]).unwrap();
         producer.says("this producer is the active one", SOON).await.unwrap();
         producer
     }
 
     /// So many prebuilds, one after the other, with a snapshot each.
-    async fn built<const N: usize>(&self, target: &Target) -> [PrebuildRecord; N] {
+    pub(super) async fn built<const N: usize>(&self, target: &Target) -> [PrebuildRecord; N] {
         let mut prebuilds = Vec::new();
         for _ in 0..N {
             let mut prebuild = record_in(&self.fleet_name(), target);

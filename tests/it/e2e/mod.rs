@@ -25,6 +25,7 @@ mod secret_rules;
 mod secrets;
 mod silence;
 mod sizes;
+mod sleeping;
 mod steps;
 mod stuck;
 mod suspects;

@@ -9,7 +9,6 @@ use job::{
     PrebuildName, PrebuildRecord, SandboxName, Stage, StandingFailure, TargetState,
 };
 use remote::{HeadError, Remote};
-use tokio::time::Instant;
 use url::Url;
 
 use crate::attempt::Attempt;
@@ -194,7 +193,7 @@ async fn find_registered(
 ) -> Result<Present, EarlyEnd> {
     let Some(state) = state else { return Ok(Present::Nothing) };
     for prebuild in state.prebuilds().filter(|prebuild| prebuild.is_of(&wanted.commit, &wanted.fingerprint)) {
-        if make_usable(client, prebuild).await? {
+        if is_usable(client, prebuild).await? {
             let promoted = state.promoted.as_ref().is_some_and(|promoted| promoted.name == prebuild.name);
             return Ok(if promoted {
                 Present::Promoted(prebuild.clone())
@@ -232,25 +231,18 @@ async fn find_unregistered(
     Ok(newest.map_or(Present::Nothing, Present::Unpromoted))
 }
 
-/// Whether sessions can start from it, woken where need be: there, and awake (Daytona puts to sleep what nobody uses for two weeks).
-async fn make_usable(client: &Client, prebuild: &PrebuildRecord) -> Result<bool, EarlyEnd> {
-    let refused = |error: &daytona::Error| from_call(error, Stage::Resolve);
-    let Some(snapshot) = client.get_snapshot(&prebuild.snapshot_id).await.map_err(|error| refused(&error))?
-    else {
+/// Whether sessions can start from it: there, and awake. One that Daytona has put to sleep counts as missing, for nothing wakes a
+/// captured snapshot: activating it ends in `error`, for good.
+async fn is_usable(client: &Client, prebuild: &PrebuildRecord) -> Result<bool, EarlyEnd> {
+    let found = client.get_snapshot(&prebuild.snapshot_id).await;
+    let Some(snapshot) = found.map_err(|error| from_call(&error, Stage::Resolve))? else {
         return Ok(false);
     };
     match snapshot.state {
         SnapshotState::Active => Ok(true),
         SnapshotState::Inactive => {
-            let deadline = Instant::now() + std::time::Duration::from_mins(10);
-            match client.activate_and_wait(&snapshot.id, deadline).await {
-                Ok(_) => Ok(true),
-                Err(daytona::ActivateError::Call(error)) => Err(refused(&error)),
-                Err(error) => {
-                    tracing::warn!(prebuild = %prebuild.name, error = error_chain::line(&error), "promoted prebuild can't be woken; it is built anew");
-                    Ok(false)
-                }
-            }
+            tracing::info!(prebuild = %prebuild.name, "the prebuild sleeps, and nothing wakes it; it counts as missing");
+            Ok(false)
         }
         SnapshotState::Building
         | SnapshotState::Pending

@@ -133,8 +133,9 @@ async fn check_base(client: &Client, base: &str) -> Check {
     match client.base_snapshot(base).await {
         Ok(snapshot) => Check::ok(check, format!("{} ({}) is active", snapshot.name, snapshot.id)),
         Err(error @ BaseError::NotActive { .. }) => {
-            let remedy = "activate it in Daytona's dashboard; or delete it, and the newest active one named so with a tag \
-                          is taken";
+            let remedy = "one made from an image (snapshot/build.sh): activate it in Daytona's dashboard. One captured from a sandbox \
+                          can't be woken: make it anew under another tag and delete this one, and the newest active \
+                          one named so with a tag is taken";
             Check::failed(check, error.to_string(), remedy)
         }
         Err(error @ BaseError::Missing { .. }) => {

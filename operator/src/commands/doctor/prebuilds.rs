@@ -51,7 +51,11 @@ fn report(promoted: &[ListedPrebuild]) -> Check {
         return Check::ok(NAME, format!("{} promoted, each looked up in Daytona", promoted.len()));
     }
     let line = |prebuild: &&ListedPrebuild| {
-        let word = prebuild.in_daytona.as_deref().unwrap_or("not known");
+        let word = match prebuild.in_daytona.as_deref() {
+            Some(_) if prebuild.is_asleep() => "asleep (activating it would destroy it)",
+            Some(word) => word,
+            None => "not known",
+        };
         format!("{}: {} is {word} in Daytona", prebuild.target, prebuild.name)
     };
     let detail = missing.iter().map(line).collect::<Vec<_>>().join("\n");

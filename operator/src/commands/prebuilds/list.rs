@@ -63,9 +63,14 @@ impl ListedPrebuild {
 }
 
 impl ListedPrebuild {
-    /// Whether a session or a build can start from it, as far as Daytona was asked: a sleeping one is woken first.
+    /// Whether a session can start from it, as far as Daytona was asked.
     pub(in crate::commands) fn is_usable(&self) -> bool {
-        self.in_daytona.as_deref().is_none_or(|word| matches!(word, "active" | "inactive"))
+        self.in_daytona.as_deref().is_none_or(|word| word == SnapshotState::Active.as_str())
+    }
+
+    /// Whether Daytona has put it to sleep, from which a captured snapshot never wakes.
+    pub(in crate::commands) fn is_asleep(&self) -> bool {
+        self.in_daytona.as_deref() == Some(SnapshotState::Inactive.as_str())
     }
 }
 

@@ -14,6 +14,10 @@ use crate::layout::format_rows;
 use crate::output::View;
 use crate::time::{absolute, at, since};
 
+/// What there is to say of one that sleeps: nobody is to activate it.
+const ASLEEP: &str = "sleeps in Daytona: nothing starts from it, and activating it would destroy it (the producer has it built anew, \
+                      ahead of the queue)";
+
 /// What the register says of the target.
 #[derive(Debug)]
 pub(super) enum RegisterSays {
@@ -96,7 +100,7 @@ pub(super) fn choose(
     let without = |why: String| NoPrebuild { target: target.clone(), why };
     match register {
         RegisterSays::State(state) => {
-            from_register(state, daytona, now).ok_or_else(|| without(explain_none(state)))
+            from_register(state, daytona, now).ok_or_else(|| without(explain_none(state, daytona)))
         }
         RegisterSays::Nothing => {
             let why = "the register does not know the target";
@@ -123,19 +127,25 @@ fn from_register(state: &TargetState, daytona: &DaytonaSays, now: DateTime<Utc>)
         DaytonaSays::Unreachable(error) => return alone(error.clone()),
         DaytonaSays::Snapshots(found) => found,
     };
+    let in_daytona = |prebuild: &PrebuildRecord| found.iter().find(|s| s.id == prebuild.snapshot_id);
     let startable =
-        |prebuild: &&PrebuildRecord| found.iter().any(|s| s.id == prebuild.snapshot_id && s.is_usable());
+        |prebuild: &&PrebuildRecord| in_daytona(prebuild).is_some_and(PrebuildSnapshot::is_usable);
+    let sleeps = promoted.and_then(in_daytona).is_some_and(PrebuildSnapshot::is_asleep);
     if let Some(prebuild) = state.prebuilds().find(startable) {
-        let snapshot = found.iter().find(|snapshot| snapshot.id == prebuild.snapshot_id);
         let mut notes = Vec::new();
         if promoted.is_none_or(|promoted| promoted.name != prebuild.name) {
-            let why = if promoted.is_some() { "is not usable in Daytona" } else { "was withdrawn" };
+            let why = match promoted {
+                Some(_) if sleeps => ASLEEP,
+                Some(_) => "is not usable in Daytona",
+                None => "was withdrawn",
+            };
             notes.push(format!("the promoted prebuild {why}; this is the newest kept one"));
         }
-        return Some(from_record(state, prebuild, snapshot, notes, now));
+        return Some(from_record(state, prebuild, in_daytona(prebuild), notes, now));
     }
     let verified = verified_by(promoted?.name.attempt(), state, found);
-    let note = "no prebuild of the register is in Daytona";
+    let asleep = format!("the promoted prebuild {ASLEEP}");
+    let note = if sleeps { asleep.as_str() } else { "no prebuild of the register is in Daytona" };
     from_names(&state.target, &verified, note, now).ok()
 }
 
@@ -186,11 +196,10 @@ fn from_record(
     state: &TargetState,
     prebuild: &PrebuildRecord,
     snapshot: Option<&PrebuildSnapshot>,
-    mut notes: Vec<String>,
+    notes: Vec<String>,
     now: DateTime<Utc>,
 ) -> ResolveView {
     let agreed = notes.is_empty() && snapshot.is_some();
-    notes.extend(snapshot.and_then(note_if_inactive));
     ResolveView {
         target: state.target.clone(),
         name: prebuild.name.clone(),
@@ -224,18 +233,15 @@ fn from_names(
         }
         DaytonaSays::Snapshots(found) => found,
     };
-    // Awake before asleep, then the newest.
-    let newest = found
-        .iter()
-        .filter(|snapshot| snapshot.is_usable())
-        .max_by_key(|snapshot| (snapshot.state == SnapshotState::Active, snapshot.name.attempt()));
-    let Some(snapshot) = newest else {
-        return Err(format!(
-            "{why}, and Daytona has none by name; build it: harvestctl submit {target} --wait"
-        ));
+    let usable = found.iter().filter(|snapshot| snapshot.is_usable());
+    let Some(snapshot) = usable.max_by_key(|snapshot| snapshot.name.attempt()) else {
+        let none = match found.iter().find(|snapshot| snapshot.is_asleep()) {
+            Some(asleep) => format!("of those that Daytona has by name, {} {ASLEEP}", asleep.name),
+            None => "Daytona has none by name".to_owned(),
+        };
+        return Err(format!("{why}, and {none}; build it: harvestctl submit {target} --wait"));
     };
-    let mut notes = vec![format!("{why}; this is Daytona's newest by name")];
-    notes.extend(note_if_inactive(snapshot));
+    let notes = vec![format!("{why}; this is Daytona's newest by name")];
     Ok(ResolveView {
         target: target.clone(),
         name: snapshot.name.clone(),
@@ -255,18 +261,18 @@ fn from_names(
 }
 
 impl PrebuildSnapshot {
-    /// Whether a session can start from it, be it only once it is activated.
+    /// Whether a session can start from it.
     pub(super) fn is_usable(&self) -> bool {
-        matches!(self.state, SnapshotState::Active | SnapshotState::Inactive)
+        self.state == SnapshotState::Active
+    }
+
+    /// Whether Daytona has put it to sleep, from which a captured snapshot never wakes.
+    fn is_asleep(&self) -> bool {
+        self.state == SnapshotState::Inactive
     }
 }
 
-fn note_if_inactive(snapshot: &PrebuildSnapshot) -> Option<String> {
-    let asleep = snapshot.state == SnapshotState::Inactive;
-    asleep.then(|| "Daytona put it to sleep: activate it first (the next tick does so too)".to_owned())
-}
-
-fn explain_none(state: &TargetState) -> String {
+fn explain_none(state: &TargetState, daytona: &DaytonaSays) -> String {
     let target = &state.target;
     if let Some(retired) = state.gone.and_then(|gone| gone.retired) {
         return format!(
@@ -280,10 +286,14 @@ fn explain_none(state: &TargetState) -> String {
             failing.failure
         ),
         (None, Some(promoted)) => {
-            format!(
-                "{} is gone from Daytona; build it anew: harvestctl submit {target} --wait",
-                promoted.name
-            )
+            let sleeps = |s: &PrebuildSnapshot| s.id == promoted.snapshot_id && s.is_asleep();
+            let why = match daytona {
+                DaytonaSays::Snapshots(found) if found.iter().any(sleeps) => ASLEEP,
+                DaytonaSays::Snapshots(_) | DaytonaSays::NoKey | DaytonaSays::Unreachable(_) => {
+                    "is gone from Daytona"
+                }
+            };
+            format!("{} {why}; build it anew: harvestctl submit {target} --wait", promoted.name)
         }
         (None, None) if !state.revocations.is_empty() => {
             format!("what there was is withdrawn; build it anew: harvestctl submit {target} --wait")

@@ -26,8 +26,10 @@ pub(super) fn is_overtaken(
 /// What Daytona says of a snapshot, as far as it matters here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SnapshotCondition {
-    /// Sandboxes can be started from it, be it after it was woken.
+    /// Sandboxes can be started from it.
     Whole,
+    /// Daytona has put it to sleep: nothing starts from it, and nothing wakes it.
+    Asleep,
     /// It failed for good.
     Failed,
     /// It is on its way to another state.
@@ -44,6 +46,8 @@ pub enum Superfluous {
     Old,
     /// Its capture failed, or did not end.
     HalfMade,
+    /// It is kept and sleeps, so it could be given to nobody.
+    Asleep,
 }
 
 impl TargetState {
@@ -57,18 +61,26 @@ impl TargetState {
     ) -> Option<Superfluous> {
         self.promotion?;
         let is_this = |prebuild: &PrebuildRecord| prebuild.name == *name;
-        if self.prebuilds().any(is_this) {
+        if self.promoted.iter().any(is_this) {
             return None;
+        }
+        if self.kept.iter().any(is_this) {
+            // Whoever promotes a kept one again asks Daytona first, and a sleeper never wakes.
+            return (condition == SnapshotCondition::Asleep).then_some(Superfluous::Asleep);
         }
         let attempt = name.attempt();
         let is_over = now - attempt.time() >= OVER;
         let is_older = Some(attempt) < self.newest_promoted;
         let has_ended = is_over || is_older || self.last.as_ref().is_some_and(|last| last.attempt == attempt);
         match condition {
-            SnapshotCondition::Whole if self.is_revoked(name.into()) && !self.is_captured(name) => {
+            SnapshotCondition::Whole | SnapshotCondition::Asleep
+                if self.is_revoked(name.into()) && !self.is_captured(name) =>
+            {
                 Some(Superfluous::Withdrawn)
             }
-            SnapshotCondition::Whole => (is_older || is_over).then_some(Superfluous::Old),
+            SnapshotCondition::Whole | SnapshotCondition::Asleep => {
+                (is_older || is_over).then_some(Superfluous::Old)
+            }
             SnapshotCondition::Failed => has_ended.then_some(Superfluous::HalfMade),
             SnapshotCondition::Pending => is_over.then_some(Superfluous::HalfMade),
         }

@@ -23,6 +23,8 @@ pub enum StaleReason {
     NoRoom,
     /// The last attempt failed, and another follows.
     FailedAttempt,
+    /// Daytona has put it to sleep, and it is not built anew yet. Only Daytona tells, so [`StaleReason::of`] never does.
+    Asleep,
     /// It was never built.
     NeverBuilt,
 }

@@ -86,10 +86,26 @@ fn without_the_register_the_newest_awake_name_is_unconfirmed() {
 }
 
 #[test]
-fn one_that_sleeps_says_so_and_is_still_the_one() {
-    let asleep = DaytonaSays::Snapshots(vec![seen("newer", 1, SnapshotState::Inactive)]);
-    let view = choose(&target(TARGET), &register(), &asleep, now()).unwrap();
-    assert!(view.confirmed && view.notes[0].contains("activate"), "{view:?}");
+fn one_that_sleeps_is_none_and_the_next_best_is_given() {
+    let asleep = |others: Vec<PrebuildSnapshot>| {
+        let mut all = vec![seen("newer", 1, SnapshotState::Inactive)];
+        all.extend(others);
+        DaytonaSays::Snapshots(all)
+    };
+    let kept = asleep(vec![seen("snapshot-1", 0, SnapshotState::Active)]);
+    let view = choose(&target(TARGET), &register(), &kept, now()).unwrap();
+    assert_eq!((view.snapshot_id.as_str(), view.confirmed), ("snapshot-1", false));
+    assert!(view.notes[0].contains("sleeps") && view.notes[0].contains("newest kept"), "{view:?}");
+    let by_name = asleep(vec![seen("older", 0, SnapshotState::Active)]);
+    let view = choose(&target(TARGET), &register(), &by_name, now()).unwrap();
+    assert_eq!((view.snapshot_id.as_str(), view.confirmed), ("older", false));
+    assert!(view.notes[0].contains("sleeps"), "{view:?}");
+    for none in [asleep(Vec::new()), asleep(vec![seen("snapshot-1", 0, SnapshotState::Inactive)])] {
+        let error = answer(&register(), &none).unwrap_err();
+        assert!(error.contains("sleeps") && error.contains("harvestctl submit"), "{error}");
+    }
+    let error = answer(&RegisterSays::Nothing, &asleep(Vec::new())).unwrap_err();
+    assert!(error.contains("sleeps"), "{error}");
 }
 
 #[test]

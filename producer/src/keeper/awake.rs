@@ -1,0 +1,203 @@
+//! Keeps prebuilds awake that no session starts from, where the fleet wants it: a sandbox is started from each in time, and deleted.
+//!
+//! Daytona counts the start as any other (`lastUsedAt`), so it is remembered here that it was nobody's session. The sandbox says so in
+//! a label, is nobody's lease by its name, and dies by itself.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use daytona::{Client, CreateOutcome, NewSandbox, SandboxId, Snapshot, SnapshotId, SnapshotState, pace};
+use job::SandboxName;
+use thiserror::Error;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::{Idle, Keeper};
+use crate::metrics::KeptAwake;
+
+/// So many looks in the time after which Daytona puts a snapshot to sleep: twice a day, in 14 days.
+const LOOKS: u32 = 28;
+/// How long a sandbox may take to start, pulling the snapshot to a runner included.
+const START: Duration = Duration::from_mins(15);
+/// How long it may take to go.
+const DELETE: Duration = Duration::from_mins(5);
+/// It stops when it is idle for so long, and is deleted then, should the keeper not come to it.
+const LEFT_ALONE: Duration = Duration::from_mins(20);
+
+/// When this keeper last started a sandbox from a snapshot, as Daytona noted it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Awakenings(Arc<Mutex<HashMap<SnapshotId, DateTime<Utc>>>>);
+
+impl Awakenings {
+    /// When somebody else last started from it, as far as it is known: of a start of the keeper's own, not even that there was one.
+    pub(super) fn last_use(&self, snapshot: &Snapshot) -> Option<DateTime<Utc>> {
+        let own = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&snapshot.id).copied();
+        snapshot.last_used_at.filter(|used| own.is_none_or(|own| *used > own))
+    }
+
+    fn note(&self, snapshot: SnapshotId, at: DateTime<Utc>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(snapshot, at);
+    }
+
+    fn keep_only(&self, snapshots: &[Snapshot]) {
+        let there: HashSet<&SnapshotId> = snapshots.iter().map(|snapshot| &snapshot.id).collect();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|id, _| there.contains(id));
+    }
+}
+
+/// Why a prebuild was not started from.
+#[derive(Debug, Error)]
+enum NotKept {
+    #[error(transparent)]
+    Call(#[from] daytona::Error),
+    #[error("another sandbox has the name")]
+    NameTaken,
+    #[error("the sandbox failed to start: {0}")]
+    Failed(daytona::Message),
+    #[error(transparent)]
+    Start(#[from] daytona::StartError),
+    #[error("the sandbox was not deleted, and dies by itself")]
+    Delete(#[from] daytona::DeleteError),
+}
+
+impl Keeper {
+    /// Looks every so often, where the fleet wants it.
+    pub(super) async fn keep_awake(&self) {
+        let (Some(client), Idle::Awake) = (&self.client, self.section.idle) else {
+            return std::future::pending().await;
+        };
+        loop {
+            if let Err(error) = self.keep_awake_once(client).await {
+                tracing::warn!(
+                    error = error_chain::line(&error),
+                    "idle prebuilds not kept awake; the next look tries again"
+                );
+            }
+            // Nobody tells that a snapshot is about to be put to sleep.
+            tokio::time::sleep(self.section.sleeps_after / LOOKS).await;
+        }
+    }
+
+    /// Starts a sandbox from each promoted prebuild that is due, one after the other.
+    async fn keep_awake_once(&self, client: &Client) -> Result<(), daytona::Error> {
+        let Some(listed) = self.listing.borrow().clone() else { return Ok(()) };
+        let snapshots = client.list_snapshots(&SandboxName::fleet_prefix(&self.fleet)).await?;
+        self.awakenings.keep_only(&snapshots);
+        let promoted: HashSet<String> = listed
+            .targets
+            .iter()
+            .filter_map(|(target, _)| Some(self.register.get(target)?.promoted.as_ref()?.snapshot_id.clone()))
+            .collect();
+        let now = self.clock.now();
+        let is_due = |snapshot: &&Snapshot| {
+            promoted.contains(snapshot.id.as_str()) && is_due(snapshot, self.section.sleeps_after, now)
+        };
+        for snapshot in snapshots.iter().filter(is_due) {
+            match self.start_and_delete(client, snapshot).await {
+                Ok(()) => {
+                    self.metrics.count_kept_awake(KeptAwake::Started);
+                    tracing::info!(prebuild = snapshot.name, "an idle prebuild was kept awake");
+                }
+                Err(error) => {
+                    self.metrics.count_kept_awake(KeptAwake::Failed);
+                    tracing::warn!(
+                        prebuild = snapshot.name,
+                        error = error_chain::line(&error),
+                        "an idle prebuild was not kept awake; the next look tries again"
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn start_and_delete(&self, client: &Client, snapshot: &Snapshot) -> Result<(), NotKept> {
+        // Of no target: whoever looks for a lease or sweeps does not meet it.
+        let prefix = SandboxName::fleet_prefix(&self.fleet);
+        let name = format!("{prefix}awake.{}", Uuid::new_v4().simple());
+        let wish = NewSandbox {
+            labels: lease::keep_awake_labels(&self.fleet),
+            auto_stop: LEFT_ALONE,
+            ttl: START + DELETE,
+            ..NewSandbox::new(name.clone(), snapshot.id.to_string())
+        };
+        let refused = match client.create_sandbox(&wish).await {
+            Ok(CreateOutcome::Created(sandbox)) => {
+                let started = self.wait_and_note(client, &sandbox.id, snapshot).await;
+                client.delete_and_confirm(&sandbox.id, Instant::now() + DELETE).await?;
+                return started;
+            }
+            Ok(CreateOutcome::NameTaken) => NotKept::NameTaken,
+            Ok(CreateOutcome::FailedToStart { reason }) => NotKept::Failed(reason),
+            Err(error) => NotKept::Call(error),
+        };
+        // It may be there all the same.
+        if let Some(left) = client.get_sandbox(&name).await? {
+            client.delete_and_confirm(&left.id, Instant::now() + DELETE).await?;
+        }
+        Err(refused)
+    }
+
+    async fn wait_and_note(
+        &self,
+        client: &Client,
+        sandbox: &SandboxId,
+        snapshot: &Snapshot,
+    ) -> Result<(), NotKept> {
+        client.wait_until_started(sandbox, Instant::now() + START, pace::STATE).await?;
+        if let Some(used) = client.get_snapshot(&snapshot.id).await?.and_then(|it| it.last_used_at) {
+            self.awakenings.note(snapshot.id.clone(), used);
+        }
+        Ok(())
+    }
+}
+
+/// Whether three quarters of the time are over after which Daytona puts it to sleep: what is left is for looks that fail.
+fn is_due(snapshot: &Snapshot, sleeps_after: Duration, now: DateTime<Utc>) -> bool {
+    let last = snapshot.last_used_at.max(snapshot.created_at);
+    let idle = last.and_then(|last| (now - last).to_std().ok()).unwrap_or_default();
+    snapshot.state == SnapshotState::Active && idle >= sleeps_after / 4 * 3
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+    use serde_json::json;
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_hours(14 * 24);
+
+    fn snapshot(state: &str, created: DateTime<Utc>, used: Option<DateTime<Utc>>) -> Snapshot {
+        let row = json!({ "id": "p", "name": "p", "state": state, "createdAt": created, "lastUsedAt": used });
+        serde_json::from_value(row).unwrap()
+    }
+
+    #[test]
+    fn only_what_is_awake_and_long_idle_is_started_from() {
+        let now = Utc::now();
+        let days = |days| now - TimeDelta::days(days);
+        assert!(is_due(&snapshot("active", days(20), Some(days(11))), LIMIT, now));
+        assert!(is_due(&snapshot("active", days(11), None), LIMIT, now), "never used");
+        assert!(!is_due(&snapshot("active", days(20), Some(days(10))), LIMIT, now));
+        assert!(!is_due(&snapshot("active", days(1), None), LIMIT, now), "just made");
+        assert!(!is_due(&snapshot("inactive", days(20), None), LIMIT, now), "nothing wakes it");
+        assert!(!is_due(&snapshot("active", days(-1), None), LIMIT, now), "its clock is ahead");
+    }
+
+    #[test]
+    fn a_start_of_the_keepers_own_is_nobodys_use() {
+        let now = Utc::now();
+        let awakenings = Awakenings::default();
+        let started = snapshot("active", now, Some(now));
+        assert_eq!(awakenings.last_use(&started), Some(now));
+        awakenings.note(started.id.clone(), now);
+        assert_eq!(awakenings.last_use(&started), None);
+        let later = now + TimeDelta::minutes(1);
+        assert_eq!(awakenings.last_use(&snapshot("active", now, Some(later))), Some(later), "a session's");
+        awakenings.keep_only(&[]);
+        assert_eq!(awakenings.last_use(&started), Some(now), "it is gone, and forgotten");
+    }
+}
