@@ -13,12 +13,13 @@ mod witness;
 use std::sync::Arc;
 use std::time::Duration;
 
-use daytona::{Execute, Executed, Toolbox, Upload, pace};
+use daytona::{Execute, Executed, Pauses, Toolbox, Upload, pace};
 use job::{AttemptId, Failure, Stage};
 
 use secrecy::SecretString;
+use tokio::time::Instant;
 
-use crate::failures::{from_execute, from_toolbox, may_pass};
+use crate::failures::{call_may_pass, from_execute, from_toolbox, may_pass};
 
 pub use environment::Environment;
 pub(crate) use long::{ANY_ROOM, FinishedCommand};
@@ -27,9 +28,6 @@ pub use quote::quote;
 pub use redact::Redactor;
 pub use watching::{CommandSection, Watching};
 pub use witness::SandboxWitness;
-
-/// How often a step whose answer was lost is sent again; every step must bear being run twice.
-const TRIES: u32 = 4;
 
 /// Where a step finds its programs: folders that only root can write to.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -95,36 +93,71 @@ impl Sandbox {
 
     /// Sends a step until it is known what became of it.
     async fn execute_until_known(&self, execute: &Execute, stage: Stage) -> Result<Executed, Failure> {
-        let mut pauses = pace::REPEAT.pauses();
-        let mut tries = 1;
+        let mut patience = Patience::of(&self.watching);
         loop {
             let error = match self.toolbox.execute(execute).await {
                 Ok(executed) => return Ok(executed),
                 Err(error) => error,
             };
-            if !may_pass(&error) || tries >= TRIES {
+            if !may_pass(&error) || patience.pause().await == Pause::TooLong {
                 return Err(self.believe(from_execute(&error, stage)).await);
             }
-            tries += 1;
-            tokio::time::sleep(pauses.next_pause()).await;
         }
     }
 
     /// Writes a file, folders included.
     pub async fn upload(&self, stage: Stage, path: &str, content: Vec<u8>) -> Result<(), Failure> {
-        let file = Upload { path: path.to_owned(), content };
-        match self.toolbox.upload(&[file]).await {
-            Ok(()) => Ok(()),
-            Err(error) => Err(self.believe(from_toolbox(&error, stage)).await),
+        let files = [Upload { path: path.to_owned(), content }];
+        let mut patience = Patience::of(&self.watching);
+        loop {
+            let Err(error) = self.toolbox.upload(&files).await else { return Ok(()) };
+            if !call_may_pass(&error) || patience.pause().await == Pause::TooLong {
+                return Err(self.believe(from_toolbox(&error, stage)).await);
+            }
         }
     }
 
     /// Reads a file of at most `limit` bytes; none when there is none.
     pub async fn download(&self, stage: Stage, path: &str, limit: usize) -> Result<Option<Vec<u8>>, Failure> {
-        match self.toolbox.download(path, limit).await {
-            Ok(content) => Ok(content),
-            Err(error) => Err(self.believe(from_toolbox(&error, stage)).await),
+        let mut patience = Patience::of(&self.watching);
+        loop {
+            let error = match self.toolbox.download(path, limit).await {
+                Ok(content) => return Ok(content),
+                Err(error) => error,
+            };
+            if !call_may_pass(&error) || patience.pause().await == Pause::TooLong {
+                return Err(self.believe(from_toolbox(&error, stage)).await);
+            }
         }
+    }
+}
+
+/// How long a toolbox that does not answer, or whose proxy is in trouble, is asked again: as long as a long command is watched
+/// without an answer. Whatever is asked must bear being asked twice.
+struct Patience {
+    pauses: Pauses,
+    deadline: Instant,
+}
+
+/// Whether it makes sense to ask again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pause {
+    Over,
+    TooLong,
+}
+
+impl Patience {
+    fn of(watching: &Watching) -> Self {
+        Self { pauses: pace::REPEAT.pauses(), deadline: Instant::now() + watching.lost_after }
+    }
+
+    async fn pause(&mut self) -> Pause {
+        let pause = self.pauses.next_pause();
+        if Instant::now() + pause >= self.deadline {
+            return Pause::TooLong;
+        }
+        tokio::time::sleep(pause).await;
+        Pause::Over
     }
 }
 

@@ -12,6 +12,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::operation::{Operation, Repeat};
+use crate::states::SandboxState;
 
 pub(crate) use body::read as read_body;
 pub(crate) use limits::retry_after;
@@ -41,6 +42,20 @@ pub enum Error {
     KeyRefused {
         /// The call that was not sent.
         operation: Operation,
+    },
+    /// The toolbox's proxy answered no, and Daytona's API, asked about it, says the opposite: the proxy's trouble, which passes.
+    #[error(
+        "{operation}: HTTP {status}: {message}; yet the key is good and the sandbox is {state}, as Daytona's API says"
+    )]
+    Contradicted {
+        /// The call that the proxy refused. It never arrived.
+        operation: Operation,
+        /// The HTTP status of the refusal.
+        status: u16,
+        /// What the proxy said, bounded.
+        message: Message,
+        /// The state of the sandbox.
+        state: SandboxState,
     },
     /// No connection, or it broke before the answer was complete.
     #[error("{operation}: no answer from Daytona")]
@@ -176,6 +191,7 @@ impl Error {
     pub fn operation(&self) -> Operation {
         match self {
             Self::Refused { operation, .. }
+            | Self::Contradicted { operation, .. }
             | Self::Unreachable { operation, .. }
             | Self::TimedOut { operation, .. }
             | Self::Undecodable { operation, .. }
@@ -191,7 +207,7 @@ impl Error {
         match self {
             Self::Refused { kind, .. } => *kind,
             Self::KeyRefused { .. } => ErrorKind::Unauthorized,
-            Self::Unreachable { .. } => ErrorKind::Unavailable,
+            Self::Contradicted { .. } | Self::Unreachable { .. } => ErrorKind::Unavailable,
             Self::TimedOut { .. } => ErrorKind::Timeout,
             Self::Undecodable { .. } | Self::Endless { .. } => ErrorKind::Undecodable,
             Self::TooLarge { .. } => ErrorKind::TooLarge,
@@ -202,7 +218,9 @@ impl Error {
     /// The HTTP status, when there was an answer.
     pub fn status(&self) -> Option<u16> {
         match self {
-            Self::Refused { status, .. } | Self::Undecodable { status, .. } => Some(*status),
+            Self::Refused { status, .. }
+            | Self::Contradicted { status, .. }
+            | Self::Undecodable { status, .. } => Some(*status),
             Self::KeyRefused { .. }
             | Self::Unreachable { .. }
             | Self::TimedOut { .. }
@@ -216,6 +234,7 @@ impl Error {
     pub fn retry(&self) -> Retry {
         match self {
             Self::Refused { kind, after, operation, .. } => kind.retry(*after, operation.repeat),
+            Self::Contradicted { .. } => Retry::Backoff,
             Self::Unreachable { sent, operation, .. } | Self::TimedOut { sent, operation, .. } => {
                 match (sent, operation.repeat) {
                     (Sent::No, _) | (Sent::Perhaps, Repeat::Safe) => Retry::Backoff,

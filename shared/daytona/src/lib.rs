@@ -33,7 +33,7 @@ mod wait;
 mod wire;
 
 pub use account::{ApiKey, Permission};
-pub use backoff::Backoff;
+pub use backoff::{Backoff, Pauses};
 pub use base::BaseError;
 pub use base_lookup::{BaseFinding, BaseIds, BaseLookupError};
 pub use capture::{CaptureError, CaptureLimits};

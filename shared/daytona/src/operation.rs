@@ -79,6 +79,7 @@ operations! {
     LIST_SNAPSHOTS: "list snapshots", Get "/snapshots", Safe;
     GET_SNAPSHOT: "get snapshot", Get "/snapshots/{id}", Safe;
     DELETE_SNAPSHOT: "delete snapshot", Delete "/snapshots/{id}", Safe;
+    TOOLBOX_VERSION: "read toolbox version", Get "/version", Safe;
     EXECUTE: "execute command", Post "/process/execute", ReadFirst;
     UPLOAD: "upload files", Post "/files/bulk-upload", Safe;
     DOWNLOAD: "download file", Get "/files/download", Safe;

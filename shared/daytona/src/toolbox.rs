@@ -15,10 +15,11 @@ use crate::client::Client;
 use crate::errors::{Error, ErrorKind};
 use crate::ids::SandboxId;
 use crate::lenient;
-use crate::operation::{DOWNLOAD, EXECUTE, Operation, TOOLBOX_URL, UPLOAD};
+use crate::operation::{DOWNLOAD, EXECUTE, Operation, TOOLBOX_URL, TOOLBOX_VERSION, UPLOAD};
 use crate::sandbox::Sandbox;
+use crate::states::SandboxState;
 use crate::upload::Upload;
-use crate::wire::{Call, Recipient};
+use crate::wire::{Answer, Call, Recipient};
 
 /// The most output of one command that is read. Redirect what may be larger.
 const OUTPUT_LIMIT: usize = 4 * 1024 * 1024;
@@ -103,6 +104,7 @@ impl ExecuteError {
 #[derive(Debug, Clone)]
 pub struct Toolbox {
     client: Client,
+    sandbox: SandboxId,
     base: Url,
 }
 
@@ -129,7 +131,7 @@ impl Client {
         };
         let base = proxy.and_then(|proxy| base(&proxy, &sandbox.id));
         let base = base.ok_or(Error::Unaddressable { operation: TOOLBOX_URL })?;
-        Ok(Toolbox { client: self.clone(), base })
+        Ok(Toolbox { client: self.clone(), sandbox: sandbox.id.clone(), base })
     }
 }
 
@@ -160,7 +162,7 @@ impl Toolbox {
         }
         let call = self.call(EXECUTE).timeout(timeout + ON_THE_WAY).limit(OUTPUT_LIMIT);
         let call = call.json(&body).map_err(ExecuteError::Call)?;
-        let answer = self.client.send(&call).await.and_then(|answer| answer.read::<ExecuteAnswer>());
+        let answer = self.send(&call).await.and_then(|answer| answer.read::<ExecuteAnswer>());
         match answer {
             Ok(ExecuteAnswer { exit_code, result }) => Ok(Executed { exit_code, result }),
             Err(error) => Err(ExecuteError::from_call(error, timeout)),
@@ -172,12 +174,63 @@ impl Toolbox {
         if files.is_empty() {
             return Ok(());
         }
-        self.client.send(&self.call(UPLOAD).files(files)).await.map(drop)
+        self.send(&self.call(UPLOAD).files(files)).await.map(drop)
     }
 
     /// Reads a file of at most `limit` bytes; none when there is none.
     pub async fn download(&self, path: &str, limit: usize) -> Result<Option<Vec<u8>>, Error> {
         let call = self.call(DOWNLOAD).query("path", path).limit(limit);
-        Ok(self.client.find(&call).await?.map(|answer| answer.body))
+        match self.send(&call).await {
+            Ok(answer) => Ok(Some(answer.body)),
+            // Daemon and proxy say 404 alike. Who answers another call of this sandbox's was there to look for the file.
+            Err(Error::Contradicted { status: 404, .. })
+                if self.client.send(&self.call(TOOLBOX_VERSION)).await.is_ok() =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn send(&self, call: &Call<'_>) -> Result<Answer, Error> {
+        match self.client.send(call).await {
+            Ok(answer) => Ok(answer),
+            Err(error) => Err(self.look_into(error).await),
+        }
+    }
+
+    /// What stands behind a refusal. The proxy says 401 where the API does not answer it, and 404 where it does not know the sandbox's
+    /// machine any more: a key is bad, and a sandbox gone, when the API itself says so.
+    async fn look_into(&self, refused: Error) -> Error {
+        let Error::Refused { operation, kind, status, message, .. } = &refused else { return refused };
+        if !matches!(kind, ErrorKind::Unauthorized | ErrorKind::NotFound | ErrorKind::WrongState) {
+            return refused;
+        }
+        if *kind == ErrorKind::Unauthorized
+            && let Err(error) = self.client.whoami().await
+        {
+            return error;
+        }
+        let as_kind = |kind| Error::Refused {
+            operation: *operation,
+            kind,
+            status: *status,
+            message: message.clone(),
+            after: None,
+        };
+        match self.client.get_sandbox(&self.sandbox).await {
+            Err(error) => error,
+            Ok(None) => as_kind(ErrorKind::NotFound),
+            Ok(Some(sandbox)) if sandbox.state.is_going() => as_kind(ErrorKind::NotFound),
+            Ok(Some(Sandbox { state, .. })) if state == SandboxState::Started || state.is_pending() => {
+                Error::Contradicted {
+                    operation: *operation,
+                    status: *status,
+                    message: message.clone(),
+                    state,
+                }
+            }
+            Ok(Some(_)) => as_kind(ErrorKind::WrongState),
+        }
     }
 }

@@ -15,6 +15,7 @@ pub(crate) mod messages;
 mod metrics;
 mod outcomes;
 mod pause;
+mod proxy;
 mod queues;
 mod register;
 mod retiring;

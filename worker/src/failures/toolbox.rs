@@ -71,12 +71,15 @@ fn meaning(kind: ErrorKind) -> (FailureKind, Scope) {
 pub(crate) fn may_pass(error: &ExecuteError) -> bool {
     match error {
         ExecuteError::Unknown(_) => true,
-        ExecuteError::Call(error) => {
-            matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::RateLimited)
-        }
+        ExecuteError::Call(error) => call_may_pass(error),
         ExecuteError::NotRunning(_)
         | ExecuteError::Gone(_)
         | ExecuteError::TimedOut { .. }
         | ExecuteError::TooMuchOutput(_) => false,
     }
+}
+
+/// Whether a call that failed this way may succeed later.
+pub(crate) fn call_may_pass(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::RateLimited)
 }
