@@ -49,9 +49,10 @@ impl From<String> for Permission {
 #[serde(rename_all = "camelCase")]
 pub struct ApiKey {
     /// The name it was given.
+    #[serde(default, deserialize_with = "lenient::word")]
     pub name: String,
     /// What it may do.
-    #[serde(default, deserialize_with = "lenient::or_default")]
+    #[serde(default, deserialize_with = "lenient::words")]
     pub permissions: Vec<Permission>,
     /// When it stops working.
     #[serde(default, deserialize_with = "lenient::time")]
@@ -68,14 +69,14 @@ impl ApiKey {
 impl Client {
     /// The API key in use.
     pub async fn whoami(&self) -> Result<ApiKey, Error> {
-        self.send(&self.call(WHOAMI, &[])).await?.read()
+        self.send(&self.call(WHOAMI, &[])).await?.read_row()
     }
 
     /// Asks about the key although it was refused, and notes what the API says: for the one program of a fleet that asks.
     pub async fn ask_about_key(&self) -> Result<ApiKey, Error> {
         let answer = self.send_past_gate(&self.call(WHOAMI, &[])).await?;
         self.key.accept();
-        answer.read()
+        answer.read_row()
     }
 
     /// Whether the key is taken, as far as this client and whoever tells it know.

@@ -6,9 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use crate::client::Client;
 use crate::errors::Error;
+use crate::lenient::{self, Rows};
 use crate::operation::{LIST_SANDBOXES, LIST_SNAPSHOTS};
 use crate::sandbox::Sandbox;
 use crate::snapshot::Snapshot;
@@ -30,17 +32,32 @@ enum Order {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct SandboxPage {
-    items: Vec<Sandbox>,
-    #[serde(default)]
+    items: Rows,
+    #[serde(default, deserialize_with = "lenient::text")]
     next_cursor: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct SnapshotPage {
-    items: Vec<Snapshot>,
-    #[serde(default)]
-    total_pages: f64,
+    items: Rows,
+    #[serde(default, deserialize_with = "lenient::number")]
+    total_pages: Option<f64>,
+}
+
+/// What is read of a row that can't be read whole.
+#[derive(Default, Deserialize)]
+struct Remains {
+    #[serde(default, deserialize_with = "lenient::word")]
+    name: String,
+    #[serde(default, deserialize_with = "lenient::labels")]
+    labels: BTreeMap<String, String>,
+}
+
+impl Remains {
+    fn of(row: &RawValue) -> Self {
+        lenient::row(row.get()).unwrap_or_default()
+    }
 }
 
 impl Client {
@@ -53,17 +70,43 @@ impl Client {
         let mut cursor: Option<String> = None;
         for _ in 0..PAGES {
             let page = self.sandbox_page(labels, PAGE, cursor.as_deref()).await?;
-            let carries_all =
-                |sandbox: &Sandbox| labels.iter().all(|(key, value)| sandbox.labels.get(key) == Some(value));
-            found.extend(
-                page.items.into_iter().filter(carries_all).filter(|sandbox| seen.insert(sandbox.id.clone())),
-            );
-            cursor = page.next_cursor.filter(|cursor| !cursor.is_empty());
+            for row in &page.items {
+                let sandbox = match lenient::row::<Sandbox>(row.get()) {
+                    Some(sandbox) if carries(&sandbox.labels, labels) => sandbox,
+                    Some(_) => continue,
+                    None => match self.look_again(&Remains::of(row), labels).await? {
+                        Some(sandbox) => sandbox,
+                        None => continue,
+                    },
+                };
+                if seen.insert(sandbox.id.clone()) {
+                    found.push(sandbox);
+                }
+            }
+            cursor = page.next_cursor;
             if cursor.is_none() {
                 return Ok(found);
             }
         }
         Err(Error::Endless { operation: LIST_SANDBOXES, pages: PAGES })
+    }
+
+    /// A row without an id is nobody's that could be asked for. One with the labels that are wanted is looked up by its name: what is
+    /// there must not be missing.
+    async fn look_again(
+        &self,
+        row: &Remains,
+        labels: &BTreeMap<String, String>,
+    ) -> Result<Option<Sandbox>, Error> {
+        if labels.is_empty() || !carries(&row.labels, labels) {
+            tracing::debug!(
+                name = row.name,
+                "a row of Daytona's sandboxes can't be read, and is passed over"
+            );
+            return Ok(None);
+        }
+        tracing::warn!(name = row.name, "a sandbox with the fleet's labels can't be read in Daytona's list");
+        if row.name.is_empty() { Ok(None) } else { self.get_sandbox(&row.name).await }
     }
 
     /// The snapshots whose name contains this text without case, oldest first. Compare exactly afterwards.
@@ -90,11 +133,13 @@ impl Client {
         let mut seen = BTreeSet::new();
         for number in 1..=PAGES {
             let page = self.snapshot_page(name_contains, PAGE, number, order).await?;
-            // The total is a JSON number of either kind, so it is compared as one.
-            let ended = page.items.is_empty()
-                || f64::from(u32::try_from(number).unwrap_or(u32::MAX)) >= page.total_pages
-                || page.items.iter().any(&enough);
-            found.extend(page.items.into_iter().filter(|snapshot| seen.insert(snapshot.id.clone())));
+            let rows: Vec<Snapshot> =
+                page.items.iter().filter_map(|row| read_snapshot(row, name_contains)).collect();
+            // The total is a JSON number of either kind, so it is compared as one. Without it the list ends with an empty page.
+            let is_last = |total| f64::from(u32::try_from(number).unwrap_or(u32::MAX)) >= total;
+            let ended =
+                page.items.is_empty() || page.total_pages.is_some_and(is_last) || rows.iter().any(&enough);
+            found.extend(rows.into_iter().filter(|snapshot| seen.insert(snapshot.id.clone())));
             if ended {
                 return Ok(found);
             }
@@ -137,4 +182,22 @@ impl Client {
         }
         self.send(&call).await?.read()
     }
+}
+
+fn carries(labels: &BTreeMap<String, String>, wanted: &BTreeMap<String, String>) -> bool {
+    wanted.iter().all(|(key, value)| labels.get(key) == Some(value))
+}
+
+/// None where it can't be read; said aloud where its name is of those that were asked for.
+fn read_snapshot(row: &RawValue, name_contains: &str) -> Option<Snapshot> {
+    let snapshot = lenient::row(row.get());
+    if snapshot.is_none() {
+        let name = Remains::of(row).name;
+        if !name_contains.is_empty() && name.to_lowercase().contains(&name_contains.to_lowercase()) {
+            tracing::warn!(name, "a snapshot of the name that is asked for can't be read in Daytona's list");
+        } else {
+            tracing::debug!(name, "a row of Daytona's snapshots can't be read, and is passed over");
+        }
+    }
+    snapshot
 }

@@ -16,12 +16,13 @@ use crate::states::SandboxState;
 #[serde(rename_all = "camelCase")]
 pub struct Sandbox {
     /// Its id, never given to another sandbox.
+    #[serde(deserialize_with = "id")]
     pub id: SandboxId,
     /// Its name, unique among the living sandboxes of the organization.
-    #[serde(default, deserialize_with = "lenient::or_default")]
+    #[serde(default, deserialize_with = "lenient::word")]
     pub name: String,
     /// The organization that owns it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::named")]
     pub organization_id: Option<OrganizationId>,
     /// What it is doing.
     #[serde(default = "unknown", deserialize_with = "state")]
@@ -30,7 +31,7 @@ pub struct Sandbox {
     #[serde(default, deserialize_with = "lenient::text")]
     pub error_reason: Option<String>,
     /// Its labels, by which the fleet knows its own.
-    #[serde(default, deserialize_with = "lenient::or_default")]
+    #[serde(default, deserialize_with = "lenient::labels")]
     pub labels: BTreeMap<String, String>,
     /// The id or name of the snapshot it was made from.
     #[serde(default, deserialize_with = "lenient::text")]
@@ -42,25 +43,25 @@ pub struct Sandbox {
     #[serde(default, deserialize_with = "lenient::text")]
     pub target: Option<String>,
     /// How many vCPUs it has.
-    #[serde(default, deserialize_with = "lenient::or_default")]
+    #[serde(default, deserialize_with = "lenient::amount")]
     pub cpu: f64,
     /// Its memory in GiB.
-    #[serde(default, deserialize_with = "lenient::or_default")]
+    #[serde(default, deserialize_with = "lenient::amount")]
     pub memory: f64,
     /// Its disk in GiB.
-    #[serde(default, deserialize_with = "lenient::or_default")]
+    #[serde(default, deserialize_with = "lenient::amount")]
     pub disk: f64,
     /// Minutes without activity until it stops; 0 is never.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::number")]
     pub auto_stop_interval: Option<f64>,
     /// Minutes stopped until it is deleted; 0 is at once, negative never.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::number")]
     pub auto_delete_interval: Option<f64>,
     /// When it is destroyed whatever it does.
     #[serde(default, deserialize_with = "lenient::time")]
     pub auto_destroy_at: Option<DateTime<Utc>>,
     /// Minutes it waits for a runner. Said only by a Daytona that has queues.
-    #[serde(default, deserialize_with = "lenient::or_default")]
+    #[serde(default, deserialize_with = "lenient::number")]
     pub queue_timeout: Option<f64>,
     /// When Daytona destroyed it because no runner took it in time. It can still be read by its id for a day.
     #[serde(default, deserialize_with = "lenient::time")]
@@ -98,7 +99,11 @@ fn unknown() -> SandboxState {
 }
 
 fn state<'de, D: serde::Deserializer<'de>>(input: D) -> Result<SandboxState, D::Error> {
-    Ok(Option::deserialize(input)?.unwrap_or(SandboxState::Unknown))
+    Ok(lenient::named(input)?.unwrap_or(SandboxState::Unknown))
+}
+
+fn id<'de, D: serde::Deserializer<'de>>(input: D) -> Result<SandboxId, D::Error> {
+    lenient::id(input).map(SandboxId::new)
 }
 
 /// A sandbox to be made.

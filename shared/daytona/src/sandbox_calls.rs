@@ -61,7 +61,7 @@ impl Client {
         }
         let call = self.call(CREATE_SANDBOX, &[]).timeout(self.settings.create_timeout).json(&body)?;
         let refused = match self.send(&call).await {
-            Ok(answer) => return Ok(CreateOutcome::Created(Box::new(answer.read()?))),
+            Ok(answer) => return Ok(CreateOutcome::Created(Box::new(answer.read_row()?))),
             Err(error) => error,
         };
         match (refused.kind(), refused) {
@@ -84,7 +84,7 @@ impl Client {
         watch: Watch,
     ) -> Result<Option<Sandbox>, Error> {
         let found = self.find(&self.call(GET_SANDBOX, &[id_or_name]).watch(watch)).await?;
-        found.map(|answer| answer.read()).transpose()
+        found.map(|answer| answer.read_row()).transpose()
     }
 
     /// Asks for a sandbox to be deleted. 409 while it is changing state, see [`Client::delete_and_confirm`].
@@ -146,6 +146,6 @@ impl Client {
     }
 
     async fn act(&self, operation: Operation, arguments: &[&str]) -> Result<Sandbox, Error> {
-        self.send(&self.call(operation, arguments)).await?.read()
+        self.send(&self.call(operation, arguments)).await?.read_row()
     }
 }

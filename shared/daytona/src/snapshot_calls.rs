@@ -28,7 +28,7 @@ impl Client {
         watch: Watch,
     ) -> Result<Option<Snapshot>, Error> {
         let found = self.find(&self.call(GET_SNAPSHOT, &[id_or_name]).watch(watch)).await?;
-        found.map(|answer| answer.read()).transpose()
+        found.map(|answer| answer.read_row()).transpose()
     }
 
     /// Asks for a snapshot to be deleted. The row goes later, see [`Client::delete_snapshot_and_confirm`].

@@ -116,9 +116,12 @@ struct ProxyUrl {
 
 #[derive(Deserialize)]
 struct ExecuteAnswer {
-    #[serde(rename = "exitCode", alias = "code")]
-    exit_code: i32,
-    #[serde(default, deserialize_with = "lenient::or_default")]
+    #[serde(rename = "exitCode", default, deserialize_with = "lenient::whole")]
+    exit_code: Option<i32>,
+    /// What older daemons call it.
+    #[serde(default, deserialize_with = "lenient::whole")]
+    code: Option<i32>,
+    #[serde(default, deserialize_with = "lenient::word")]
     result: String,
 }
 
@@ -127,7 +130,9 @@ impl Client {
     pub async fn toolbox(&self, sandbox: &Sandbox) -> Result<Toolbox, Error> {
         let proxy = match &sandbox.toolbox_proxy_url {
             Some(url) => Some(url.clone()),
-            None => self.send(&self.call(TOOLBOX_URL, &[sandbox.id.as_str()])).await?.read::<ProxyUrl>()?.url,
+            None => {
+                self.send(&self.call(TOOLBOX_URL, &[sandbox.id.as_str()])).await?.read_row::<ProxyUrl>()?.url
+            }
         };
         let base = proxy.and_then(|proxy| base(&proxy, &sandbox.id));
         let base = base.ok_or(Error::Unaddressable { operation: TOOLBOX_URL })?;
@@ -162,9 +167,16 @@ impl Toolbox {
         }
         let call = self.call(EXECUTE).timeout(timeout + ON_THE_WAY).limit(OUTPUT_LIMIT);
         let call = call.json(&body).map_err(ExecuteError::Call)?;
-        let answer = self.send(&call).await.and_then(|answer| answer.read::<ExecuteAnswer>());
+        let answer = self.send(&call).await.and_then(|answer| answer.read_row::<ExecuteAnswer>());
         match answer {
-            Ok(ExecuteAnswer { exit_code, result }) => Ok(Executed { exit_code, result }),
+            Ok(ExecuteAnswer { exit_code, code, result }) => match exit_code.or(code) {
+                Some(exit_code) => Ok(Executed { exit_code, result }),
+                None => Err(ExecuteError::Unknown(Error::Undecodable {
+                    operation: EXECUTE,
+                    status: 200,
+                    source: serde::de::Error::custom("there is no exit code"),
+                })),
+            },
             Err(error) => Err(ExecuteError::from_call(error, timeout)),
         }
     }

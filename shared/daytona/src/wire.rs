@@ -12,6 +12,7 @@ use url::Url;
 
 use crate::client::{Client, TracePropagation};
 use crate::errors::{Error, ErrorKind, Sent, classify, read_body, retry_after};
+use crate::lenient;
 use crate::operation::{Method, Operation, Repeat};
 use crate::span;
 use crate::upload::Upload;
@@ -121,6 +122,15 @@ impl Answer {
             status: self.status,
             source,
         })
+    }
+}
+
+impl Answer {
+    /// An object, read however odd its fields are.
+    pub(crate) fn read_row<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        let text = std::str::from_utf8(&self.body).unwrap_or_default();
+        // Read once more where it can't be, for the error that tells why.
+        lenient::row(text).map_or_else(|| self.read(), Ok)
     }
 }
 
