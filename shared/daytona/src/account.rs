@@ -7,8 +7,8 @@ use strum::{AsRefStr, EnumString};
 use crate::client::Client;
 use crate::errors::Error;
 use crate::key_gate::KeyGate;
-use crate::lenient;
-use crate::operation::WHOAMI;
+use crate::lenient::{self, Rows};
+use crate::operation::{LIST_REGIONS, WHOAMI};
 
 /// What an API key may do.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, AsRefStr, EnumString)]
@@ -66,7 +66,37 @@ impl ApiKey {
     }
 }
 
+/// A region that sandboxes can be made in.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Region {
+    /// What a create names it by.
+    #[serde(default, deserialize_with = "lenient::word")]
+    pub id: String,
+    /// What people call it; a create takes it as well.
+    #[serde(default, deserialize_with = "lenient::word")]
+    pub name: String,
+}
+
+impl Region {
+    /// Whether a create that names this means it.
+    pub fn is_called(&self, target: &str) -> bool {
+        self.id == target || self.name == target
+    }
+
+    /// Its name, or its id where it has none.
+    pub fn shown(&self) -> &str {
+        if self.name.is_empty() { &self.id } else { &self.name }
+    }
+}
+
 impl Client {
+    /// The regions that the organization may make sandboxes in.
+    pub async fn regions(&self) -> Result<Vec<Region>, Error> {
+        let rows: Rows = self.send(&self.call(LIST_REGIONS, &[])).await?.read()?;
+        let regions = rows.iter().filter_map(|row| lenient::row::<Region>(row.get().as_bytes()).ok());
+        Ok(regions.filter(|region| !region.shown().is_empty()).collect())
+    }
+
     /// The API key in use.
     pub async fn whoami(&self) -> Result<ApiKey, Error> {
         self.send(&self.call(WHOAMI, &[])).await?.read_row()

@@ -43,6 +43,20 @@ pub enum Error {
         /// The call that was not sent.
         operation: Operation,
     },
+    /// A create named a region that there is not.
+    #[error("{operation}: HTTP {status}: {message}; {}", tell_regions(target.as_ref(), regions.as_ref()))]
+    NoSuchRegion {
+        /// The call that was refused.
+        operation: Operation,
+        /// The HTTP status of the refusal.
+        status: u16,
+        /// What Daytona said, bounded.
+        message: Message,
+        /// The region that was asked for; none where it was left to the organization's default.
+        target: Option<String>,
+        /// The names of those that there are, where Daytona told.
+        regions: Option<Vec<String>>,
+    },
     /// The toolbox's proxy answered no, and Daytona's API, asked about it, says the opposite: the proxy's trouble, which passes.
     #[error(
         "{operation}: HTTP {status}: {message}; yet the key is good and the sandbox is {state}, as Daytona's API says"
@@ -159,6 +173,8 @@ pub enum ErrorKind {
     SnapshotNotActive,
     /// A create named a snapshot that this region lacks.
     SnapshotNotInRegion,
+    /// A create named a region that there is not, or none where the organization has no default.
+    RegionMissing,
     /// This Daytona, or this class of sandbox, does not have the feature.
     Unsupported,
     /// The command was killed at its own time limit.
@@ -192,6 +208,7 @@ impl Error {
         match self {
             Self::Refused { operation, .. }
             | Self::Contradicted { operation, .. }
+            | Self::NoSuchRegion { operation, .. }
             | Self::Unreachable { operation, .. }
             | Self::TimedOut { operation, .. }
             | Self::Undecodable { operation, .. }
@@ -207,6 +224,7 @@ impl Error {
         match self {
             Self::Refused { kind, .. } => *kind,
             Self::KeyRefused { .. } => ErrorKind::Unauthorized,
+            Self::NoSuchRegion { .. } => ErrorKind::RegionMissing,
             Self::Contradicted { .. } | Self::Unreachable { .. } => ErrorKind::Unavailable,
             Self::TimedOut { .. } => ErrorKind::Timeout,
             Self::Undecodable { .. } | Self::Endless { .. } => ErrorKind::Undecodable,
@@ -220,6 +238,7 @@ impl Error {
         match self {
             Self::Refused { status, .. }
             | Self::Contradicted { status, .. }
+            | Self::NoSuchRegion { status, .. }
             | Self::Undecodable { status, .. } => Some(*status),
             Self::KeyRefused { .. }
             | Self::Unreachable { .. }
@@ -247,7 +266,10 @@ impl Error {
                     Repeat::ReadFirst => Retry::ReadFirst,
                 }
             }
-            Self::KeyRefused { .. } | Self::Endless { .. } | Self::Unaddressable { .. } => Retry::Never,
+            Self::KeyRefused { .. }
+            | Self::NoSuchRegion { .. }
+            | Self::Endless { .. }
+            | Self::Unaddressable { .. } => Retry::Never,
         }
     }
 
@@ -299,6 +321,7 @@ impl ErrorKind {
             | Self::SnapshotNotFound
             | Self::SnapshotNotActive
             | Self::SnapshotNotInRegion
+            | Self::RegionMissing
             | Self::Unsupported
             | Self::Undecodable
             | Self::TooLarge => Retry::Never,
@@ -339,6 +362,21 @@ impl Message {
 impl fmt::Display for Message {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(if self.0.is_empty() { "(no message)" } else { &self.0 })
+    }
+}
+
+/// Which setting is wrong, and what it could be.
+fn tell_regions(target: Option<&String>, regions: Option<&Vec<String>>) -> String {
+    let wrong = match target {
+        Some(target) => {
+            format!("there is no region `{target}`: correct DAYTONA_TARGET (`target` in [daytona])")
+        }
+        None => "there is no default region: set DAYTONA_TARGET (`target` in [daytona])".to_owned(),
+    };
+    match regions {
+        Some(regions) if !regions.is_empty() => format!("{wrong}. There are: {}", regions.join(", ")),
+        Some(_) => format!("{wrong}. Daytona names none"),
+        None => wrong,
     }
 }
 

@@ -12,9 +12,9 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 /// An object, whatever its fields are. A list in its place is no row, though serde would read its entries as the fields.
-pub(crate) fn row<T: DeserializeOwned>(text: &str) -> Option<T> {
-    let object: BTreeMap<String, Value> = serde_json::from_str(text).ok()?;
-    serde_json::from_value(Value::Object(object.into_iter().collect())).ok()
+pub(crate) fn row<T: DeserializeOwned>(text: &[u8]) -> Result<T, serde_json::Error> {
+    let object: serde_json::Map<String, Value> = serde_json::from_slice(text)?;
+    serde_json::from_value(Value::Object(object))
 }
 
 /// The entries of a list, each to be read by itself.

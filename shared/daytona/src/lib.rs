@@ -32,7 +32,7 @@ mod upload;
 mod wait;
 mod wire;
 
-pub use account::{ApiKey, Permission};
+pub use account::{ApiKey, Permission, Region};
 pub use backoff::{Backoff, Pauses};
 pub use base::BaseError;
 pub use base_lookup::{BaseFinding, BaseIds, BaseLookupError};

@@ -56,7 +56,7 @@ struct Remains {
 
 impl Remains {
     fn of(row: &RawValue) -> Self {
-        lenient::row(row.get()).unwrap_or_default()
+        lenient::row(row.get().as_bytes()).unwrap_or_default()
     }
 }
 
@@ -71,10 +71,10 @@ impl Client {
         for _ in 0..PAGES {
             let page = self.sandbox_page(labels, PAGE, cursor.as_deref()).await?;
             for row in &page.items {
-                let sandbox = match lenient::row::<Sandbox>(row.get()) {
-                    Some(sandbox) if carries(&sandbox.labels, labels) => sandbox,
-                    Some(_) => continue,
-                    None => match self.look_again(&Remains::of(row), labels).await? {
+                let sandbox = match lenient::row::<Sandbox>(row.get().as_bytes()) {
+                    Ok(sandbox) if carries(&sandbox.labels, labels) => sandbox,
+                    Ok(_) => continue,
+                    Err(_) => match self.look_again(&Remains::of(row), labels).await? {
                         Some(sandbox) => sandbox,
                         None => continue,
                     },
@@ -190,7 +190,7 @@ fn carries(labels: &BTreeMap<String, String>, wanted: &BTreeMap<String, String>)
 
 /// None where it can't be read; said aloud where its name is of those that were asked for.
 fn read_snapshot(row: &RawValue, name_contains: &str) -> Option<Snapshot> {
-    let snapshot = lenient::row(row.get());
+    let snapshot = lenient::row(row.get().as_bytes()).ok();
     if snapshot.is_none() {
         let name = Remains::of(row).name;
         if !name_contains.is_empty() && name.to_lowercase().contains(&name_contains.to_lowercase()) {

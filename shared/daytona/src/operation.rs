@@ -63,6 +63,7 @@ macro_rules! operations {
 
 operations! {
     WHOAMI: "read API key", Get "/api-keys/current", Safe;
+    LIST_REGIONS: "list regions", Get "/regions", Safe;
     CREATE_SANDBOX: "create sandbox", Post "/sandbox", ReadFirst;
     LIST_SANDBOXES: "list sandboxes", Get "/sandbox", Safe;
     GET_SANDBOX: "get sandbox", Get "/sandbox/{sandboxIdOrName}", Safe;

@@ -69,6 +69,13 @@ impl Client {
             (ErrorKind::StartFailed, Error::Refused { message, .. }) => {
                 Ok(CreateOutcome::FailedToStart { reason: message })
             }
+            (ErrorKind::RegionMissing, Error::Refused { operation, status, message, .. }) => {
+                // Which there are is worth a call: only a person can correct it.
+                let regions = self.regions().await.ok();
+                let regions = regions.map(|all| all.iter().map(|region| region.shown().to_owned()).collect());
+                let target = self.settings.target.clone();
+                Err(Error::NoSuchRegion { operation, status, message, target, regions })
+            }
             (_, error) => Err(error),
         }
     }

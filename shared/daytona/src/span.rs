@@ -43,9 +43,9 @@ fn shown(url: &Url) -> Url {
 pub(crate) fn fail(span: &Span, error: &Error) {
     span.record("otel.status_code", "ERROR");
     match error {
-        Error::Refused { status, .. } | Error::Contradicted { status, .. } => {
-            span.record("error.type", status.to_string())
-        }
+        Error::Refused { status, .. }
+        | Error::Contradicted { status, .. }
+        | Error::NoSuchRegion { status, .. } => span.record("error.type", status.to_string()),
         Error::TimedOut { .. } => span.record("error.type", "timeout"),
         Error::Unreachable { .. } => span.record("error.type", "unreachable"),
         Error::Undecodable { .. } => span.record("error.type", "undecodable"),

@@ -117,20 +117,18 @@ pub(crate) struct Answer {
 
 impl Answer {
     pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        serde_json::from_slice(&self.body).map_err(|source| Error::Undecodable {
-            operation: self.operation,
-            status: self.status,
-            source,
-        })
+        serde_json::from_slice(&self.body).map_err(|source| self.undecodable(source))
+    }
+
+    fn undecodable(&self, source: serde_json::Error) -> Error {
+        Error::Undecodable { operation: self.operation, status: self.status, source }
     }
 }
 
 impl Answer {
     /// An object, read however odd its fields are.
     pub(crate) fn read_row<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        let text = std::str::from_utf8(&self.body).unwrap_or_default();
-        // Read once more where it can't be, for the error that tells why.
-        lenient::row(text).map_or_else(|| self.read(), Ok)
+        lenient::row(&self.body).map_err(|source| self.undecodable(source))
     }
 }
 

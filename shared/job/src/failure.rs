@@ -118,6 +118,8 @@ failure_kinds! {
     DaytonaUndecodable = "daytona.undecodable", Provision, Ours;
     /// The base snapshot does not exist or is not active.
     ProvisionBaseMissing = "provision.base_missing", Provision, Configuration;
+    /// Sandboxes are asked for in a region that Daytona does not have.
+    ProvisionRegionMissing = "provision.region_missing", Provision, Configuration;
     /// The sandbox ended in an error before it was ready.
     ProvisionFailed = "provision.failed", Provision, Upstream;
     /// A version file or package.json cannot be read.

@@ -51,6 +51,8 @@ pub(super) fn meaning(kind: ErrorKind) -> (FailureKind, Scope) {
         | ErrorKind::SnapshotNotFound
         | ErrorKind::SnapshotNotActive
         | ErrorKind::SnapshotNotInRegion => (FailureKind::ProvisionBaseMissing, Scope::Target),
+        // One setting serves every target: its mistake must not empty the fleet into the dead-letter queue.
+        ErrorKind::RegionMissing => (FailureKind::ProvisionRegionMissing, Scope::Daytona),
         ErrorKind::Suspended => (FailureKind::DaytonaSuspended, Scope::Daytona),
         ErrorKind::Unauthorized | ErrorKind::Forbidden => (FailureKind::DaytonaUnauthorized, Scope::Daytona),
         ErrorKind::StartFailed => (FailureKind::ProvisionFailed, Scope::Target),

@@ -33,10 +33,10 @@ fn id_and_scope(failure: &Failure) -> String {
     format!("{}{scope}", failure.id)
 }
 
-fn error_kinds() -> [ErrorKind; 24] {
+fn error_kinds() -> [ErrorKind; 25] {
     every!(ErrorKind:
         NotFound NameTaken StateChanging Conflict WrongState StartFailed RateLimited Capacity SandboxQuota SandboxTooLarge
-        SnapshotQuota Suspended Unauthorized Forbidden InvalidRequest SnapshotNotFound SnapshotNotActive SnapshotNotInRegion
+        SnapshotQuota Suspended Unauthorized Forbidden InvalidRequest SnapshotNotFound SnapshotNotActive SnapshotNotInRegion RegionMissing
         Unsupported CommandTimedOut Unavailable Timeout Undecodable TooLarge)
 }
 

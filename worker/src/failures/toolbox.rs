@@ -45,7 +45,8 @@ fn meaning(kind: ErrorKind) -> (FailureKind, Scope) {
         | ErrorKind::SandboxTooLarge
         | ErrorKind::SnapshotNotFound
         | ErrorKind::SnapshotNotActive
-        | ErrorKind::SnapshotNotInRegion => (FailureKind::DaytonaUndecodable, Scope::Target),
+        | ErrorKind::SnapshotNotInRegion
+        | ErrorKind::RegionMissing => (FailureKind::DaytonaUndecodable, Scope::Target),
         ErrorKind::NotFound
         | ErrorKind::WrongState
         | ErrorKind::RateLimited

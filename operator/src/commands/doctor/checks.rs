@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use broker::Broker;
-use daytona::{BaseError, Client, ErrorKind, Permission};
+use daytona::{BaseError, Client, ErrorKind, Permission, Region};
 use futures::StreamExt;
 use job::{Settings, Target};
 use remote::{HeadError, Remote};
@@ -103,6 +103,7 @@ pub(super) async fn check_daytona(daytona: &DaytonaAccess, load: Option<&FleetLo
         }
         Ok(key) => vec![check_key(&key)],
     };
+    checks.push(check_region(&client).await);
     let bases: BTreeSet<&str> =
         load.into_iter().flat_map(|load| &load.targets).map(|(_, s)| s.base_snapshot.as_str()).collect();
     for base in bases {
@@ -125,6 +126,31 @@ fn check_key(key: &daytona::ApiKey) -> Check {
         "Daytona key",
         format!("{name} lacks {}", list(&missing)),
         format!("make a key with {}", list(&Permission::NEEDED)),
+    )
+}
+
+/// Whether the region that sandboxes are made in is there.
+async fn check_region(client: &Client) -> Check {
+    const NAME: &str = "Daytona region";
+    let Some(target) = &client.settings().target else {
+        return Check::ok(NAME, "the organization's default (DAYTONA_TARGET is not set)");
+    };
+    let regions = match client.regions().await {
+        Ok(regions) => regions,
+        Err(error) => {
+            let detail = format!("`{target}` was not looked up: {}", error_chain::line(&error));
+            return Check::warning(NAME, detail, "see the Daytona key");
+        }
+    };
+    if regions.iter().any(|region| region.is_called(target)) {
+        return Check::ok(NAME, format!("`{target}`"));
+    }
+    let names: Vec<&str> = regions.iter().map(Region::shown).collect();
+    let there_are = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    Check::failed(
+        NAME,
+        format!("there is no region `{target}`; there are: {there_are}"),
+        "correct DAYTONA_TARGET (`target` in [daytona]), or leave it empty for the organization's default",
     )
 }
 

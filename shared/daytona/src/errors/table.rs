@@ -96,6 +96,21 @@ const TABLE: &[Row] = &[
         ErrorKind::SnapshotNotActive,
         "Snapshot node-22 is build_failed",
     ),
+    // The organization of a create without a region has no default one.
+    row(
+        400,
+        &["does not have a default region"],
+        ErrorKind::RegionMissing,
+        "This organization does not have a default region. Please open the Daytona Dashboard to set a default region.",
+    ),
+    row(404, &["region ", "not found"], ErrorKind::RegionMissing, "Region not found"),
+    // Inferred.
+    row(
+        403,
+        &["region ", " not "],
+        ErrorKind::RegionMissing,
+        "Region eu is not available to this organization",
+    ),
     row(403, &["suspended"], ErrorKind::Suspended, "Organization is suspended: Depleted credits"),
     // Inferred, from the framework's wording: a route this version lacks. The sandbox may well exist, so this must not read as "gone".
     row(404, &["cannot post /"], ErrorKind::Unsupported, "Cannot POST /api/sandbox/2f1c/ttl/60"),
