@@ -14,9 +14,12 @@ use fleet_tests::processes::FleetProcess;
 use fleet_tests::programs;
 use fleet_tests::rabbit::{VirtualHost, virtual_host};
 use fleet_tests::{guard, image_tools};
+use serde_json::json;
 use tempfile::TempDir;
 
 const SMOKE: Duration = Duration::from_mins(10);
+/// Somebody else's, in the same account.
+const FOREIGN: &str = "foreign";
 const SOON: Duration = Duration::from_mins(3);
 
 fn program() -> PathBuf {
@@ -50,6 +53,18 @@ impl Account {
         Self { fleet, git, host, client: Client::new(settings).unwrap(), _directory: directory }
     }
 
+    /// What others have in the account.
+    async fn plant_foreign_rows(&self) {
+        let url = format!("{}/faults/rows", self.fleet.api_url().trim_end_matches("/api"));
+        for row in [
+            json!({ "kind": "sandbox", "row": { "id": FOREIGN, "name": FOREIGN, "state": "melting", "cpu": 1.5,
+                "labels": { "count": 1, "none": null, "nested": { "a": ["b"] } } } }),
+            json!({ "kind": "snapshot", "row": { "id": FOREIGN, "name": format!("hv.{FOREIGN}"), "state": null, "size": "big" } }),
+        ] {
+            reqwest::Client::new().post(&url).json(&row).send().await.unwrap().error_for_status().unwrap();
+        }
+    }
+
     fn smoke(&self, arguments: &[&str]) -> FleetProcess {
         let clone_url = self.git.url_template();
         let own = ["--repository", "acme/small", "--branch", "main", "--clone-url", &clone_url];
@@ -74,6 +89,7 @@ impl Account {
             .map(|sandbox| sandbox.name)
             .chain(snapshots.into_iter().map(|snapshot| snapshot.name))
             .chain(declared)
+            .filter(|name| !name.contains(FOREIGN))
             .collect()
     }
 }
@@ -119,6 +135,7 @@ async fn a_smoke_test_passes_or_fails_as_it_should_and_leaves_nothing() {
 async fn a_smoke_test_passes_at_the_open_daytona() {
     let account = Account::open("v0.190").await;
     account.git.create_repo("acme/small", Sample::NpmService).await.unwrap();
+    account.plant_foreign_rows().await;
     let mut passes = account.smoke(&[]);
     let status = passes.ended(SMOKE).await.unwrap();
     let said = passes.stdout();
