@@ -66,9 +66,10 @@ async fn what_the_api_contradicts_is_the_proxys_bad_minute() {
 
 #[tokio::test]
 async fn a_key_is_bad_when_the_api_says_so() {
-    let (fake, toolbox) = started().await;
-    fake.on(EXECUTE, [refusal(401, REFUSED)]);
+    // A client of its own each time: one whose key was refused sends nothing more.
     let kind_if_the_key_is = async |reply: Reply| {
+        let (fake, toolbox) = started().await;
+        fake.on(EXECUTE, [refusal(401, REFUSED)]);
         fake.on(KEY, [reply]);
         let error = execute(&toolbox).await;
         let ExecuteError::Call(error) = error else { panic!("{error:?}") };
