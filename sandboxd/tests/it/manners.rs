@@ -246,3 +246,28 @@ async fn a_class_goes_from_snapshot_to_sandbox_to_snapshot() {
     assert_eq!(status, StatusCode::BAD_REQUEST, "the base is a container");
     server.end().await;
 }
+
+#[tokio::test]
+async fn a_dead_runner_holds_what_it_took_and_takes_no_more() {
+    let server = Server::start().await;
+    let client = &server.client;
+    for action in ["stuck_state", "no_runner"] {
+        let rule = json!({ "match": { "method": "POST", "path_pattern": "/api/sandbox" }, "action": { "kind": action } });
+        assert_eq!(client.post("/faults", &rule).await.0, StatusCode::CREATED);
+    }
+    // Answered after 30 s; what there is of it is seen before.
+    let held = json!({ "name": "held" });
+    tokio::select! {
+        _ = client.post("/api/sandbox", &held) => panic!("nothing starts it"),
+        () = client.reaches("held", "creating") => {}
+    }
+    assert_eq!(client.delete("/api/sandbox/held").await.0, StatusCode::CONFLICT);
+    let (status, refusal) = client.post("/api/sandbox", &json!({})).await;
+    assert_eq!(
+        (status, refusal["message"].as_str()),
+        (StatusCode::BAD_REQUEST, Some("No available runners"))
+    );
+    client.delete("/faults").await;
+    client.reaches("held", "started").await;
+    server.end().await;
+}
