@@ -1,5 +1,7 @@
 //! Daytona, which most commands can do without: there may be no key.
 
+use std::sync::OnceLock;
+
 use daytona::{Client, ClientSettings, Sandbox};
 use job::SandboxName;
 
@@ -7,6 +9,8 @@ use job::SandboxName;
 #[derive(Debug)]
 pub(crate) struct DaytonaAccess {
     settings: Option<ClientSettings>,
+    /// One for all of a command, so that a key which the API refused is asked about once.
+    client: OnceLock<Client>,
 }
 
 /// What a command gets when it asks for Daytona.
@@ -22,14 +26,17 @@ pub(crate) enum DaytonaClient {
 
 impl DaytonaAccess {
     pub(crate) fn new(settings: Option<ClientSettings>) -> Self {
-        Self { settings }
+        Self { settings, client: OnceLock::new() }
     }
 
-    /// Makes a client; nothing is called yet.
+    /// The command's client; nothing is called yet.
     pub(crate) fn client(&self) -> DaytonaClient {
+        if let Some(client) = self.client.get() {
+            return DaytonaClient::Ready(client.clone());
+        }
         match self.settings.clone().map(Client::new) {
             None => DaytonaClient::NoKey,
-            Some(Ok(client)) => DaytonaClient::Ready(client),
+            Some(Ok(client)) => DaytonaClient::Ready(self.client.get_or_init(|| client).clone()),
             Some(Err(error)) => DaytonaClient::Unusable(
                 anyhow::Error::new(error).context("the Daytona client could not be set up"),
             ),

@@ -138,6 +138,11 @@ fn read(environment: &Environment, file: Option<&Path>) -> Layered<ProducerFile>
         Rule { key: "schedule.reload", broken: reload.is_zero(), must: "must be longer than nothing" },
         Rule { key: "schedule.standby", broken: standby.is_zero(), must: "must be longer than nothing" },
         Rule { key: "keeper.sweep", broken: sweep.is_zero(), must: "must be longer than nothing" },
+        Rule {
+            key: "daytona.refused_key_pause",
+            broken: layers.value().daytona.refused_key_pause.is_zero(),
+            must: "must be longer than nothing: failed authentications are counted",
+        },
         Rule { key: "lease.beat", broken: beat.is_zero(), must: "must be longer than nothing" },
         Rule {
             key: "lease.stale",

@@ -139,6 +139,9 @@ def settings_definitions():
     rule = {"type": "object", "additionalProperties": False, "minProperties": 1, "properties": {"git": texts, "repositories": texts}}
     name = {"pattern": "^[A-Za-z_][A-Za-z0-9_]*$"}
     made["workerSettings"]["properties"]["secrets"] = {"type": "object", "propertyNames": name, "additionalProperties": rule}
+    # Where versions before this one had them: the chart says where they are now.
+    for moved in ("max", "reserve_for_sessions", "reserve_snapshots"):
+        made["workerSettings"]["properties"]["sandboxes"]["properties"][moved] = {}
     made["workerSettings"]["properties"]["classes"] = {"type": "object", "additionalProperties": one}
     return made
 

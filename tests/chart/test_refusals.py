@@ -23,6 +23,7 @@ REFUSED = [
     ({"workerDefaults.resources": {"limit": {"memory": "1Gi"}}}, ["limit"]),
     ({"settings.worker.drain.deadlin": "5m"}, ["drain", "deadlin"]),
     ({"settings.worker.drian": {"deadline": "5m"}}, ["drian"]),
+    ({"settings.worker.sandboxes": {"max": 3, "reserve_snapshots": 1}}, ["settings.worker.sandboxes.max is settings.quota.sandboxes now", "settings.worker.sandboxes.reserve_snapshots is settings.quota.reserve_snapshots now"]),
     ({"settings.lease.beat": 30}, ["beat", "string"]),
     ({"settings.lease.beat": "30"}, ["beat", "pattern"]),
     ({"settings.worker.slots": 8}, ["settings.worker|/settings/worker", "slots"]),

@@ -69,7 +69,7 @@ impl Pipeline {
         }
 
         attempt.announce();
-        let provisioned = self.provisioner.run(attempt, &wanted.base);
+        let provisioned = self.provisioner.run(attempt, &wanted);
         // Kept to the end of the round: verify takes another sandbox in the place of the first.
         let (lease, _admission) = match attempt.stage(Stage::Provision, outside, provisioned).await {
             Ok(provisioned) => provisioned,

@@ -119,6 +119,11 @@ fn check(layers: &mut Layered<WorkerFile>) {
             broken: file.lease.stuck < file.sandboxes.start_timeout + file.lease.stale,
             must: "must be at least sandboxes.start_timeout and lease.stale together, or a name is given up whose holder still waits for its start",
         },
+        Rule {
+            key: "daytona.refused_key_pause",
+            broken: file.daytona.refused_key_pause.is_zero(),
+            must: "must be longer than nothing: failed authentications are counted",
+        },
         Rule { key: "lease.beat", broken: file.lease.beat.is_zero(), must: "must be longer than nothing" },
         Rule {
             key: "commands.poll",

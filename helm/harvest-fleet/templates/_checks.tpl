@@ -183,6 +183,11 @@ opens the fleet itself: it has a place of its own in the values
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- range $old, $new := dict "max" "sandboxes" "reserve_for_sessions" "reserve_for_sessions" "reserve_snapshots" "reserve_snapshots" -}}
+{{- if hasKey ($values.settings.worker.sandboxes | default dict) $old -}}
+{{- $problems = append $problems (printf "settings.worker.sandboxes.%s is settings.quota.%s now" $old $new) -}}
+{{- end -}}
+{{- end -}}
 {{- $quota := $values.settings.quota | default dict -}}
 {{- $max := int (get $quota "sandboxes" | default 0) -}}
 {{- if and (gt $max 0) (gt (int $mostBuilds) $max) -}}

@@ -36,14 +36,15 @@ pub(super) struct Doctor<'a> {
 }
 
 impl Doctor<'_> {
-    /// Checks everything; what does not depend on each other at once.
+    /// Checks everything; what does not depend on each other at once. Daytona's key comes first: where the API refuses it, nothing
+    /// else is asked with it.
     pub(super) async fn check_all(&self) -> DoctorView {
         let mut checks = vec![Check::ok("settings", format!("fleet {}", self.fleet))];
         let load = check_fleet_file(self.fleet_file, &mut checks);
         checks.push(check_secret_rules(self.worker_config, self.environment, load.as_ref()));
-        let (broker, daytona, limits, prebuilds, repositories) = tokio::join!(
+        let daytona = check_daytona(self.daytona, load.as_ref()).await;
+        let (broker, limits, prebuilds, repositories) = tokio::join!(
             check_broker(self.broker),
-            check_daytona(self.daytona, load.as_ref()),
             check_limits(self.fleet, self.quota, self.broker, self.daytona, load.as_ref()),
             check_prebuilds(self.fleet, self.broker, self.daytona),
             check_repositories(self.git_hosts, load.as_ref())

@@ -66,7 +66,11 @@ impl KeyWatch {
 
     /// What the fleet knows of a refusal.
     fn refusal(&self) -> Option<KeyRefusal> {
-        self.register.account().refusal_of(&self.client.key().check().to_string()).cloned()
+        self.register.account().refusal_of(&self.key()).cloned()
+    }
+
+    fn key(&self) -> String {
+        self.client.key().check().to_string()
     }
 
     async fn wait_until_accepted(&self) {
@@ -101,38 +105,48 @@ impl KeyWatch {
         while self.refusal().is_some() && changes.changed().await.is_ok() {}
     }
 
-    /// Asks, as soon as nobody else does, until it is taken.
+    /// Asks, as soon as nobody else does, until it is taken. Whoever can't ask at all lets somebody else.
     async fn ask(&self) {
-        let mut lock = self.become_prober().await;
         let mut pauses = self.pauses.pauses();
         loop {
-            let pause = pauses.next_pause();
-            sleep(self.left_of(pause)).await;
-            if lock.is_lost() {
-                lock = self.become_prober().await;
-                continue;
-            }
-            match self.client.ask_about_key().await {
-                Ok(_) => {
-                    let key = self.client.key().check().to_string();
-                    self.write(AccountEntry::KeyAccepted { key }).await;
-                    self.wait_for_acceptance_to_come_back().await;
-                    return lock.release().await;
+            let lock = self.become_prober().await;
+            // A prober that takes over goes on with the pause of the one before.
+            let mut pause = self.left_of(pauses.next_pause());
+            loop {
+                sleep(pause).await;
+                if lock.is_lost() {
+                    break;
                 }
-                Err(error) => {
-                    if error.kind() == ErrorKind::Unauthorized {
-                        self.write(self.refused_now()).await;
+                match self.client.ask_about_key().await {
+                    Ok(_) => {
+                        self.write(AccountEntry::KeyAccepted { key: self.key(), at: Utc::now() }).await;
+                        self.wait_for_acceptance_to_come_back().await;
+                        return lock.release().await;
                     }
-                    tracing::warn!(error = error_chain::line(&error), "the API key is not taken yet");
-                    if let Retry::After(after) = error.retry() {
-                        sleep(after).await;
+                    Err(error) if error.kind() == ErrorKind::Unauthorized => {
+                        tracing::warn!(error = error_chain::line(&error), "the API key is not taken yet");
+                        self.write(self.refused_now()).await;
+                        pause = pauses.next_pause();
+                    }
+                    Err(error) => {
+                        tracing::warn!(
+                            error = error_chain::line(&error),
+                            "the API could not be asked about the key; another program may"
+                        );
+                        let asked_to_wait = match error.retry() {
+                            Retry::After(after) => after,
+                            Retry::Never | Retry::Backoff | Retry::ReadFirst => Duration::ZERO,
+                        };
+                        lock.release().await;
+                        sleep(asked_to_wait.max(jittered(TAKE_OVER))).await;
+                        break;
                     }
                 }
             }
         }
     }
 
-    /// What is left of a pause since anybody last asked: a prober that takes over does not begin with a question.
+    /// What is left of a pause since anybody was last refused.
     fn left_of(&self, pause: Duration) -> Duration {
         let asked = self.refusal().map_or_else(Utc::now, |refusal| refusal.at);
         pause.saturating_sub((Utc::now() - asked).to_std().unwrap_or_default())
@@ -151,7 +165,7 @@ impl KeyWatch {
     }
 
     fn refused_now(&self) -> AccountEntry {
-        AccountEntry::KeyRefused(KeyRefusal { key: self.client.key().check().to_string(), at: Utc::now() })
+        AccountEntry::KeyRefused(KeyRefusal { key: self.key(), at: Utc::now() })
     }
 
     /// Until it is confirmed: the others wait for it.

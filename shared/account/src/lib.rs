@@ -18,6 +18,6 @@ pub use counted::{Admission, NotAdmitted, Rooms};
 pub use holding::{Holding, Need};
 pub use key::KeyWatch;
 pub use limits::write_limits_met;
-pub use room::{Full, Lack, room_for};
+pub use room::{Full, Lack, Purpose, room_for};
 pub use section::QuotaSection;
 pub use used::{FleetUse, Size};

@@ -1,13 +1,22 @@
 //! Writes down which limits this process's calls met, so that no other has to meet them.
 
 use broker::Register;
-use chrono::Utc;
+use chrono::{TimeDelta, Utc};
 use daytona::Exceeded;
 use job::{AccountEntry, LimitMet, RegisterEntry, Resource};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::counted::Rooms;
+
+/// The same limit, met again so soon, says nothing new: and an entry would keep everybody from trying for longer.
+const NEWS_AFTER: TimeDelta = TimeDelta::seconds(30);
+
+fn is_known(register: &Register, resource: Resource, maximum: Option<f64>) -> bool {
+    let (account, now) = (register.account(), Utc::now());
+    let is_same = |met: &LimitMet| met.resource == resource && met.maximum == maximum;
+    account.limits_met().any(|met| is_same(met) && (now - met.at).abs() < NEWS_AFTER)
+}
 
 /// Writes down every limit that comes, for as long as it is let.
 pub async fn write_limits_met(mut met: Receiver<Exceeded>, rooms: Rooms, register: Register) {
@@ -23,6 +32,9 @@ pub async fn write_limits_met(mut met: Receiver<Exceeded>, rooms: Rooms, registe
             daytona::Resource::Disk => Resource::Disk,
             daytona::Resource::Snapshots => Resource::Snapshots,
         };
+        if is_known(&register, resource, exceeded.maximum) {
+            continue;
+        }
         let used = match rooms.count().await {
             Ok(used) => used,
             Err(error) => {

@@ -15,6 +15,15 @@ const SNAPSHOTS_HOLD: TimeDelta = TimeDelta::minutes(10);
 /// How long the number that Daytona named is believed: organizations are given more.
 const NUMBER_BELIEVED: TimeDelta = TimeDelta::hours(1);
 
+/// What a sandbox is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// To build in it and to capture it.
+    Build,
+    /// A capture of what is wanted exists, as far as is known: it may only have to be verified.
+    Verify,
+}
+
 /// What a build lacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lack {
@@ -38,9 +47,11 @@ impl fmt::Display for Full {
     }
 }
 
-/// Whether a sandbox of this size may be asked for, and a snapshot of it after that, by what is counted and known.
+/// Whether a sandbox of this size may be asked for, and a snapshot of it after that where one is to be made, by what is counted
+/// and known.
 pub fn room_for(
     size: Size,
+    purpose: Purpose,
     used: &FleetUse,
     quota: &QuotaSection,
     account: &AccountState,
@@ -53,7 +64,8 @@ pub fn room_for(
         return full(Lack::Sandbox, why);
     }
     for met in account.limits_met() {
-        if is_held(met, used, now) {
+        let is_asked_for = purpose == Purpose::Build || met.resource != Resource::Snapshots;
+        if is_asked_for && is_held(met, used, now) {
             let LimitMet { resource, fleet_had, .. } = met;
             let allowed = met.maximum.map(|maximum| format!(" (at most {maximum})")).unwrap_or_default();
             let why = format!(
@@ -75,7 +87,9 @@ pub fn room_for(
             return full(Lack::Sandbox, why);
         }
     }
-    if let Some(limit) = Limit::of(Resource::Snapshots, quota, account, now) {
+    if purpose == Purpose::Build
+        && let Some(limit) = Limit::of(Resource::Snapshots, quota, account, now)
+    {
         let reserved = quota.reserve_snapshots;
         let for_fleet = (limit.number - f64::from(reserved)).max(1.0);
         let has = used.snapshots;
@@ -92,6 +106,11 @@ pub fn room_for(
         }
     }
     Ok(())
+}
+
+/// Whether Daytona refused something so recently that it may still hold.
+pub(crate) fn is_any_believed(account: &AccountState, now: DateTime<Utc>) -> bool {
+    account.limits_met().any(|met| (now - met.at).abs() < NUMBER_BELIEVED)
 }
 
 fn lack_of(resource: Resource) -> Lack {

@@ -1,6 +1,6 @@
 //! How much of the organization's room the fleet uses, counted by what it has there.
 
-use daytona::{Client, Sandbox, Snapshot, SnapshotState};
+use daytona::{Client, Sandbox, SandboxState, Snapshot, SnapshotState};
 use job::{FleetName, Resource, SandboxName};
 use lease::fleet_label;
 
@@ -59,11 +59,44 @@ impl FleetUse {
     fn of(sandboxes: &[Sandbox], snapshots: &[Snapshot]) -> Self {
         let mut used = Self::default();
         for sandbox in sandboxes {
-            used.add(Size { cpu: sandbox.cpu, memory_gb: sandbox.memory, disk_gb: sandbox.disk });
+            used.add_in_state(
+                &sandbox.state,
+                Size { cpu: sandbox.cpu, memory_gb: sandbox.memory, disk_gb: sandbox.disk },
+            );
         }
         let counted = snapshots.iter().filter(|snapshot| counts(&snapshot.state)).count();
         used.snapshots = f64::from(u32::try_from(counted).unwrap_or(u32::MAX));
         used
+    }
+
+    /// What a sandbox counts for: one that goes or failed for nothing, a stopped one for its disk.
+    fn add_in_state(&mut self, state: &SandboxState, size: Size) {
+        match state {
+            SandboxState::Destroying
+            | SandboxState::Destroyed
+            | SandboxState::Error
+            | SandboxState::BuildFailed
+            | SandboxState::Archived => {}
+            SandboxState::Stopped | SandboxState::Paused => {
+                self.add(Size { cpu: 0.0, memory_gb: 0.0, ..size });
+            }
+            SandboxState::Creating
+            | SandboxState::Restoring
+            | SandboxState::Started
+            | SandboxState::Starting
+            | SandboxState::Stopping
+            | SandboxState::PendingBuild
+            | SandboxState::BuildingSnapshot
+            | SandboxState::PullingSnapshot
+            | SandboxState::Archiving
+            | SandboxState::Resizing
+            | SandboxState::Snapshotting
+            | SandboxState::Forking
+            | SandboxState::Pausing
+            | SandboxState::Resuming
+            | SandboxState::Unknown
+            | SandboxState::Other(_) => self.add(size),
+        }
     }
 
     pub(crate) fn of_resource(&self, resource: Resource) -> f64 {

@@ -104,9 +104,9 @@ impl Client {
 
     /// Asks about the key although it was refused, and notes what the API says: for the one program of a fleet that asks.
     pub async fn ask_about_key(&self) -> Result<ApiKey, Error> {
-        let answer = self.send_past_gate(&self.call(WHOAMI, &[])).await?;
+        let key = self.send_past_gate(&self.call(WHOAMI, &[])).await?.read_row()?;
         self.key.accept();
-        answer.read_row()
+        Ok(key)
     }
 
     /// Whether the key is taken, as far as this client and whoever tells it know.

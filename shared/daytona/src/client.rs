@@ -149,7 +149,7 @@ impl Client {
             .retry(reqwest::retry::never())
             .build()
             .map_err(SettingsError::Http)?;
-        let key = Arc::new(KeyGate::new(KeyCheck::of(&settings.api_key)));
+        let key = Arc::new(KeyGate::new(KeyCheck::of(&settings.api_key, &settings.api_url)));
         let (limits_met, _) = broadcast::channel(LIMITS_REMEMBERED);
         Ok(Self { http, settings: Arc::new(settings), key, limits_met })
     }

@@ -44,7 +44,7 @@ pub enum Error {
         operation: Operation,
     },
     /// A create named a region that there is not.
-    #[error("{operation}: HTTP {status}: {message}; {}", tell_regions(target.as_ref(), regions.as_ref()))]
+    #[error("{operation}: HTTP {status}: {message}; {}", suggest_regions(target.as_ref(), regions.as_ref()))]
     NoSuchRegion {
         /// The call that was refused.
         operation: Operation,
@@ -223,9 +223,11 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Refused { kind, .. } => *kind,
-            Self::KeyRefused { .. } => ErrorKind::Unauthorized,
             Self::NoSuchRegion { .. } => ErrorKind::RegionMissing,
-            Self::Contradicted { .. } | Self::Unreachable { .. } => ErrorKind::Unavailable,
+            // It was not sent, and will be: whoever waits for something goes on waiting.
+            Self::KeyRefused { .. } | Self::Contradicted { .. } | Self::Unreachable { .. } => {
+                ErrorKind::Unavailable
+            }
             Self::TimedOut { .. } => ErrorKind::Timeout,
             Self::Undecodable { .. } | Self::Endless { .. } => ErrorKind::Undecodable,
             Self::TooLarge { .. } => ErrorKind::TooLarge,
@@ -253,7 +255,7 @@ impl Error {
     pub fn retry(&self) -> Retry {
         match self {
             Self::Refused { kind, after, operation, .. } => kind.retry(*after, operation.repeat),
-            Self::Contradicted { .. } => Retry::Backoff,
+            Self::KeyRefused { .. } | Self::Contradicted { .. } => Retry::Backoff,
             Self::Unreachable { sent, operation, .. } | Self::TimedOut { sent, operation, .. } => {
                 match (sent, operation.repeat) {
                     (Sent::No, _) | (Sent::Perhaps, Repeat::Safe) => Retry::Backoff,
@@ -266,10 +268,7 @@ impl Error {
                     Repeat::ReadFirst => Retry::ReadFirst,
                 }
             }
-            Self::KeyRefused { .. }
-            | Self::NoSuchRegion { .. }
-            | Self::Endless { .. }
-            | Self::Unaddressable { .. } => Retry::Never,
+            Self::NoSuchRegion { .. } | Self::Endless { .. } | Self::Unaddressable { .. } => Retry::Never,
         }
     }
 
@@ -366,7 +365,7 @@ impl fmt::Display for Message {
 }
 
 /// Which setting is wrong, and what it could be.
-fn tell_regions(target: Option<&String>, regions: Option<&Vec<String>>) -> String {
+fn suggest_regions(target: Option<&String>, regions: Option<&Vec<String>>) -> String {
     let wrong = match target {
         Some(target) => {
             format!("there is no region `{target}`: correct DAYTONA_TARGET (`target` in [daytona])")

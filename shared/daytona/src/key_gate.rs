@@ -6,15 +6,22 @@ use std::fmt;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
+use url::Url;
 
-/// Tells one key from another, and nothing about it: the key itself is drawn at random from far more than can be tried.
+/// Tells one key at one API from another, and nothing about it: the key itself is drawn at random from far more than can be tried.
+///
+/// The API belongs to it: whoever asks a wrong address with the right key must stop nobody else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct KeyCheck(u64);
 
 impl KeyCheck {
-    pub(crate) fn of(key: &SecretString) -> Self {
-        let digest =
-            Sha256::new().chain_update("harvest key check\n").chain_update(key.expose_secret()).finalize();
+    pub(crate) fn of(key: &SecretString, api: &Url) -> Self {
+        let digest = Sha256::new()
+            .chain_update("harvest key check\n")
+            .chain_update(api.as_str().trim_end_matches('/'))
+            .chain_update("\n")
+            .chain_update(key.expose_secret())
+            .finalize();
         Self(digest.iter().take(8).fold(0, |number, byte| (number << 8) | u64::from(*byte)))
     }
 

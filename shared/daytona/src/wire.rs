@@ -13,7 +13,7 @@ use url::Url;
 use crate::client::{Client, TracePropagation};
 use crate::errors::{Error, ErrorKind, Sent, classify, read_body, retry_after};
 use crate::lenient;
-use crate::operation::{Method, Operation, Repeat};
+use crate::operation::{Method, Operation, Repeat, WHOAMI};
 use crate::span;
 use crate::upload::Upload;
 
@@ -172,8 +172,7 @@ impl Client {
                     resend += 1;
                 }
                 Err(error) if error.kind() == ErrorKind::Unauthorized && call.recipient == Recipient::Api => {
-                    self.key.refuse();
-                    return Err(error);
+                    return Err(self.confirm_refusal(call.operation, error).await);
                 }
                 ended => {
                     if let Err(error) = &ended
@@ -185,6 +184,35 @@ impl Client {
                     return ended;
                 }
             }
+        }
+    }
+
+    /// What a 401 of the API means: some of its routes are for people only, and answer any key so. The route about the key itself
+    /// decides, and where that gives no answer nothing is known.
+    async fn confirm_refusal(&self, operation: Operation, error: Error) -> Error {
+        let is_about_key = operation == WHOAMI;
+        let confirmed = if is_about_key {
+            Err(ErrorKind::Unauthorized)
+        } else {
+            let question = self.call(WHOAMI, &[]);
+            let url = address(&question).ok_or(ErrorKind::InvalidRequest);
+            match url {
+                Ok(url) => self.attempt(&question, &url, 0).await.map(drop).map_err(|error| error.kind()),
+                Err(kind) => Err(kind),
+            }
+        };
+        match (confirmed, error) {
+            (Err(ErrorKind::Unauthorized), error) => {
+                self.key.refuse();
+                error
+            }
+            (Ok(()), Error::Refused { operation, status, message, after, .. }) => {
+                Error::Refused { operation, kind: ErrorKind::Forbidden, status, message, after }
+            }
+            (Err(_), Error::Refused { operation, status, message, after, .. }) => {
+                Error::Refused { operation, kind: ErrorKind::Unavailable, status, message, after }
+            }
+            (_, error) => error,
         }
     }
 

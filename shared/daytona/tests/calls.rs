@@ -86,7 +86,7 @@ async fn a_create_names_what_it_left_behind() {
         (raw(503, "<html><body>maintenance</body></html>"), ErrorKind::Unavailable, Retry::ReadFirst),
         (raw(200, "<html>not Daytona</html>"), ErrorKind::Undecodable, Retry::ReadFirst),
     ] {
-        fake.on("POST /sandbox", [reply]);
+        fake.on("POST /sandbox", [reply]).on("GET /api-keys/current", [refusal(401, "Invalid credentials")]);
         // A client of its own: one whose key was refused sends nothing more.
         let error = fake.client().create_sandbox(&wish).await.unwrap_err();
         assert_eq!((error.kind(), error.retry()), (kind, retry), "{error}");
@@ -108,7 +108,8 @@ async fn a_read_is_repeated_while_daytona_is_down_and_only_then() {
         (error.kind(), error.retry(), fake.count("GET /sandbox/s2")),
         (ErrorKind::Unavailable, Retry::Backoff, 3)
     );
-    fake.on("GET /sandbox/s3", [refusal(401, "Invalid credentials")]);
+    let refused = || [refusal(401, "Invalid credentials")];
+    fake.on("GET /sandbox/s3", refused()).on("GET /api-keys/current", refused());
     assert_eq!(fake.client().get_sandbox("s3").await.unwrap_err().kind(), ErrorKind::Unauthorized);
     assert_eq!(fake.count("GET /sandbox/s3"), 1);
 }
@@ -230,7 +231,8 @@ async fn a_base_is_one_look_up_by_its_name_else_the_newest_of_it() {
     let query = fake.requests().pop().unwrap().query;
     assert!(query.contains("sort=createdAt&order=desc&name=base."), "{query}");
 
-    fake.on("GET /snapshots/base", [refusal(401, "Invalid credentials")]);
+    let refused = || [refusal(401, "Invalid credentials")];
+    fake.on("GET /snapshots/base", refused()).on("GET /api-keys/current", refused());
     let error = fake.client().base_snapshot("base").await.unwrap_err();
     assert!(matches!(&error, BaseError::Call(error) if error.kind() == ErrorKind::Unauthorized), "{error}");
 }

@@ -73,7 +73,8 @@ async fn a_start_that_fails_says_how() {
         client.wait_until_started(&id(), soon(), FAST).await,
         Err(StartError::NotStarting { .. })
     ));
-    fake.on(GET, [refusal(401, "Invalid credentials")]);
+    let unauthorized = || [refusal(401, "Invalid credentials")];
+    fake.on(GET, unauthorized()).on("GET /api-keys/current", unauthorized());
     let refused = client.wait_until_started(&id(), soon(), FAST).await.unwrap_err();
     assert!(
         matches!(&refused, StartError::Call(error) if error.kind() == ErrorKind::Unauthorized),

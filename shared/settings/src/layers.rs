@@ -25,6 +25,13 @@ use crate::variable::{SHOWN, Variable};
 const ENVIRONMENT_ONLY: [(&str, &str); 3] =
     [("broker.url", "AMQP_URL"), ("daytona.api_key", "DAYTONA_API_KEY"), ("daytona.key", "DAYTONA_API_KEY")];
 
+/// Keys that versions before this one had elsewhere, and where they are now.
+const MOVED: [(&str, &str); 3] = [
+    ("sandboxes.max", "[quota] sandboxes"),
+    ("sandboxes.reserve_for_sessions", "[quota] reserve_for_sessions"),
+    ("sandboxes.reserve_snapshots", "[quota] reserve_snapshots"),
+];
+
 /// Settings as the layers give them, with everything that was wrong on the way.
 pub struct Layered<T> {
     value: T,
@@ -277,6 +284,8 @@ impl FileWalk<'_> {
     fn unknown(&mut self, dotted: &str, span: &Range<usize>, known: &Table) {
         let mistake = if let Some((_, variable)) = ENVIRONMENT_ONLY.iter().find(|(key, _)| *key == dotted) {
             Mistake::EnvironmentOnly { key: dotted.to_owned(), variable }
+        } else if let Some((_, now)) = MOVED.iter().find(|(key, _)| *key == dotted) {
+            Mistake::Moved { key: dotted.to_owned(), now }
         } else {
             let last = dotted.rsplit('.').next().unwrap_or(dotted);
             let suggestion = closest(last, known.keys().map(String::as_str));
@@ -296,6 +305,13 @@ fn read_environment(
     overrides: &mut Vec<Override>,
     problems: &mut Vec<Problem>,
 ) {
+    for (key, now) in MOVED {
+        let variable = format!("HARVEST_{}", key.replace('.', "_").to_uppercase());
+        if environment.get(&variable).is_some() {
+            let mistake = Mistake::Moved { key: key.to_owned(), now };
+            problems.push(Problem { place: Place::Variable(variable), mistake });
+        }
+    }
     for (path, default) in knobs.leaves() {
         for name in knobs.variables(&path) {
             let Some(text) = environment.get(&name) else { continue };

@@ -59,6 +59,14 @@ pub enum Mistake {
         /// The variable that counts.
         variable: &'static str,
     },
+    /// A key of a version before this one.
+    #[error("`{key}` is {now} now")]
+    Moved {
+        /// The key as it is written.
+        key: String,
+        /// Where its value belongs now.
+        now: &'static str,
+    },
     /// The value has the wrong type or form.
     #[error("`{key}`: {reason}")]
     Value {

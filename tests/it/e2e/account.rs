@@ -19,10 +19,12 @@ impl Scene {
         self.fleet.requests().await.unwrap()["requests"][route].as_u64().unwrap_or(0)
     }
 
-    /// Every request that sandboxd got, toolboxes included.
-    async fn all_requests(&self) -> u64 {
+    /// Every request that sandboxd got, toolboxes included, and those of one route, as of one moment.
+    async fn all_requests_and(&self, route: &str) -> (u64, u64) {
         let counted = self.fleet.requests().await.unwrap();
-        counted["requests"].as_object().unwrap().values().filter_map(serde_json::Value::as_u64).sum()
+        let routes = counted["requests"].as_object().unwrap();
+        let all = routes.values().filter_map(serde_json::Value::as_u64).sum();
+        (all, routes.get(route).and_then(serde_json::Value::as_u64).unwrap_or(0))
     }
 
     async fn until_limit_met(&self, resource: Resource) {
@@ -154,15 +156,20 @@ async fn one_program_asks_about_a_key_that_is_refused() {
         })
         .await;
     }
-    let before = (scene.all_requests().await, scene.requests_of(WHOAMI).await);
+    let before = scene.all_requests_and(WHOAMI).await;
     eventually(SOON, "the key is asked about twice more", async || {
         let asked = scene.requests_of(WHOAMI).await;
         if asked >= before.1 + 2 { Ok(()) } else { Err(format!("{asked} times")) }
     })
     .await;
-    let (all, asked) = (scene.all_requests().await, scene.requests_of(WHOAMI).await);
+    let (all, asked) = scene.all_requests_and(WHOAMI).await;
     assert_eq!(all - before.0, asked - before.1, "nobody sends anything else");
+    // Who can't ask leaves it to another.
     scene.fleet.heal().await.unwrap();
+    let down = json!({
+        "match": { "path_pattern": "/api/api-keys/current" }, "times": 6, "action": { "kind": "answer", "status": 503 }
+    });
+    scene.fleet.plant_fault(&down).await.unwrap();
     for job in &jobs {
         let end = scene.last_end(job).await;
         assert_eq!((end.outcome, end.number), (OutcomeWord::Built, 1), "{end:?}");

@@ -87,9 +87,24 @@ base_snapshot = 7
 "#,
     );
     let environment =
-        Environment::from_pairs([("HARVEST_COMMANDS_POLL", "0s"), ("HARVEST_SANDBOXES_MAX", "x")]);
+        Environment::from_pairs([("HARVEST_COMMANDS_POLL", "0s"), ("HARVEST_QUOTA_SANDBOXES", "x")]);
     let problems = WorkerSettings::load(&environment, Some(&path)).unwrap_err();
     insta::assert_snapshot!(mistakes(&problems, folder.path()));
+}
+
+#[test]
+fn a_key_that_moved_is_refused_with_its_new_place() {
+    let (folder, path) =
+        file("[sandboxes]\nmax = 3\nreserve_snapshots = 1\n[daytona]\nrefused_key_pause = \"0s\"\n");
+    let old = environment(&[("HARVEST_SANDBOXES_RESERVE_FOR_SESSIONS", "4")]);
+    let told = mistakes(&WorkerSettings::load(&old, Some(&path)).unwrap_err(), folder.path());
+    assert!(
+        told.contains("HARVEST_SANDBOXES_RESERVE_FOR_SESSIONS: `sandboxes.reserve_for_sessions` is [quota]"),
+        "{told}"
+    );
+    assert!(told.contains("`sandboxes.max` is [quota] sandboxes now"), "{told}");
+    assert!(told.contains("`sandboxes.reserve_snapshots` is [quota] reserve_snapshots now"), "{told}");
+    assert!(told.contains("`daytona.refused_key_pause` must be longer than nothing"), "{told}");
 }
 
 #[test]

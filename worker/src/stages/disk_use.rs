@@ -20,25 +20,28 @@ const MOST: i64 = 1 << 50;
 pub(crate) struct DiskUse {
     base: Option<i64>,
     last: Option<i64>,
+    /// It took too long once: so it would again.
+    is_given_up: bool,
 }
 
 impl DiskUse {
     /// Measures before the first stage.
     pub(crate) async fn begin(sandbox: &Sandbox) -> Self {
         let base = measure(sandbox, Stage::Checkout).await;
-        Self { base, last: base }
+        Self { base, last: base, is_given_up: base.is_none() }
     }
 
     /// Notes what the stage that is about to end has added.
     pub(crate) async fn note(&mut self, sandbox: &Sandbox, attempt: &Attempt, stage: Stage) {
-        let now = measure(sandbox, stage).await;
+        let now = if self.is_given_up { None } else { measure(sandbox, stage).await };
+        self.is_given_up = now.is_none();
         if let (Some(now), Some(last)) = (now, self.last) {
             attempt.note_added(stage, now - last);
         }
-        self.last = now.or(self.last);
+        self.last = now;
     }
 
-    /// What all stages together added, as far as it was measured.
+    /// What all stages together added, where it was measured to the end.
     pub(crate) fn added(&self) -> Option<i64> {
         Some(self.last? - self.base?)
     }

@@ -7,10 +7,10 @@ use job::{Failure, FailureKind, Outcome, Scope, Stage};
 use serde::Deserialize;
 
 use crate::attempt::Attempt;
-use crate::base::Base;
 use crate::early_end::EarlyEnd;
 use crate::failures::from_call;
 use crate::lease::{Acquired, Lease, Leases};
+use crate::stages::resolve::Wanted;
 
 /// The section `[sandboxes]` of the settings.
 #[derive(Debug, Clone, Deserialize)]
@@ -37,10 +37,16 @@ pub(crate) struct Provisioner {
 }
 
 impl Provisioner {
-    /// Takes the lease of the attempt's target, in a sandbox from `base`, or ends the attempt as busy. What it is admitted by is
+    /// Takes the lease of the attempt's target, in a sandbox from its base, or ends the attempt as busy. What it is admitted by is
     /// kept until its last sandbox is gone.
-    pub(crate) async fn run(&self, attempt: &Attempt, base: &Base) -> Result<(Lease, Admission), EarlyEnd> {
-        let admission = self.rooms.admit(base.size).await.map_err(|refusal| end_without_room(&refusal))?;
+    pub(crate) async fn run(
+        &self,
+        attempt: &Attempt,
+        wanted: &Wanted,
+    ) -> Result<(Lease, Admission), EarlyEnd> {
+        let Wanted { base, purpose, .. } = wanted;
+        let admission =
+            self.rooms.admit(base.size, *purpose).await.map_err(|refusal| end_without_room(&refusal))?;
         match self.leases.acquire(attempt, &base.id).await? {
             Acquired::Held(lease) => Ok((*lease, admission)),
             Acquired::Busy { holder_job, seen } => {

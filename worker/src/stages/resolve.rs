@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use account::Purpose;
 use chrono::Utc;
 use daytona::{Client, Snapshot, SnapshotState};
 use job::{
@@ -27,6 +28,8 @@ pub(crate) struct Wanted {
     pub(crate) base: Base,
     /// The bytes that the promoted prebuild added to its base, where there is one and they were measured.
     pub(crate) predecessor_bytes: Option<i64>,
+    /// Whether it has to be built, as far as the register shows.
+    pub(crate) purpose: Purpose,
     /// The promotion that the register showed before the branch was looked up: the one that this attempt's own follows.
     pub(crate) promotion: Option<EntryVersion>,
 }
@@ -133,7 +136,12 @@ impl Resolver {
         }
         let promotion = state.and_then(|state| state.promotion);
         let predecessor_bytes = state.and_then(|state| state.promoted.as_ref()?.added_bytes);
-        Ok(Wanted { commit, fingerprint, base, predecessor_bytes, promotion })
+        let captured = state.and_then(|state| state.captured.as_ref());
+        let purpose = match captured.filter(|captured| captured.name.holds(&commit, &fingerprint)) {
+            Some(_) => Purpose::Verify,
+            None => Purpose::Build,
+        };
+        Ok(Wanted { commit, fingerprint, base, predecessor_bytes, purpose, promotion })
     }
 
     /// Whether the secrets that a failure is about are the ones they were; a failure that is about none is not asked.

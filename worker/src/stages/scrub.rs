@@ -29,7 +29,7 @@ pub async fn run(
     step(sandbox, PREPARE).await?;
     baseline.put_back(sandbox, path).await?;
     step(sandbox, CLEAN).await?;
-    leftovers::remove(sandbox, path, leftovers).await?;
+    leftovers::remove(sandbox, path, leftovers).await;
     if search::run(sandbox, given).await? == search::Searched::Everything {
         // The search's own run folder.
         step(sandbox, CLEAN).await?;
@@ -49,15 +49,7 @@ pub async fn write_manifest(sandbox: &Sandbox, manifest: &Manifest) -> Result<St
 }
 
 async fn step(sandbox: &Sandbox, script: &'static str) -> Result<(), Failure> {
-    step_with(sandbox, script, &Environment::new()).await
-}
-
-async fn step_with(
-    sandbox: &Sandbox,
-    script: &'static str,
-    environment: &Environment,
-) -> Result<(), Failure> {
-    let executed = sandbox.short(Stage::Scrub, script, environment, SHORT).await?;
+    let executed = sandbox.short(Stage::Scrub, script, &Environment::new(), SHORT).await?;
     if executed.exit_code == 0 {
         return Ok(());
     }

@@ -2,7 +2,7 @@
 //!
 //! Daytona tells its limits to no API key, and counts the question as a failed authentication: so it is never asked.
 
-use account::{FleetUse, Holding, Need, QuotaSection, Size, room_for};
+use account::{FleetUse, Holding, Need, Purpose, QuotaSection, Size, room_for};
 use chrono::Utc;
 use daytona::Client;
 use job::{AccountState, FleetName};
@@ -42,7 +42,8 @@ fn judge(need: Need, used: FleetUse, quota: &QuotaSection, account: &AccountStat
     let has = format!(
         "the fleet has {sandboxes} sandboxes ({cpu} vCPU, {memory_gb} GiB of memory, {disk_gb} GiB of disk) and {snapshots} snapshots"
     );
-    if let Err(full) = room_for(need.largest.unwrap_or_default(), &used, quota, account, now) {
+    if let Err(full) = room_for(need.largest.unwrap_or_default(), Purpose::Build, &used, quota, account, now)
+    {
         let remedy = "wait for a build to end; else lower `keep` in fleet.toml, delete what is not used, ask Daytona for a higher \
                       limit, and correct [quota]";
         return Check::warning(NAME, format!("no room for another build: {full}\n{has}"), remedy);

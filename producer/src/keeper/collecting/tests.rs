@@ -66,8 +66,8 @@ fn only_older_unused_ones_of_exactly_this_fleet_are_collected() {
         [
             (name(&old), Superfluous::Old),
             (name(&old_sleeper), Superfluous::Old),
-            (name(&failed), Superfluous::HalfMade),
-            (name(&kept_sleeper), Superfluous::Asleep)
+            (name(&kept_sleeper), Superfluous::Asleep),
+            (name(&failed), Superfluous::HalfMade)
         ]
     );
     assert_eq!(collected(&HashMap::new()), [], "what nobody knows anything of is left alone");

@@ -37,7 +37,7 @@ fn met(resource: Resource, maximum: Option<f64>, fleet_had: f64, at: DateTime<Ut
 }
 
 fn lack(used: &FleetUse, quota: &QuotaSection, account: &AccountState, now: DateTime<Utc>) -> Option<Lack> {
-    room_for(SIZE, used, quota, account, now).err().map(|full| full.lack)
+    room_for(SIZE, Purpose::Build, used, quota, account, now).err().map(|full| full.lack)
 }
 
 #[test]
@@ -107,6 +107,20 @@ fn a_number_that_daytona_named_is_believed_for_an_hour() {
     assert_eq!(lack(&used(5.0, 0.0), &set, &named(10.0, soon), now), Some(Lack::Sandbox), "less than set");
     let set = QuotaSection { cpu: 10, ..quota() };
     assert_eq!(lack(&used(5.0, 0.0), &set, &named(100.0, soon), now), Some(Lack::Sandbox), "set is less");
-    let said = room_for(SIZE, &used(5.0, 0.0), &quota(), &named(10.0, soon), now).unwrap_err().to_string();
+    let said = room_for(SIZE, Purpose::Build, &used(5.0, 0.0), &quota(), &named(10.0, soon), now)
+        .unwrap_err()
+        .to_string();
     assert_eq!(said, "the fleet has 10 vCPU of 10, which Daytona named, and 0 are left to sessions");
+}
+
+#[test]
+fn what_is_captured_already_needs_no_other_snapshot() {
+    let now = Utc::now();
+    let full = QuotaSection { snapshots: 10, ..quota() };
+    let nothing = AccountState::default();
+    let room = |purpose| room_for(SIZE, purpose, &used(0.0, 10.0), &full, &nothing, now);
+    assert!(room(Purpose::Build).is_err() && room(Purpose::Verify).is_ok());
+    let met = met(Resource::Snapshots, None, 10.0, now);
+    let room = |purpose| room_for(SIZE, purpose, &used(0.0, 10.0), &quota(), &met, now);
+    assert!(room(Purpose::Build).is_err() && room(Purpose::Verify).is_ok());
 }

@@ -41,6 +41,8 @@ pub enum AccountEntry {
     KeyAccepted {
         /// Tells it from other keys.
         key: String,
+        /// When it was taken, so that no two of these are alike.
+        at: DateTime<Utc>,
     },
 }
 
@@ -79,7 +81,7 @@ impl AccountState {
         match entry {
             AccountEntry::LimitMet(met) => drop(self.limits.insert(met.resource, met)),
             AccountEntry::KeyRefused(refusal) => drop(self.keys.insert(refusal.key.clone(), refusal)),
-            AccountEntry::KeyAccepted { key } => drop(self.keys.remove(&key)),
+            AccountEntry::KeyAccepted { key, at: _ } => drop(self.keys.remove(&key)),
         }
     }
 
@@ -121,7 +123,7 @@ mod tests {
         assert_eq!(state.limits_met().next().unwrap().maximum, Some(20.0), "clocks are not compared");
         state.fold(AccountEntry::KeyRefused(refusal("one")));
         state.fold(AccountEntry::KeyRefused(refusal("other")));
-        state.fold(AccountEntry::KeyAccepted { key: "one".to_owned() });
+        state.fold(AccountEntry::KeyAccepted { key: "one".to_owned(), at: now });
         assert_eq!(state.refusal_of("one"), None);
         assert_eq!(state.refusal_of("other"), Some(&refusal("other")));
     }

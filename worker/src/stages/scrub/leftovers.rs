@@ -1,11 +1,10 @@
 //! What package managers and git leave behind that a session does not need: it costs the capture, and every first start, and saves
 //! less. The shell script beside this has one branch per name.
 
-use job::Failure;
+use job::Stage;
 use serde::Deserialize;
 
-use super::step_with;
-use crate::sandbox::{Environment, Sandbox};
+use crate::sandbox::{Environment, SHORT, Sandbox};
 
 const SCRIPT: &str = include_str!("leftovers.sh");
 
@@ -87,9 +86,17 @@ impl LeftoverSection {
     }
 }
 
-/// Removes what is not to be kept of the checkout at `path` and of the home.
-pub(super) async fn remove(sandbox: &Sandbox, path: &str, section: LeftoverSection) -> Result<(), Failure> {
+/// Removes what is not to be kept of the checkout at `path` and of the home, as far as it goes in time: it is a matter of size, and
+/// no build is given up for it.
+pub(super) async fn remove(sandbox: &Sandbox, path: &str, section: LeftoverSection) {
     let names = section.dropped().collect::<Vec<_>>().join(" ");
     let environment = Environment::new().with("HARVEST_PATH", path).with("HARVEST_DROP", names);
-    step_with(sandbox, SCRIPT, &environment).await
+    match sandbox.short(Stage::Scrub, SCRIPT, &environment, SHORT).await {
+        Ok(executed) if executed.exit_code == 0 => {}
+        Ok(executed) => {
+            tracing::warn!(code = executed.exit_code, "leftovers stay: {}", executed.result.trim());
+        }
+        // Whatever is wrong with the sandbox, the next step finds out.
+        Err(failure) => tracing::warn!(failure = failure.message, "leftovers stay"),
+    }
 }
