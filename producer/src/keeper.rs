@@ -13,6 +13,7 @@ mod section;
 mod seen;
 mod sleeping;
 mod sweeping;
+mod warming;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,6 +81,7 @@ impl Keeper {
             self.sweep(),
             self.collect(),
             self.keep_awake(),
+            self.warm(),
             self.retire(),
         );
     }

@@ -127,7 +127,8 @@ impl PlanSettings {
 fn read(environment: &Environment, file: Option<&Path>) -> Layered<ProducerFile> {
     let mut layers: Layered<ProducerFile> = Layered::read(&shipped::PRODUCER, file, environment);
     let ScheduleSection { queue_depth_factor, reload, standby } = layers.value().schedule;
-    let KeeperSection { sweep, collect, in_use: _, gone: _, idle: _, sleeps_after } = layers.value().keeper;
+    let KeeperSection { sweep, collect, in_use: _, gone: _, idle: _, sleeps_after, warm_runners } =
+        layers.value().keeper;
     let LeaseSection { beat, stale, stuck } = layers.value().lease;
     layers.require(&[
         Rule {
@@ -155,6 +156,11 @@ fn read(environment: &Environment, file: Option<&Path>) -> Layered<ProducerFile>
             must: "must not be shorter than lease.stale: it is the same value as the workers'",
         },
         Rule { key: "keeper.collect", broken: collect.is_zero(), must: "must be longer than nothing" },
+        Rule {
+            key: "keeper.warm_runners",
+            broken: warm_runners > 20,
+            must: "must be at most 20: so many sandboxes are started at once for every promotion",
+        },
         Rule {
             key: "keeper.sleeps_after",
             broken: sleeps_after <= collect,

@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use daytona::{Client, CreateOutcome, NewSandbox, SandboxId, Snapshot, SnapshotId, SnapshotState, pace};
+use daytona::{
+    Client, CreateOutcome, NewSandbox, Sandbox, SandboxId, Snapshot, SnapshotId, SnapshotState, pace,
+};
 use job::SandboxName;
 use thiserror::Error;
 use tokio::time::Instant;
@@ -49,7 +51,7 @@ impl Awakenings {
 
 /// Why a prebuild was not started from.
 #[derive(Debug, Error)]
-enum NotKept {
+pub(super) enum NotKept {
     #[error(transparent)]
     Call(#[from] daytona::Error),
     #[error("another sandbox has the name")]
@@ -114,6 +116,16 @@ impl Keeper {
     }
 
     async fn start_and_delete(&self, client: &Client, snapshot: &Snapshot) -> Result<(), NotKept> {
+        let sandbox = self.start_for_itself(client, snapshot).await?;
+        self.delete_own(client, &sandbox.id).await
+    }
+
+    /// Starts a sandbox that is nobody's session and no lease, and notes that its start was no use. None is left where it fails.
+    pub(super) async fn start_for_itself(
+        &self,
+        client: &Client,
+        snapshot: &Snapshot,
+    ) -> Result<Sandbox, NotKept> {
         // Of no target: whoever looks for a lease or sweeps does not meet it.
         let prefix = SandboxName::fleet_prefix(&self.fleet);
         let name = format!("{prefix}awake.{}", Uuid::new_v4().simple());
@@ -125,9 +137,10 @@ impl Keeper {
         };
         let refused = match client.create_sandbox(&wish).await {
             Ok(CreateOutcome::Created(sandbox)) => {
-                let started = self.wait_and_note(client, &sandbox.id, snapshot).await;
-                client.delete_and_confirm(&sandbox.id, Instant::now() + DELETE).await?;
-                return started;
+                match self.wait_and_note(client, &sandbox.id, snapshot).await {
+                    Ok(started) => return Ok(started),
+                    Err(error) => error,
+                }
             }
             Ok(CreateOutcome::NameTaken) => NotKept::NameTaken,
             Ok(CreateOutcome::FailedToStart { reason }) => NotKept::Failed(reason),
@@ -135,9 +148,14 @@ impl Keeper {
         };
         // It may be there all the same.
         if let Some(left) = client.get_sandbox(&name).await? {
-            client.delete_and_confirm(&left.id, Instant::now() + DELETE).await?;
+            self.delete_own(client, &left.id).await?;
         }
         Err(refused)
+    }
+
+    /// Deletes a sandbox that was started so.
+    pub(super) async fn delete_own(&self, client: &Client, sandbox: &SandboxId) -> Result<(), NotKept> {
+        Ok(client.delete_and_confirm(sandbox, Instant::now() + DELETE).await?)
     }
 
     async fn wait_and_note(
@@ -145,12 +163,12 @@ impl Keeper {
         client: &Client,
         sandbox: &SandboxId,
         snapshot: &Snapshot,
-    ) -> Result<(), NotKept> {
-        client.wait_until_started(sandbox, Instant::now() + START, pace::STATE).await?;
+    ) -> Result<Sandbox, NotKept> {
+        let started = client.wait_until_started(sandbox, Instant::now() + START, pace::STATE).await?;
         if let Some(used) = client.get_snapshot(&snapshot.id).await?.and_then(|it| it.last_used_at) {
             self.awakenings.note(snapshot.id.clone(), used);
         }
-        Ok(())
+        Ok(started)
     }
 }
 

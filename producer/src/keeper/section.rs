@@ -35,4 +35,6 @@ pub struct KeeperSection {
     /// After how long without a start Daytona puts a snapshot to sleep, as the organization has it set.
     #[serde(with = "humantime_serde")]
     pub sleeps_after: Duration,
+    /// On how many of Daytona's runners a new prebuild is started from once it is promoted; 0 or 1 is the one of its verification.
+    pub warm_runners: u32,
 }
