@@ -166,12 +166,17 @@ impl Client {
             if error.is_unknown() {
                 return Ok(Some(error));
             }
-            if error.kind() != ErrorKind::StateChanging || requests == MAX_REQUESTS {
+            // While it is captured already v0.190 answers 400 "must be in started or stopped state", not 409.
+            let is_on_its_way = matches!(error.kind(), ErrorKind::StateChanging | ErrorKind::WrongState);
+            if !is_on_its_way || requests == MAX_REQUESTS {
                 return Err(CaptureError::refused(error));
             }
-            let found = self.get_sandbox(sandbox).await.map_err(CaptureError::Call)?;
-            if found.is_some_and(|found| found.state == SandboxState::Snapshotting) {
-                return Ok(Some(error));
+            match self.get_sandbox(sandbox).await.map_err(CaptureError::Call)? {
+                Some(found) if found.state == SandboxState::Snapshotting => return Ok(Some(error)),
+                Some(found) if error.kind() == ErrorKind::WrongState && !found.state.is_pending() => {
+                    return Err(CaptureError::refused(error));
+                }
+                Some(_) | None => {}
             }
             if let Err(Elapsed) = poll.pause().await {
                 return Err(CaptureError::Call(error));

@@ -315,3 +315,21 @@ async fn a_restart_ends_where_the_sandbox_does() {
         assert!(error.to_string().contains(expected), "{error}");
     }
 }
+
+#[tokio::test]
+async fn a_capture_that_is_under_way_is_waited_for_in_either_words() {
+    for refused in [
+        refusal(409, "Sandbox state change in progress"),
+        refusal(400, "Sandbox must be in started or stopped state to create a snapshot"),
+    ] {
+        let fake = Fake::start().await;
+        fake.on(POST, [refused]);
+        fake.on(
+            GET,
+            [sandbox("s1", "snapshotting"), sandbox("s1", "snapshotting"), sandbox("s1", "started")],
+        );
+        fake.on(ROW, [refusal(404, "Snapshot p not found"), snapshot("p", "active", &now(), Some("s1"))]);
+        assert_eq!(capture(&fake, LONG).await.unwrap().id.as_str(), "id-p");
+        assert_eq!(fake.count(POST), 1, "asked for once");
+    }
+}

@@ -62,6 +62,9 @@ pub struct Manifest {
     /// What else a session should know: `degraded.lockfile`, ...
     #[serde(default)]
     pub flags: Vec<String>,
+    /// What of the base could not be cleared before the capture, being another user's: paths, at most 20.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<String>,
     /// What ran, and why.
     pub recipe: Recipe,
     /// What the tools say of themselves.

@@ -41,7 +41,7 @@ async fn tampered_with(bench: &Bench, how: &str) -> Result<(), Failure> {
         let found = find_difference(&sandbox, PATH, &baseline.digests()).await.unwrap();
         assert_eq!(found, None, "{how}");
     }
-    scrubbed
+    scrubbed.map(drop)
 }
 
 #[tokio::test]

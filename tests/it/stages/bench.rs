@@ -47,10 +47,21 @@ impl Bench {
         Self::with(&image_tools::exposed().unwrap(), Some(npm.clone())).await
     }
 
+    /// One whose base has these files of root's in /tmp.
+    pub(super) async fn with_foreign_files(names: &[&str]) -> Self {
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        Self::of(&image_tools::exposed().unwrap(), NpmSettings::of_this_run(), names).await
+    }
+
     async fn with(exposed: &[String], npm: Option<NpmSettings>) -> Self {
+        Self::of(exposed, npm, Vec::new()).await
+    }
+
+    async fn of(exposed: &[String], npm: Option<NpmSettings>, foreign_files: Vec<String>) -> Self {
         let git = GitServer::start().await.unwrap();
         let data = guard::temporary_directory("stages").unwrap();
         let mut settings = sandboxd::Settings::new(data.path().join("data"));
+        settings.foreign_files = foreign_files;
         settings.api_keys = vec![sandboxd::ApiKey::full(KEY)];
         settings.expose_read_only = exposed.iter().map(|text| Exposed::parse(text).unwrap()).collect();
         if let Some(npm) = npm {

@@ -96,3 +96,27 @@ async fn what_an_attempt_leaves_is_removed() {
     );
     bench.end().await;
 }
+
+#[tokio::test]
+async fn what_a_base_has_of_root_is_left_and_said() {
+    // Only root can give a file away.
+    if std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) != 0) {
+        return;
+    }
+    let bench = Bench::with_foreign_files(&["npm-of-root", "plain-of-root"]).await;
+    let sandbox = bench.sandbox_knowing(&[SECRET]);
+    let baseline = bench.baseline().await;
+    bench
+        .prints(
+            "mkdir -p /tmp/npm-own/closed && touch /tmp/npm-own/closed/a && chmod 000 /tmp/npm-own/closed",
+        )
+        .await;
+    let left =
+        scrub::run(&sandbox, PATH, &baseline, LeftoverSection::all(Leave::Drop), &given()).await.unwrap();
+    assert_eq!(left, ["/tmp/npm-of-root"]);
+    assert_eq!(
+        bench.prints("ls /tmp | grep of-root; ls -d /tmp/npm-own 2>/dev/null; true").await,
+        "npm-of-root\nplain-of-root"
+    );
+    bench.end().await;
+}

@@ -157,12 +157,22 @@ impl Builder {
             if scrubbed.as_ref().is_err_and(|failure| failure.id == FailureKind::ScrubSecretFound) {
                 attempt.note_secrets(given.check());
             }
-            scrubbed?;
+            let left = scrubbed?;
             disk.note(&sandbox, attempt, Stage::Scrub).await;
             let added = disk.added();
             let (baseline, home) = (baseline.digests(), baseline.home());
-            let facts =
-                BuildFacts { path, recipe, checkout, tools, baseline, home, installed, build_failure, added };
+            let facts = BuildFacts {
+                path,
+                recipe,
+                checkout,
+                tools,
+                baseline,
+                home,
+                installed,
+                build_failure,
+                added,
+                left,
+            };
             let manifest = Box::new(facts.into_manifest(attempt, wanted, name));
             let digest = scrub::write_manifest(&sandbox, &manifest).await?;
             lease.prepare_for_capture(Stage::Scrub).await?;
@@ -211,6 +221,7 @@ struct BuildFacts {
     installed: Installed,
     build_failure: Option<Failure>,
     added: Option<i64>,
+    left: Vec<String>,
 }
 
 impl BuildFacts {
@@ -242,6 +253,7 @@ impl BuildFacts {
                 Completeness::Complete
             },
             build_failure: self.build_failure,
+            left: self.left,
             flags,
             recipe: self.recipe,
             tools: self.tools.tools,
