@@ -149,6 +149,9 @@ impl ProducerMetrics {
     /// There from the start, so that the first one is an increase.
     fn begin_at_zero(&self) {
         self.swept.add(0, &[]);
+        for result in ["fired", "skipped"] {
+            self.ticks.add(0, &[KeyValue::new("result", result)]);
+        }
         self.record_stuck(0);
         self.collections_failed.add(0, &[]);
         for kept in [KeptAwake::Started, KeptAwake::Failed] {

@@ -153,23 +153,25 @@ GOOD = {
     'harvest_config_problems{fleet="other"}': "5x300",
     'harvest_dead_letters_total{fleet="other", failure="internal"}': "0+1x300",
 }
+# A program starts, shows 0 (tests/it/e2e/metrics.rs), and later the first one happens. A series that began at 1 would raise nothing.
+FIRST = "_x200 0x20 1x80"
 # Alert -> what differs from GOOD; None takes a series away.
 BAD = {
     "HarvestFleetNoActiveProducer": [{'harvest_producer_active{fleet="prod", pod="a"}': "0x300"},
                                      {'harvest_producer_active{fleet="prod", pod="a"}': None, 'harvest_producer_active{fleet="prod", pod="b"}': None}],
     "HarvestFleetNoTick": [{'harvest_last_tick_timestamp_seconds{fleet="prod"}': "600x300"}],
-    "HarvestFleetTicksSkipped": [{'harvest_ticks_total{fleet="prod", result="skipped"}': "0+1x300"}],
+    "HarvestFleetTicksSkipped": [{'harvest_ticks_total{fleet="prod", result="skipped"}': FIRST}],
     "HarvestFleetFileWrong": [{'harvest_config_problems{fleet="prod"}': "1x300"}],
-    "HarvestFleetDeadLetters": [{'harvest_dead_letters_total{fleet="prod", failure="install.failed"}': "0+1x300"}],
-    "HarvestFleetInternalFailures": [{'harvest_attempts_total{fleet="prod", outcome="failed", failure="worker.crashed"}': "0+1x300"}],
+    "HarvestFleetDeadLetters": [{'harvest_dead_letters_total{fleet="prod", failure="install.failed"}': FIRST}],
+    "HarvestFleetInternalFailures": [{'harvest_attempts_total{fleet="prod", outcome="failed", failure="worker.crashed"}': FIRST}],
     "HarvestFleetSharedTrouble": [{'harvest_retries_total{fleet="prod", failure="daytona.unavailable"}': "0+1x300"},
                                   {'harvest_retries_total{fleet="prod", failure="clone.auth"}': "0+1x300"}],
     "HarvestFleetKeyRefused": [{'harvest_daytona_key_refused{fleet="prod", pod="w"}': "1x300"}],
-    "HarvestFleetNoRoom": [{'harvest_attempts_total{fleet="prod", outcome="over_quota", failure="x"}': "0+1x300"}],
+    "HarvestFleetNoRoom": [{'harvest_attempts_total{fleet="prod", outcome="over_quota", failure=""}': FIRST}],
     "HarvestFleetAllSlotsUsed": [{'harvest_worker_slots_used{fleet="prod", pod="w"}': "4x300"}],
     "HarvestFleetSlowStarts": [{'harvest_sandbox_cold_start_seconds_bucket{fleet="prod", le="15"}': "0+9x300",
                                 'harvest_sandbox_cold_start_seconds_bucket{fleet="prod", le="60"}': "0+10x300"}],
-    "HarvestFleetSandboxesLeftBehind": [{'harvest_sandboxes_swept_total{fleet="prod"}': "0+1x300"}],
+    "HarvestFleetSandboxesLeftBehind": [{'harvest_sandboxes_swept_total{fleet="prod"}': FIRST}],
     "HarvestFleetSandboxesStuck": [{'harvest_sandboxes_stuck{fleet="prod"}': "1x300"}],
     "HarvestFleetRetirementsHeld": [{'harvest_targets_retirements_held{fleet="prod"}': "3x300"}],
 }

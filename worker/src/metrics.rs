@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use job::{Decision, Outcome, Stage};
+use job::{Decision, FailureKind, Outcome, OutcomeWord, Stage};
 use telemetry::DURATION_BUCKETS;
 use telemetry::opentelemetry::KeyValue;
 use telemetry::opentelemetry::metrics::{Counter, Gauge, Histogram, Meter, UpDownCounter};
@@ -48,7 +48,7 @@ impl Instruments {
             .with_description("Builds this worker holds")
             .build();
         slots_used.add(0, &[]);
-        Self {
+        let instruments = Self {
             attempts: count("harvest.attempts", "Attempts ended, by outcome and failure id"),
             attempt_duration: seconds(
                 "harvest.attempt.duration",
@@ -75,7 +75,22 @@ impl Instruments {
                 .u64_gauge("harvest.daytona.key_refused")
                 .with_description("1 while Daytona refuses the API key, so that nothing is taken or asked")
                 .build(),
+        };
+        instruments.begin_at_zero();
+        instruments
+    }
+
+    /// Shows what alerts read at 0 from the start: of a series that begins at 1 Prometheus sees no increase.
+    fn begin_at_zero(&self) {
+        for failure in FailureKind::ALL {
+            let failure = [KeyValue::new("failure", failure.id())];
+            self.dead_letters.add(0, &failure);
+            self.retries.add(0, &failure);
+            let [failure] = failure;
+            self.attempts.add(0, &[KeyValue::new("outcome", OutcomeWord::Failed.as_str()), failure]);
         }
+        let over_quota = KeyValue::new("outcome", OutcomeWord::OverQuota.as_str());
+        self.attempts.add(0, &[over_quota, KeyValue::new("failure", "")]);
     }
 
     pub(crate) fn record_key_refused(&self, is_refused: bool) {

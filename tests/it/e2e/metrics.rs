@@ -42,7 +42,11 @@ async fn a_workers_metrics_are_those_that_are_documented() {
         let scrape =
             reqwest::get(format!("http://{address}/metrics")).await.map_err(|error| error.to_string())?;
         let scrape = scrape.text().await.map_err(|error| error.to_string())?;
-        if scrape.contains("harvest_dead_letters_total{") { Ok(scrape) } else { Err(scrape) }
+        if scrape.contains(r#"harvest_dead_letters_total{failure="clone.branch_missing"} 1"#) {
+            Ok(scrape)
+        } else {
+            Err(scrape)
+        }
     })
     .await;
     assert_eq!(exposed(&scrape), documented("Worker"));
@@ -52,6 +56,10 @@ async fn a_workers_metrics_are_those_that_are_documented() {
         r#"harvest_attempts_total{failure="clone.branch_missing",outcome="failed"} 1"#,
         r#"harvest_retries_total{failure="clone.host_unavailable"} 1"#,
         r#"harvest_dead_letters_total{failure="clone.branch_missing"} 1"#,
+        // What alerts read is there before it happens, or Prometheus sees no increase.
+        r#"harvest_dead_letters_total{failure="install.failed"} 0"#,
+        r#"harvest_attempts_total{failure="worker.crashed",outcome="failed"} 0"#,
+        r#"harvest_attempts_total{failure="",outcome="over_quota"} 0"#,
         r#"harvest_stage_duration_seconds_count{result="ok",stage="build"} 1"#,
         "harvest_queue_wait_seconds_count 3",
         "harvest_sandbox_cold_start_seconds_count 1",
@@ -92,7 +100,8 @@ async fn a_producers_metrics_are_those_that_are_documented() {
         let scrape =
             reqwest::get(format!("http://{address}/metrics")).await.map_err(|error| error.to_string())?;
         let scrape = scrape.text().await.map_err(|error| error.to_string())?;
-        let is_whole = scrape.contains("harvest_ticks_total{") && scrape.contains("harvest_target_stale{");
+        let is_whole = scrape.contains("harvest_ticks_total{result=\"fired\"} 1")
+            && scrape.contains("harvest_target_stale{");
         if is_whole { Ok(scrape) } else { Err(scrape) }
     })
     .await;
