@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::client::Client;
-use crate::errors::Error;
+use crate::errors::{Error, ErrorKind};
 use crate::lenient::{self, Rows};
 use crate::operation::{LIST_SANDBOXES, LIST_SNAPSHOTS};
 use crate::sandbox::Sandbox;
@@ -74,7 +74,7 @@ impl Client {
                 let sandbox = match lenient::row::<Sandbox>(row.get().as_bytes()) {
                     Ok(sandbox) if carries(&sandbox.labels, labels) => sandbox,
                     Ok(_) => continue,
-                    Err(_) => match self.look_again(&Remains::of(row), labels).await? {
+                    Err(_) => match self.look_again(row, labels).await? {
                         Some(sandbox) => sandbox,
                         None => continue,
                     },
@@ -92,21 +92,34 @@ impl Client {
     }
 
     /// A row without an id is nobody's that could be asked for. One with the labels that are wanted is looked up by its name: what is
-    /// there must not be missing.
+    /// there must not be missing. Where its name tells nothing either, it is there under its name, since that much is known: it takes
+    /// room, and whoever wants to do anything with it is told that it can't be read.
     async fn look_again(
         &self,
-        row: &Remains,
+        row: &RawValue,
         labels: &BTreeMap<String, String>,
     ) -> Result<Option<Sandbox>, Error> {
-        if labels.is_empty() || !carries(&row.labels, labels) {
-            tracing::debug!(
-                name = row.name,
-                "a row of Daytona's sandboxes can't be read, and is passed over"
-            );
+        let remains = Remains::of(row);
+        let name = &remains.name;
+        if labels.is_empty() || !carries(&remains.labels, labels) {
+            tracing::debug!(name, "a row of Daytona's sandboxes can't be read, and is passed over");
             return Ok(None);
         }
-        tracing::warn!(name = row.name, "a sandbox with the fleet's labels can't be read in Daytona's list");
-        if row.name.is_empty() { Ok(None) } else { self.get_sandbox(&row.name).await }
+        tracing::warn!(name, "a sandbox with the fleet's labels can't be read in Daytona's list");
+        if name.is_empty() {
+            return Ok(None);
+        }
+        match self.get_sandbox(name).await {
+            Err(error) if !passes(&error) => {
+                tracing::warn!(
+                    name,
+                    error = &error as &dyn std::error::Error,
+                    "nor can it be read by its name: it is counted, and left alone"
+                );
+                Ok(under_its_name(row, &remains))
+            }
+            found => found,
+        }
     }
 
     /// The snapshots whose name contains this text without case, oldest first. Compare exactly afterwards.
@@ -186,6 +199,42 @@ impl Client {
 
 fn carries(labels: &BTreeMap<String, String>, wanted: &BTreeMap<String, String>) -> bool {
     wanted.iter().all(|(key, value)| labels.get(key) == Some(value))
+}
+
+/// Whether the same look-up may succeed later, or with another key: then nothing is known of the one row, nor of others.
+fn passes(error: &Error) -> bool {
+    match error.kind() {
+        ErrorKind::Undecodable | ErrorKind::TooLarge | ErrorKind::InvalidRequest => false,
+        ErrorKind::NotFound
+        | ErrorKind::NameTaken
+        | ErrorKind::StateChanging
+        | ErrorKind::Conflict
+        | ErrorKind::WrongState
+        | ErrorKind::StartFailed
+        | ErrorKind::RateLimited
+        | ErrorKind::Capacity
+        | ErrorKind::SandboxQuota
+        | ErrorKind::SandboxTooLarge
+        | ErrorKind::SnapshotQuota
+        | ErrorKind::Suspended
+        | ErrorKind::Unauthorized
+        | ErrorKind::Forbidden
+        | ErrorKind::SnapshotNotFound
+        | ErrorKind::SnapshotNotActive
+        | ErrorKind::SnapshotNotInRegion
+        | ErrorKind::RegionMissing
+        | ErrorKind::Unsupported
+        | ErrorKind::CommandTimedOut
+        | ErrorKind::Unavailable
+        | ErrorKind::Timeout => true,
+    }
+}
+
+/// What can be read of the row, with the name as its id: Daytona's calls take either.
+fn under_its_name(row: &RawValue, remains: &Remains) -> Option<Sandbox> {
+    let mut fields: serde_json::Map<String, serde_json::Value> = serde_json::from_str(row.get()).ok()?;
+    fields.insert("id".to_owned(), remains.name.clone().into());
+    serde_json::from_value(fields.into()).ok()
 }
 
 /// None where it can't be read; said aloud where its name is of those that were asked for.

@@ -195,11 +195,7 @@ impl Toolbox {
         match self.send(&call).await {
             Ok(answer) => Ok(Some(answer.body)),
             // Daemon and proxy say 404 alike. Who answers another call of this sandbox's was there to look for the file.
-            Err(Error::Contradicted { status: 404, .. })
-                if self.client.send(&self.call(TOOLBOX_VERSION)).await.is_ok() =>
-            {
-                Ok(None)
-            }
+            Err(Error::Contradicted { status: 404, .. }) if self.answers().await => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -211,17 +207,18 @@ impl Toolbox {
         }
     }
 
+    /// Whether its daemon answers at all, asked once and taken at the proxy's word.
+    pub async fn answers(&self) -> bool {
+        self.client.send(&self.call(TOOLBOX_VERSION)).await.is_ok()
+    }
+
     /// What stands behind a refusal. The proxy says 401 where the API does not answer it, and 404 where it does not know the sandbox's
-    /// machine any more: a key is bad, and a sandbox gone, when the API itself says so.
+    /// machine any more: a key is bad, and a sandbox gone, when the API itself says so. One call tells both: with a bad key the API
+    /// says nothing of a sandbox.
     async fn look_into(&self, refused: Error) -> Error {
         let Error::Refused { operation, kind, status, message, .. } = &refused else { return refused };
         if !matches!(kind, ErrorKind::Unauthorized | ErrorKind::NotFound | ErrorKind::WrongState) {
             return refused;
-        }
-        if *kind == ErrorKind::Unauthorized
-            && let Err(error) = self.client.whoami().await
-        {
-            return error;
         }
         let as_kind = |kind| Error::Refused {
             operation: *operation,

@@ -12,7 +12,7 @@ use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Value, json};
-use support::{Fake, json_reply, raw, sandbox_json, snapshot_json};
+use support::{Fake, json_reply, raw, refusal, sandbox_json, snapshot_json};
 
 const SANDBOXES: &str = "GET /sandbox";
 const SNAPSHOTS: &str = "GET /snapshots";
@@ -149,6 +149,33 @@ async fn what_has_no_id_but_our_labels_is_looked_up_by_name() {
     fake.on("GET /sandbox/name-ours", [json_reply(200, &labelled("ours"))]);
     let found = fake.client().list_sandboxes(&wanted()).await.unwrap();
     assert_eq!(found.iter().map(|sandbox| sandbox.id.as_str()).collect::<Vec<_>>(), ["ours", "good"]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_by_its_name_either_fails_no_list() {
+    let fake = Fake::start().await;
+    let mut headless = labelled("ours");
+    headless["id"] = json!(null);
+    let mut dots = headless.clone();
+    dots["name"] = json!("..");
+    let mut nameless = headless.clone();
+    nameless["name"] = json!([]);
+    let rows = json!([nameless, dots, headless, labelled("good")]);
+    fake.on(SANDBOXES, [json_reply(200, &json!({ "items": rows, "nextCursor": null }))]);
+    for unreadable in
+        [json_reply(200, &headless), json_reply(200, &json!([])), refusal(400, "not a sandbox's name")]
+    {
+        fake.on("GET /sandbox/name-ours", [unreadable]);
+        let found = fake.client().list_sandboxes(&wanted()).await.unwrap();
+        let ids: Vec<&str> = found.iter().map(|sandbox| sandbox.id.as_str()).collect();
+        assert_eq!(ids, ["..", "name-ours", "good"], "counted under the name");
+        assert_eq!(found[1].state, SandboxState::Started);
+    }
+    // Of what passes nothing is concluded.
+    for passing in [refusal(429, "Too Many Requests"), refusal(503, "")] {
+        fake.on("GET /sandbox/name-ours", [passing]);
+        fake.client().list_sandboxes(&wanted()).await.unwrap_err();
+    }
 }
 
 #[tokio::test]

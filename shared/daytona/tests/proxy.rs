@@ -59,6 +59,8 @@ async fn what_the_api_contradicts_is_the_proxys_bad_minute() {
         is_passing(&toolbox.upload(&[file]).await.unwrap_err());
         is_passing(&toolbox.download("/x", 9).await.unwrap_err());
     }
+    // The API was asked once for each refusal, and never about the key.
+    assert_eq!((fake.count(KEY), fake.count(SANDBOX)), (0, 1 + 3 * 4));
     // Who is at work again answers.
     fake.on(EXECUTE, [json_reply(200, &json!({ "exitCode": 0, "result": "" }))]);
     assert_eq!(toolbox.execute(&Execute::new("true", Duration::from_secs(5))).await.unwrap().exit_code, 0);
@@ -70,7 +72,9 @@ async fn a_key_is_bad_when_the_api_says_so() {
     let kind_if_the_key_is = async |reply: Reply| {
         let (fake, toolbox) = started().await;
         fake.on(EXECUTE, [refusal(401, REFUSED)]);
-        fake.on(KEY, [reply]);
+        for route in [KEY, SANDBOX] {
+            fake.on(route, [reply.clone()]);
+        }
         let error = execute(&toolbox).await;
         let ExecuteError::Call(error) = error else { panic!("{error:?}") };
         error.kind()
