@@ -18,7 +18,7 @@ mod warming;
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker::{Publisher, Register};
+use broker::{Broker, Publisher, Register};
 use daytona::Client;
 use job::{FleetName, Settings, Target};
 use lease::LeaseSection;
@@ -37,6 +37,8 @@ const REGISTER_READ: Duration = Duration::from_mins(2);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ListedTargets {
     pub(crate) targets: Vec<(Target, Settings)>,
+    /// How often the schedule fires.
+    pub(crate) every: Duration,
     /// Entries that could not be used: a target that is not among the others may be one of these.
     pub(crate) problems: usize,
 }
@@ -49,6 +51,7 @@ pub(crate) struct Keeper {
     pub(crate) fleet: FleetName,
     pub(crate) section: KeeperSection,
     pub(crate) lease: LeaseSection,
+    pub(crate) broker: Broker,
     pub(crate) register: Register,
     /// The lock's own: who is not the active producer any more publishes nothing.
     pub(crate) publisher: Publisher,
@@ -70,6 +73,7 @@ impl Keeper {
     pub(crate) async fn run_once(&self) {
         checkpointing::write_if_due(&self.register, &self.publisher, &self.clock).await;
         self.collect_and_leave().await;
+        self.keep_awake_and_leave().await;
     }
 
     /// Does every duty for as long as it is let.

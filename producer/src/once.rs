@@ -59,12 +59,14 @@ async fn fire(
     register.sync(REGISTER_READ).await?;
     let metrics = ProducerMetrics::new(&context.metrics);
     let client = daytona_client(settings.daytona.as_ref());
-    let listed = ListedTargets { targets: load.targets.clone(), problems: load.problems.len() };
+    let (targets, problems) = (load.targets.clone(), load.problems.len());
+    let listed = ListedTargets { targets, every: load.every, problems };
     let keeper = Keeper {
         fleet: settings.fleet.clone(),
         section: settings.keeper.clone(),
         lease: settings.lease,
         register: register.clone(),
+        broker: broker.clone(),
         publisher: lock.publisher(),
         client: client.clone(),
         listing: watch::Sender::new(Some(Arc::new(listed))).subscribe(),

@@ -235,6 +235,7 @@ impl LeaderElection<'_> {
             section: self.settings.keeper.clone(),
             lease: self.settings.lease,
             register: self.register.clone(),
+            broker: self.broker.clone(),
             publisher: lock.publisher(),
             client: self.client.clone(),
             listing: self.listing.clone(),

@@ -82,7 +82,8 @@ impl Schedule {
         self.metrics.record_config_problems(problems.len());
         if self.fleet_file.is_loaded() {
             let targets = self.fleet_file.targets().to_vec();
-            self.listed.send_replace(Some(Arc::new(ListedTargets { targets, problems: problems.len() })));
+            let (every, problems) = (self.fleet_file.every(), problems.len());
+            self.listed.send_replace(Some(Arc::new(ListedTargets { targets, every, problems })));
             self.readiness.set(Readiness::Ready, format!("{} targets", self.fleet_file.targets().len()));
         }
     }

@@ -1,5 +1,7 @@
-//! Keeps prebuilds awake that no session starts from, where the fleet wants it: a sandbox is started from each in time, and deleted.
+//! Keeps the listed targets' base snapshots awake, and, where the fleet wants it, prebuilds that no session starts from: a sandbox is
+//! started from each in time, and deleted.
 //!
+//! A base that fell asleep would leave nothing to build a sleeping prebuild anew from, and only cold builds start from one.
 //! Daytona counts the start as any other (`lastUsedAt`), so it is remembered here that it was nobody's session. The sandbox says so in
 //! a label, is nobody's lease by its name, and dies by itself.
 
@@ -9,14 +11,15 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use daytona::{
-    Client, CreateOutcome, NewSandbox, Sandbox, SandboxId, Snapshot, SnapshotId, SnapshotState, pace,
+    BaseFinding, Client, CreateOutcome, NewSandbox, Sandbox, SandboxId, Snapshot, SnapshotId, SnapshotState,
+    pace,
 };
 use job::SandboxName;
 use thiserror::Error;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::{Idle, Keeper};
+use super::{Idle, Keeper, ListedTargets};
 use crate::metrics::KeptAwake;
 
 /// So many looks in the time after which Daytona puts a snapshot to sleep: twice a day, in 14 days.
@@ -49,7 +52,7 @@ impl Awakenings {
     }
 }
 
-/// Why a prebuild was not started from.
+/// Why a snapshot was not started from.
 #[derive(Debug, Error)]
 pub(super) enum NotKept {
     #[error(transparent)]
@@ -65,54 +68,74 @@ pub(super) enum NotKept {
 }
 
 impl Keeper {
-    /// Looks every so often, where the fleet wants it.
+    /// Looks as soon as it is known what is listed, and then every so often.
     pub(super) async fn keep_awake(&self) {
-        let (Some(client), Idle::Awake) = (&self.client, self.section.idle) else {
+        let Some(client) = &self.client else { return std::future::pending().await };
+        let mut listing = self.listing.clone();
+        if listing.wait_for(Option::is_some).await.is_err() {
             return std::future::pending().await;
-        };
+        }
         loop {
-            if let Err(error) = self.keep_awake_once(client).await {
-                tracing::warn!(
-                    error = error_chain::line(&error),
-                    "idle prebuilds not kept awake; the next look tries again"
-                );
-            }
+            self.keep_awake_once(client).await;
             // Nobody tells that a snapshot is about to be put to sleep.
             tokio::time::sleep(self.section.sleeps_after / LOOKS).await;
         }
     }
 
-    /// Starts a sandbox from each promoted prebuild that is due, one after the other.
-    async fn keep_awake_once(&self, client: &Client) -> Result<(), daytona::Error> {
-        let Some(listed) = self.listing.borrow().clone() else { return Ok(()) };
-        let snapshots = client.list_snapshots(&SandboxName::fleet_prefix(&self.fleet)).await?;
+    /// Looks once, for a producer that fires one tick and leaves.
+    pub(super) async fn keep_awake_and_leave(&self) {
+        if let Some(client) = &self.client {
+            self.keep_awake_once(client).await;
+        }
+    }
+
+    /// Starts a sandbox from each snapshot that is due, one after the other.
+    async fn keep_awake_once(&self, client: &Client) {
+        let Some(listed) = self.listing.borrow().clone() else { return };
+        let mut snapshots = find_bases(client, &listed).await;
+        match self.section.idle {
+            Idle::Sleep => {}
+            Idle::Awake => match self.find_promoted(client, &listed).await {
+                Ok(promoted) => snapshots.extend(promoted),
+                Err(error) => tracing::warn!(
+                    error = error_chain::line(&error),
+                    "idle prebuilds not kept awake; the next look tries again"
+                ),
+            },
+        }
+        let now = self.clock.now();
+        for snapshot in snapshots.iter().filter(|it| is_due(it, self.section.sleeps_after, now)) {
+            match self.start_and_delete(client, snapshot).await {
+                Ok(()) => {
+                    self.metrics.count_kept_awake(KeptAwake::Started);
+                    tracing::info!(snapshot = snapshot.name, "an idle snapshot was kept awake");
+                }
+                Err(error) => {
+                    self.metrics.count_kept_awake(KeptAwake::Failed);
+                    tracing::warn!(
+                        snapshot = snapshot.name,
+                        error = error_chain::line(&error),
+                        "an idle snapshot was not kept awake; the next look tries again"
+                    );
+                }
+            }
+        }
+    }
+
+    async fn find_promoted(
+        &self,
+        client: &Client,
+        listed: &ListedTargets,
+    ) -> Result<Vec<Snapshot>, daytona::Error> {
+        let mut snapshots = client.list_snapshots(&SandboxName::fleet_prefix(&self.fleet)).await?;
         self.awakenings.keep_only(&snapshots);
         let promoted: HashSet<String> = listed
             .targets
             .iter()
             .filter_map(|(target, _)| Some(self.register.get(target)?.promoted.as_ref()?.snapshot_id.clone()))
             .collect();
-        let now = self.clock.now();
-        let is_due = |snapshot: &&Snapshot| {
-            promoted.contains(snapshot.id.as_str()) && is_due(snapshot, self.section.sleeps_after, now)
-        };
-        for snapshot in snapshots.iter().filter(is_due) {
-            match self.start_and_delete(client, snapshot).await {
-                Ok(()) => {
-                    self.metrics.count_kept_awake(KeptAwake::Started);
-                    tracing::info!(prebuild = snapshot.name, "an idle prebuild was kept awake");
-                }
-                Err(error) => {
-                    self.metrics.count_kept_awake(KeptAwake::Failed);
-                    tracing::warn!(
-                        prebuild = snapshot.name,
-                        error = error_chain::line(&error),
-                        "an idle prebuild was not kept awake; the next look tries again"
-                    );
-                }
-            }
-        }
-        Ok(())
+        snapshots.retain(|snapshot| promoted.contains(snapshot.id.as_str()));
+        Ok(snapshots)
     }
 
     async fn start_and_delete(&self, client: &Client, snapshot: &Snapshot) -> Result<(), NotKept> {
@@ -172,11 +195,28 @@ impl Keeper {
     }
 }
 
+/// What the listed settings' bases mean now. The classes of the workers' settings may have others, which only the workers know.
+async fn find_bases(client: &Client, listed: &ListedTargets) -> Vec<Snapshot> {
+    let names = listed.targets.iter().map(|(_, settings)| settings.base_snapshot.as_str());
+    let mut found: Vec<Snapshot> = Vec::new();
+    for BaseFinding { name, result } in client.look_up_bases(names).await {
+        match result {
+            // Two names may mean one.
+            Ok(snapshot) if found.iter().all(|it| it.id != snapshot.id) => found.push(snapshot),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(
+                base = name,
+                error = error_chain::line(&error),
+                "a base snapshot could not be looked at to keep it awake; the next look tries again"
+            ),
+        }
+    }
+    found
+}
+
 /// Whether three quarters of the time are over after which Daytona puts it to sleep: what is left is for looks that fail.
 fn is_due(snapshot: &Snapshot, sleeps_after: Duration, now: DateTime<Utc>) -> bool {
-    let last = snapshot.last_used_at.max(snapshot.created_at);
-    let idle = last.and_then(|last| (now - last).to_std().ok()).unwrap_or_default();
-    snapshot.state == SnapshotState::Active && idle >= sleeps_after / 4 * 3
+    snapshot.state == SnapshotState::Active && snapshot.idle_at(now) >= sleeps_after / 4 * 3
 }
 
 #[cfg(test)]

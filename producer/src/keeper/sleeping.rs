@@ -6,15 +6,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use broker::{JobMessage, PublishSpan, WorkQueue};
+use chrono::{DateTime, Utc};
 use daytona::{Client, Snapshot, SnapshotState};
-use job::{Envelope, Job, Settings, Target, TargetState};
+use job::{Envelope, Job, OutcomeWord, Settings, Target, TargetState};
 
 use super::Keeper;
 
 /// Taken before the schedule's own jobs.
 const QUEUE: WorkQueue = WorkQueue::OnDemand;
-/// Jobs of one look; the rest waits for the next, so that what people ask for is not held up for long.
-const AT_ONCE: usize = 50;
+/// Jobs of one look, fewer by what waits already; the rest waits for the next, so that what people ask for is not held up for long.
+const AT_ONCE: u32 = 50;
 /// How long publishing them may take, reconnecting included.
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -61,7 +62,7 @@ struct Sleeper {
 
 impl Keeper {
     /// Publishes a job, once, for each listed target whose promoted prebuild sleeps. A keeper that follows this one may publish it
-    /// again: whoever takes the second finds the target taken, or built.
+    /// again, where nobody has got to it since: whoever takes the second finds the target taken, or built.
     pub(super) async fn build_sleepers_anew(
         &self,
         client: &Client,
@@ -75,11 +76,28 @@ impl Keeper {
         let settings: HashMap<&Target, &Settings> =
             listed.targets.iter().map(|(target, settings)| (target, settings)).collect();
         let now = self.clock.now();
-        let is_paused = |target| self.register.get(target).is_some_and(|state| state.pause_at(now).is_some());
+        let is_wanted =
+            |target| self.register.get(target).is_none_or(|state| may_help(&state, listed.every, now));
+        if new.is_empty() {
+            return;
+        }
+        let room = self.room_ahead().await;
         let wanted = new.into_iter().filter_map(|sleeper| Some((sleeper, *settings.get(&sleeper.target)?)));
-        for (sleeper, settings) in wanted.filter(|(it, _)| !is_paused(&it.target)).take(AT_ONCE) {
+        for (sleeper, settings) in wanted.filter(|(it, _)| is_wanted(&it.target)).take(room) {
             if still_sleeps(client, sleeper).await {
                 self.publish_ahead(sleeper, settings).await;
+            }
+        }
+    }
+
+    /// How many jobs may go ahead now. Of those that nobody has come to yet, a keeper that fired a tick and left may have published some.
+    async fn room_ahead(&self) -> usize {
+        match self.broker.queue_depths().await {
+            Ok(depths) => usize::try_from(AT_ONCE.saturating_sub(depths.on_demand)).unwrap_or_default(),
+            Err(error) => {
+                let error = error_chain::line(&error);
+                tracing::warn!(error, "no jobs for targets whose prebuilds sleep; the next look tries again");
+                0
             }
         }
     }
@@ -114,6 +132,30 @@ impl Keeper {
     }
 }
 
+/// Whether a job ahead of the queue may bring the target a prebuild. What was just tried in vain is left to the schedule: a keeper that
+/// fires one tick and leaves remembers nothing of what the one before it published.
+fn may_help(state: &TargetState, every: Duration, now: DateTime<Utc>) -> bool {
+    let is_recent = |at: DateTime<Utc>| (now - at).to_std().unwrap_or_default() < every;
+    let tried = state.last.as_ref().is_some_and(|last| is_in_vain(last.outcome) && is_recent(last.at));
+    state.pause_at(now).is_none() && state.failing.is_none() && !tried
+}
+
+/// Whether an attempt that ended so got nowhere. What was good when it was looked at has fallen asleep since.
+fn is_in_vain(outcome: OutcomeWord) -> bool {
+    match outcome {
+        OutcomeWord::Built | OutcomeWord::Partial | OutcomeWord::Unchanged => false,
+        OutcomeWord::Failed
+        | OutcomeWord::OverQuota
+        | OutcomeWord::StillFailing
+        | OutcomeWord::Superseded
+        | OutcomeWord::Busy
+        | OutcomeWord::Cancelled
+        | OutcomeWord::Paused
+        | OutcomeWord::Interrupted
+        | OutcomeWord::LeaseLost => true,
+    }
+}
+
 /// Lists may be stale, and a build is dear.
 async fn still_sleeps(client: &Client, sleeper: &Sleeper) -> bool {
     match client.get_snapshot(&sleeper.snapshot).await {
@@ -144,8 +186,10 @@ fn find_sleepers<'a>(
 
 #[cfg(test)]
 mod tests {
-    use chrono::Utc;
-    use job::PrebuildRecord;
+    use chrono::TimeDelta;
+    use job::{
+        AttemptId, Failure, FailureKind, Fingerprint, JobId, LastAttempt, PrebuildRecord, StandingFailure,
+    };
     use serde_json::json;
 
     use super::*;
@@ -181,5 +225,38 @@ mod tests {
         known.replace(&[]);
         assert!(!known.contains(&asleep.snapshot_id));
         assert_eq!(known.replace(&all).len(), 1, "it fell asleep again");
+    }
+
+    #[test]
+    fn a_sleeper_that_was_just_tried_or_stands_is_not_asked_for() {
+        let (now, every) = (Utc::now(), Duration::from_hours(1));
+        let new = TargetState::new("o/one@main".parse().unwrap(), now);
+        assert!(may_help(&new, every, now));
+        let tried = |outcome, minutes| {
+            let last = LastAttempt {
+                job: JobId::on_demand(),
+                attempt: AttemptId::new(),
+                number: 1,
+                outcome,
+                failure: None,
+                commit: None,
+                at: now - TimeDelta::minutes(minutes),
+                milliseconds: 7,
+                trace_id: None,
+            };
+            may_help(&TargetState { last: Some(last), ..new.clone() }, every, now)
+        };
+        let failed = [-1, 0, 59, 61].map(|minutes| tried(OutcomeWord::Failed, minutes));
+        assert_eq!(failed, [false, false, false, true]);
+        assert!(tried(OutcomeWord::Unchanged, 1), "it has fallen asleep since");
+        let standing = StandingFailure {
+            failure: Failure::new(FailureKind::Internal, "it stands"),
+            commit: None,
+            fingerprint: Fingerprint::from_hex(&"9".repeat(64)).unwrap(),
+            secrets: None,
+            since: now,
+            count: 3,
+        };
+        assert!(!may_help(&TargetState { failing: Some(standing), ..new }, every, now));
     }
 }

@@ -46,7 +46,7 @@ pub use operation::{Method, Operation};
 pub use restart::RestartError;
 pub use sandbox::{NewSandbox, Sandbox};
 pub use sandbox_calls::{CreateOutcome, DeleteOutcome};
-pub use snapshot::Snapshot;
+pub use snapshot::{SLEEPS_AFTER, Snapshot};
 pub use start::StartError;
 pub use states::{SandboxState, SnapshotState};
 pub use toolbox::{Execute, ExecuteError, Executed, Toolbox};

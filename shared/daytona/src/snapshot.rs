@@ -1,5 +1,7 @@
 //! A snapshot as Daytona describes it.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
@@ -7,6 +9,9 @@ use crate::class::SandboxClass;
 use crate::ids::{OrganizationId, SandboxId, SnapshotId};
 use crate::lenient;
 use crate::states::SnapshotState;
+
+/// After how long without a start Daytona puts a snapshot to sleep, unless the organization has it otherwise: 20160 minutes.
+pub const SLEEPS_AFTER: Duration = Duration::from_hours(14 * 24);
 
 /// A snapshot. Names are for ever; ids are what to keep.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -54,6 +59,14 @@ pub struct Snapshot {
     /// The sandbox it was captured from; newer Daytonas only.
     #[serde(default, deserialize_with = "lenient::named")]
     pub source_sandbox_id: Option<SandboxId>,
+}
+
+impl Snapshot {
+    /// How long ago a sandbox was last made from it, or it was made itself: by this Daytona puts snapshots to sleep.
+    pub fn idle_at(&self, now: DateTime<Utc>) -> Duration {
+        let last = self.last_used_at.max(self.created_at);
+        last.and_then(|last| (now - last).to_std().ok()).unwrap_or_default()
+    }
 }
 
 /// In transition, as every state that this client does not know.

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use broker::Broker;
-use daytona::{BaseError, Client, ErrorKind, Permission, Region};
+use chrono::{DateTime, Utc};
+use daytona::{BaseError, Client, ErrorKind, Permission, Region, SLEEPS_AFTER, Snapshot};
 use futures::StreamExt;
 use job::{Settings, Target};
 use remote::{HeadError, Remote};
@@ -157,7 +158,7 @@ async fn check_region(client: &Client) -> Check {
 async fn check_base(client: &Client, base: &str) -> Check {
     let check = format!("base snapshot {base}");
     match client.base_snapshot(base).await {
-        Ok(snapshot) => Check::ok(check, format!("{} ({}) is active", snapshot.name, snapshot.id)),
+        Ok(snapshot) => judge_base(check, &snapshot, Utc::now()),
         Err(error @ BaseError::NotActive { .. }) => {
             let remedy = "one made from an image (snapshot/build.sh): activate it in Daytona's dashboard. One captured from a sandbox \
                           can't be woken: make it anew under another tag and delete this one, and the newest active \
@@ -170,6 +171,23 @@ async fn check_base(client: &Client, base: &str) -> Check {
         }
         Err(BaseError::Call(error)) => Check::failed(check, error_chain::line(&error), "see the Daytona key"),
     }
+}
+
+/// Of one that is active: whether somebody keeps it so. The producer starts from each once three quarters of the time are over.
+fn judge_base(check: String, snapshot: &Snapshot, now: DateTime<Utc>) -> Check {
+    let detail = format!("{} ({}) is active", snapshot.name, snapshot.id);
+    let idle = snapshot.idle_at(now);
+    if idle < SLEEPS_AFTER / 4 * 3 {
+        return Check::ok(check, detail);
+    }
+    let days = idle.as_secs() / (24 * 60 * 60);
+    let detail = format!(
+        "{detail}, and no sandbox was started from it for {days} days: Daytona puts it to sleep after 14, unless the organization \
+         has another setting, and then nothing is built anew"
+    );
+    let remedy = "run a producer with DAYTONA_API_KEY, which starts from it in time ([keeper] sleeps_after); or start a sandbox from \
+                  it now";
+    Check::warning(check, detail, remedy)
 }
 
 /// The head of every branch, as a worker with this environment would see it.
@@ -227,6 +245,31 @@ fn choose_remedy(error: &HeadError, token: &str) -> String {
         | HeadError::UnusableUrl { .. } => "correct `clone_url` in fleet.toml".to_owned(),
         HeadError::GitMissing { .. } | HeadError::GitFailed { .. } => {
             "install git; it reads repositories in folders".to_owned()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+    use serde_json::json;
+
+    use super::super::view::Finding;
+    use super::*;
+
+    #[test]
+    fn a_base_that_nobody_starts_from_is_warned_of() {
+        let now = Utc::now();
+        let judged = |created: i64, used: Option<i64>| {
+            let at = |days| now - TimeDelta::days(days);
+            let row = json!({ "id": "b", "name": "base.a", "state": "active", "createdAt": at(created), "lastUsedAt": used.map(at) });
+            judge_base("base snapshot base".to_owned(), &serde_json::from_value(row).unwrap(), now).finding
+        };
+        for fresh in [judged(1, None), judged(90, Some(10)), judged(90, Some(0))] {
+            assert!(matches!(fresh, Finding::Ok { .. }), "{fresh:?}");
+        }
+        for idle in [judged(11, None), judged(90, Some(12))] {
+            assert!(matches!(&idle, Finding::Warning { detail, .. } if detail.contains("for 1")), "{idle:?}");
         }
     }
 }
