@@ -6,6 +6,7 @@ mod commands;
 mod forged;
 mod leftovers;
 mod node;
+mod proxy;
 mod secrets;
 
 mod checkout;

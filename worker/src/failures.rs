@@ -22,5 +22,7 @@ pub(crate) use self::git_host::from_head;
 pub(crate) use self::loss::{Others, from_loss};
 pub(crate) use self::program_output::{from_build, from_git, from_install, from_toolchain};
 pub(crate) use self::run::{BrokenRun, from_broken_run};
-pub(crate) use self::suspect::{ApiAnswer, believe, is_claim, is_there};
-pub(crate) use self::toolbox::{call_may_pass, from_execute, from_toolbox, may_pass};
+pub(crate) use self::suspect::{ApiAnswer, believe, is_claim, is_proxys_trouble, is_there, proxys_trouble};
+pub(crate) use self::toolbox::{
+    Speaker, call_may_pass, from_execute, from_toolbox, may_pass, speaker_of, speaker_of_execute,
+};

@@ -39,6 +39,9 @@ const RESTART_DEADLINE: Duration = Duration::from_mins(10);
 /// How long a stopped sandbox stays when the worker that stopped it dies before it starts it again.
 const KEPT_WHILE_STOPPED: Duration = Duration::from_mins(30);
 
+/// How long one at rest stays beyond what its capture may take: the snapshot is looked for once more, and then it is deleted.
+const KEPT_AFTER_CAPTURE: Duration = Duration::from_mins(10);
+
 /// A held lease. Dropped without [`Lease::release`] it stops beating, and the keeper or the next attempt takes it.
 #[derive(Debug)]
 pub(crate) struct Lease {
@@ -127,13 +130,14 @@ impl Lease {
         restarted.map(drop).map_err(|error| from_restart(&error, stage))
     }
 
-    /// Brings the sandbox to what its class is captured in: a virtual machine's disk is captured only at rest.
-    pub(crate) async fn prepare_for_capture(&self, stage: Stage) -> Result<(), EarlyEnd> {
+    /// Brings the sandbox to what its class is captured in: a virtual machine's disk is captured only at rest. It stays so for as long
+    /// as the capture may take.
+    pub(crate) async fn prepare_for_capture(&self, stage: Stage, capture: Duration) -> Result<(), EarlyEnd> {
         if !self.sandbox.class.rests_for_capture() {
             return Ok(());
         }
         let deadline = Instant::now() + RESTART_DEADLINE;
-        let rested = self.client.rest_sandbox(&self.sandbox.id, KEPT_WHILE_STOPPED, deadline).await;
+        let rested = self.client.rest_sandbox(&self.sandbox.id, kept_at_rest(capture), deadline).await;
         rested.map(drop).map_err(|error| from_restart(&error, stage))
     }
 
@@ -154,6 +158,11 @@ impl Lease {
         }
         drop(self.hold);
     }
+}
+
+/// How long a sandbox at rest stays, should the worker die; Daytona deletes it then, and with it what is being captured of it.
+fn kept_at_rest(capture: Duration) -> Duration {
+    capture.saturating_add(KEPT_AFTER_CAPTURE)
 }
 
 async fn remove(client: &Client, id: &SandboxId, deadline: Duration) {

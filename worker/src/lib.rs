@@ -15,6 +15,7 @@ mod lease;
 mod ledger_writer;
 mod losses;
 mod metrics;
+mod others;
 mod process;
 mod run;
 pub mod sandbox;

@@ -3,17 +3,14 @@
 
 use daytona::Client;
 use job::{Failure, FailureKind, Outcome, Stage};
-use lease::{Owner, fleet_label};
 
 use crate::attempt::Attempt;
 use crate::early_end::EarlyEnd;
 use crate::failures::{Others, from_loss, is_there};
 use crate::lease::Lease;
+use crate::others::look_at_others;
 use crate::stages::resolve::Wanted;
 use crate::target_register::TargetRegister;
-
-/// How many of the fleet's other sandboxes are looked at one by one: the list is known to be stale now and then.
-const LOOKED_AT: usize = 3;
 
 /// Finds out what became of sandboxes that are not there any more.
 #[derive(Debug)]
@@ -62,29 +59,12 @@ impl Losses {
             .as_ref()
             .and_then(|state| state.lost_sandbox.as_ref())
             .filter(|lost| lost.commit == wanted.commit && lost.fingerprint == wanted.fingerprint);
-        let others =
-            if before.is_some() { self.look_at_others(attempt, lease).await } else { Others::Absent };
-        from_loss(lost, before, others).into()
-    }
-
-    async fn look_at_others(&self, attempt: &Attempt, lease: &Lease) -> Others {
-        let fleet = &attempt.job.fleet;
-        let Ok(mut others) = self.client.list_sandboxes(&fleet_label(fleet)).await else {
-            return Others::Failing;
+        let others = if before.is_some() {
+            look_at_others(&self.client, &attempt.job.fleet, &lease.sandbox().id).await
+        } else {
+            Others::Absent
         };
-        others.retain(|other| {
-            other.id != lease.sandbox().id && matches!(Owner::of(other, fleet), Owner::Ours(_))
-        });
-        if others.is_empty() {
-            return Others::Absent;
-        }
-        for other in others.iter().filter(|other| is_there(&other.state)).take(LOOKED_AT) {
-            let seen = self.client.get_sandbox(other.id.as_str()).await;
-            if seen.is_ok_and(|seen| seen.is_some_and(|seen| is_there(&seen.state))) {
-                return Others::Alive;
-            }
-        }
-        Others::Failing
+        from_loss(lost, before, others).into()
     }
 }
 

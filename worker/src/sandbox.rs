@@ -19,7 +19,9 @@ use job::{AttemptId, Failure, Stage};
 use secrecy::SecretString;
 use tokio::time::Instant;
 
-use crate::failures::{call_may_pass, from_execute, from_toolbox, may_pass};
+use crate::failures::{
+    Speaker, call_may_pass, from_execute, from_toolbox, may_pass, speaker_of, speaker_of_execute,
+};
 
 pub use environment::Environment;
 pub(crate) use long::{ANY_ROOM, FinishedCommand};
@@ -64,8 +66,13 @@ impl Sandbox {
     /// What an attempt fails with when the sandbox's own answers amount to `claim`: from install on only what Daytona's API
     /// says as well. Whoever makes a failure of what a sandbox answered, or did not, hands it through here.
     pub(crate) async fn believe(&self, claim: Failure) -> Failure {
+        self.believe_of(claim, Speaker::Sandbox).await
+    }
+
+    /// The same where the proxy before the sandbox may be at fault.
+    async fn believe_of(&self, claim: Failure, speaker: Speaker) -> Failure {
         let message = self.redactor.scrub(&claim.message);
-        self.witness.examine(Failure { message, ..claim }).await
+        self.witness.examine(Failure { message, ..claim }, speaker).await
     }
 
     /// Knows the secrets that its output is scrubbed of.
@@ -100,7 +107,7 @@ impl Sandbox {
                 Err(error) => error,
             };
             if !may_pass(&error) || patience.pause().await == Pause::TooLong {
-                return Err(self.believe(from_execute(&error, stage)).await);
+                return Err(self.believe_of(from_execute(&error, stage), speaker_of_execute(&error)).await);
             }
         }
     }
@@ -112,7 +119,7 @@ impl Sandbox {
         loop {
             let Err(error) = self.toolbox.upload(&files).await else { return Ok(()) };
             if !call_may_pass(&error) || patience.pause().await == Pause::TooLong {
-                return Err(self.believe(from_toolbox(&error, stage)).await);
+                return Err(self.believe_of(from_toolbox(&error, stage), speaker_of(&error)).await);
             }
         }
     }
@@ -126,7 +133,7 @@ impl Sandbox {
                 Err(error) => error,
             };
             if !call_may_pass(&error) || patience.pause().await == Pause::TooLong {
-                return Err(self.believe(from_toolbox(&error, stage)).await);
+                return Err(self.believe_of(from_toolbox(&error, stage), speaker_of(&error)).await);
             }
         }
     }

@@ -66,6 +66,11 @@ pub fn fleet_label(fleet: &FleetName) -> BTreeMap<String, String> {
     [(FLEET.to_owned(), fleet.to_string())].into()
 }
 
+/// The fleet that a sandbox with these labels says it is of.
+pub fn fleet_of(labels: &BTreeMap<String, String>) -> Option<FleetName> {
+    labels.get(FLEET)?.parse().ok()
+}
+
 /// The labels of a sandbox that is started to keep a prebuild awake: it is nobody's session, build or lease.
 pub fn keep_awake_labels(fleet: &FleetName) -> BTreeMap<String, String> {
     let mut labels = fleet_label(fleet);

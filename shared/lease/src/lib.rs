@@ -10,7 +10,7 @@ mod section;
 
 use std::time::Duration;
 
-pub use labels::{Holder, Labels, Owner, attempts_at_work, fleet_label, keep_awake_labels};
+pub use labels::{Holder, Labels, Owner, attempts_at_work, fleet_label, fleet_of, keep_awake_labels};
 pub use life::{Sighting, is_dead, is_stuck, observe, since_message_looked};
 pub use section::LeaseSection;
 

@@ -9,6 +9,15 @@ use super::steps::HELD;
 
 const EVERY_CALL: &str = "/toolbox/*/**";
 
+impl Scene {
+    /// How many of the planted answers nobody was given yet.
+    async fn faults_left(&self) -> u64 {
+        let url = format!("{}/faults", self.fleet.api_url().trim_end_matches("/api"));
+        let rules: Vec<serde_json::Value> = reqwest::get(url).await.unwrap().json().await.unwrap();
+        rules.iter().map(|rule| rule["times"].as_u64().unwrap()).sum()
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_build_outlives_a_bad_minute_of_the_proxy() {
     let scene = Scene::start().await;
@@ -17,7 +26,6 @@ async fn a_build_outlives_a_bad_minute_of_the_proxy() {
     let job = scene.job_building(&target, HELD);
     scene.publish(&job).await;
     let held = scene.until_held(&target).await;
-    scene.let_go(&held).await;
     let said = "Bearer token validation error: dial tcp: connect: connection refused";
     for status in [401, 404] {
         let answer =
@@ -25,6 +33,13 @@ async fn a_build_outlives_a_bad_minute_of_the_proxy() {
         let fault = json!({ "match": { "path_pattern": EVERY_CALL }, "times": 6, "action": answer });
         scene.fleet.plant_fault(&fault).await.unwrap();
     }
+    // The build stands still, so whatever is refused is a look of the worker's at a command that runs.
+    fleet_tests::eventually(super::scene::SOON, "each refusal was met", async || {
+        let left = scene.faults_left().await;
+        if left == 0 { Ok(()) } else { Err(left) }
+    })
+    .await;
+    scene.let_go(&held).await;
     let end = scene.last_end(&job).await;
     assert_eq!((end.outcome, end.number), (OutcomeWord::Built, 1), "{end:?}");
     scene.nothing_leaks().await;

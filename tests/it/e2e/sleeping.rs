@@ -29,6 +29,20 @@ impl Scene {
         let calls = requests["requests"].as_object().unwrap().keys();
         calls.filter(|call| call.contains("/activate")).cloned().collect()
     }
+
+    async fn looks(&self) -> u64 {
+        self.fleet.requests().await.unwrap()["requests"]["GET /api/snapshots"].as_u64().unwrap_or(0)
+    }
+
+    /// Waits until the snapshots were listed twice more, so that what the first of these looks led to is done.
+    async fn two_more_looks(&self) {
+        let before = self.looks().await;
+        eventually(SOON, "the keeper looks twice more", async || {
+            let more = self.looks().await - before;
+            if more >= 2 { Ok(()) } else { Err(more) }
+        })
+        .await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -92,6 +106,7 @@ async fn who_sleeps_is_built_ahead_of_the_queue() {
     assert_eq!(resolved["snapshot_id"], kept.snapshot_id.as_str(), "the next best: {resolved}");
     assert_eq!(resolved["confirmed"], false, "{resolved}");
     assert!(resolved["notes"].to_string().contains("sleeps in Daytona"), "{resolved}");
+    scene.two_more_looks().await;
     assert_eq!(scene.broker.queue_depths().await.unwrap().on_demand, 1, "once, at however many looks");
     assert_eq!(scene.published("ondemand").await.target, target);
     // What sessions were given stays until it is replaced.
@@ -123,7 +138,44 @@ async fn an_idle_one_is_kept_awake_where_that_is_wanted() {
         if count >= Some(2) { Ok(()) } else { Err(text) }
     })
     .await;
-    assert!(last_used().await > before);
+    eventually(SOON, "one of them from the prebuild", async || {
+        let used = last_used().await;
+        if used > before { Ok(()) } else { Err(format!("{used:?}")) }
+    })
+    .await;
     drop(producer);
+    scene.nothing_leaks().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_base_is_kept_awake_where_prebuilds_may_sleep() {
+    let scene = Scene::with(|plan| plan.keeper_lines = "sleeps_after = \"3s\"\n".into()).await;
+    let target = scene.small("acme/one").await.0;
+    scene.fleet.follow(&scene.git, &[("acme/one", "")]).unwrap();
+    let [promoted] = scene.built(&target).await;
+    assert_eq!(scene.promote(&target, &promoted, &[]).await, Folded::Taken);
+    let last_used = async |snapshot: &str| {
+        scene.daytona.get_snapshot(snapshot).await.unwrap().expect("it stays").last_used_at
+    };
+    let base = scene.settings(&target).base_snapshot;
+    let base = scene.daytona.base_snapshot(&base).await.unwrap().id.to_string();
+    let (base_before, prebuild_before) = (last_used(&base).await, last_used(&promoted.snapshot_id).await);
+    let producer = scene.keeper().await;
+    eventually(SOON, "a sandbox was started from the base", async || {
+        let used = last_used(&base).await;
+        if used > base_before { Ok(()) } else { Err(format!("{used:?}")) }
+    })
+    .await;
+    assert_eq!(last_used(&promoted.snapshot_id).await, prebuild_before, "it may sleep");
+    drop(producer);
+
+    // So does a producer that fires one tick, or skips it, and leaves.
+    let before = last_used(&base).await;
+    eventually(SOON, "one that leaves has started from the base", async || {
+        let mut once = scene.fleet.producer(&["--once"]).unwrap();
+        let ended = once.ended(SOON).await.map_err(|error| error.to_string())?;
+        if last_used(&base).await > before { Ok(()) } else { Err(format!("{ended}: not due yet")) }
+    })
+    .await;
     scene.nothing_leaks().await;
 }

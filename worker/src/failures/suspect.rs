@@ -2,10 +2,14 @@
 //!
 //! From install on everything in a sandbox is the repository's, its toolbox's answers too: a pipe in the place of a file reads as
 //! an outage, a file nobody may read as a refused key. Such a failure is a claim until Daytona's API, which no repository
-//! answers for, has said how the sandbox stands.
+//! answers for, has said how the sandbox stands. Where the proxy before the toolbox may be at fault, the toolboxes of the fleet's other
+//! sandboxes tell: a repository can keep its own from answering, and no other.
 
 use daytona::SandboxState;
 use job::{Blame, Failure, FailureKind, Scope, Stage};
+
+use super::loss::Others;
+use super::toolbox::Speaker;
 
 /// How the sandbox stands, by Daytona's API.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +53,25 @@ pub(crate) fn believe(claim: &Failure, answer: ApiAnswer) -> Failure {
     }
 }
 
+/// Whether the proxy is in trouble and not this one sandbox, given how the toolboxes of the fleet's `others` fare.
+pub(crate) fn is_proxys_trouble(speaker: Speaker, others: Others) -> bool {
+    match (speaker, others) {
+        (Speaker::Sandbox, _) | (_, Others::Alive) | (Speaker::Unknown, Others::Absent) => false,
+        (Speaker::Unknown | Speaker::Proxy, Others::Failing) | (Speaker::Proxy, Others::Absent) => true,
+    }
+}
+
+/// The failure of an attempt whose sandbox can't be reached for the proxy's sake. Nobody's attempt is used up.
+pub(crate) fn proxys_trouble(claim: &Failure) -> Failure {
+    let text = format!(
+        "the sandbox is there, as Daytona's API says, and the proxy before the toolboxes lets nobody through to it: {}",
+        claim.message
+    );
+    Failure::new(FailureKind::DaytonaUnavailable, job::truncate(&text, Failure::MAX_MESSAGE))
+        .at(claim.stage)
+        .with_scope(Scope::Daytona)
+}
+
 /// Whether commands can be run in it, or could a moment ago and will be again.
 pub(crate) fn is_there(state: &SandboxState) -> bool {
     match state {
@@ -75,5 +98,23 @@ pub(crate) fn is_there(state: &SandboxState) -> bool {
         | SandboxState::Resuming
         | SandboxState::Unknown
         | SandboxState::Other(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proxy_that_stays_bad_is_not_the_repositorys_doing() {
+        let all = [Others::Alive, Others::Failing, Others::Absent];
+        let judged = |speaker| all.map(|others| is_proxys_trouble(speaker, others));
+        assert_eq!(judged(Speaker::Sandbox), [false; 3]);
+        assert_eq!(judged(Speaker::Unknown), [false, true, false], "its own machine may be full");
+        assert_eq!(judged(Speaker::Proxy), [false, true, true]);
+        let claim = Failure::new(FailureKind::DaytonaUnavailable, "HTTP 401").at(Stage::Build);
+        let failure = proxys_trouble(&claim);
+        assert_eq!((failure.blame(), &failure.scope), (Blame::Upstream, &Scope::Daytona));
+        assert!(failure.stage == Stage::Build && failure.message.contains("HTTP 401"), "{failure:?}");
     }
 }

@@ -68,6 +68,39 @@ fn meaning(kind: ErrorKind) -> (FailureKind, Scope) {
     }
 }
 
+/// Who may stand behind a call that went unanswered until nobody waited any longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Speaker {
+    /// The sandbox: it answered, and this is what it said.
+    Sandbox,
+    /// The sandbox or the proxy before it: there was no answer, or the proxy's that there is none.
+    Unknown,
+    /// The proxy, or a sandbox that speaks like it: a refusal that Daytona's API contradicts.
+    Proxy,
+}
+
+/// Who may stand behind a command of which no result is known.
+pub(crate) fn speaker_of_execute(error: &ExecuteError) -> Speaker {
+    match error {
+        ExecuteError::NotRunning(error)
+        | ExecuteError::Gone(error)
+        | ExecuteError::Unknown(error)
+        | ExecuteError::Call(error) => speaker_of(error),
+        ExecuteError::TimedOut { .. } | ExecuteError::TooMuchOutput(_) => Speaker::Sandbox,
+    }
+}
+
+/// Who may stand behind a call that was refused or not answered.
+pub(crate) fn speaker_of(error: &Error) -> Speaker {
+    if matches!(error, Error::Contradicted { .. }) {
+        Speaker::Proxy
+    } else if matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout) {
+        Speaker::Unknown
+    } else {
+        Speaker::Sandbox
+    }
+}
+
 /// Whether a poll that failed this way may succeed later.
 pub(crate) fn may_pass(error: &ExecuteError) -> bool {
     match error {

@@ -76,3 +76,10 @@ fn what_is_held_is_held_until_it_is_dropped() {
     drop(ours);
     assert!(!held.is_held(&id));
 }
+
+#[test]
+fn a_machine_at_rest_outlasts_its_capture() {
+    let capture = job::Timeouts::default().capture;
+    assert!(kept_at_rest(capture) >= capture + Duration::from_mins(10));
+    assert_eq!(kept_at_rest(Duration::from_hours(3)), Duration::from_mins(190));
+}

@@ -18,7 +18,7 @@ pub(crate) use self::command_end::{ANY_ROOM, FinishedCommand};
 pub use self::command_end::{CommandEnd, Exit};
 use self::run_status::{RunStatus, State};
 use super::{Environment, Sandbox};
-use crate::failures::{BrokenRun, from_broken_run, from_execute, may_pass};
+use crate::failures::{BrokenRun, Speaker, from_broken_run, from_execute, may_pass, speaker_of_execute};
 
 /// Where every run has its folder; outside the checkout, removed by scrub.
 pub(crate) const RUNS: &str = "/tmp/harvest-run";
@@ -128,7 +128,10 @@ impl Sandbox {
             let status = match self.poll(command, folder).instrument(unexported).await {
                 Ok(status) => status,
                 Err(error) if error.passing && last_answer.elapsed() < self.watching.lost_after => continue,
-                Err(error) => return Err(self.believe(error.claim).await.with_output(None, last_tail)),
+                Err(error) => {
+                    let failure = self.believe_of(error.claim, error.speaker).await;
+                    return Err(failure.with_output(None, last_tail));
+                }
             };
             match status.state {
                 State::Ended { code } => return Ok(command_end(code, status, command.deadline)),
@@ -161,10 +164,12 @@ impl Sandbox {
             Environment::new().with("HARVEST_FOLDER", folder).with("HARVEST_CWD", command.cwd.clone());
         let executed =
             self.toolbox.execute(&super::step(POLL, &environment, MOMENTS)).await.map_err(|error| {
-                PollError { passing: may_pass(&error), claim: from_execute(&error, command.stage) }
+                let speaker = speaker_of_execute(&error);
+                PollError { passing: may_pass(&error), speaker, claim: from_execute(&error, command.stage) }
             })?;
         run_status::parse(&executed.result, &self.redactor).ok_or_else(|| PollError {
             passing: false,
+            speaker: Speaker::Sandbox,
             claim: from_broken_run(BrokenRun::Garbled, command.stage),
         })
     }
@@ -182,6 +187,7 @@ impl Sandbox {
 
 struct PollError {
     passing: bool,
+    speaker: Speaker,
     /// What it amounts to, if the sandbox can be believed.
     claim: Failure,
 }

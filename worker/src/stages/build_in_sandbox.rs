@@ -175,7 +175,7 @@ impl Builder {
             };
             let manifest = Box::new(facts.into_manifest(attempt, wanted, name));
             let digest = scrub::write_manifest(&sandbox, &manifest).await?;
-            lease.prepare_for_capture(Stage::Scrub).await?;
+            lease.prepare_for_capture(Stage::Scrub, timeouts.capture).await?;
             Ok::<_, EarlyEnd>(WrittenManifest { manifest, digest })
         };
         attempt.stage(Stage::Scrub, interrupts, scrubbed).await
