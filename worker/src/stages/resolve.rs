@@ -28,7 +28,7 @@ pub(crate) struct Wanted {
     pub(crate) base: Base,
     /// The bytes that the promoted prebuild added to its base, where there is one and they were measured.
     pub(crate) predecessor_bytes: Option<i64>,
-    /// Whether it has to be built, as far as the register shows.
+    /// Whether it has to be built, as far as register and Daytona show.
     pub(crate) purpose: Purpose,
     /// The promotion that the register showed before the branch was looked up: the one that this attempt's own follows.
     pub(crate) promotion: Option<EntryVersion>,
@@ -136,10 +136,18 @@ impl Resolver {
         }
         let promotion = state.and_then(|state| state.promotion);
         let predecessor_bytes = state.and_then(|state| state.promoted.as_ref()?.added_bytes);
-        let captured = state.and_then(|state| state.captured.as_ref());
-        let purpose = match captured.filter(|captured| captured.name.holds(&commit, &fingerprint)) {
-            Some(_) => Purpose::Verify,
-            None => Purpose::Build,
+        let captured = state.and_then(|state| state.captured.as_ref()).map(|captured| &captured.name);
+        let purpose = match captured.filter(|name| name.holds(&commit, &fingerprint)) {
+            // Noted before the capture, which may have come to nothing.
+            Some(name)
+                if self
+                    .find_captured(name)
+                    .await
+                    .is_some_and(|found| found.state == SnapshotState::Active) =>
+            {
+                Purpose::Verify
+            }
+            Some(_) | None => Purpose::Build,
         };
         Ok(Wanted { commit, fingerprint, base, predecessor_bytes, purpose, promotion })
     }
