@@ -167,6 +167,8 @@ async fn a_base_is_kept_awake_where_prebuilds_may_sleep() {
     })
     .await;
     assert_eq!(last_used(&promoted.snapshot_id).await, prebuild_before, "it may sleep");
+    // Killed between a start and its deletion it would leave the sandbox to its own end, in twenty minutes.
+    scene.nothing_leaks().await;
     drop(producer);
 
     // So does a producer that fires one tick, or skips it, and leaves.
