@@ -88,6 +88,7 @@ impl Server {
         };
         if late > Duration::ZERO || captured.is_err() {
             self.back(&capture);
+            // The planted lateness itself: the row comes after the sandbox has left `snapshotting`.
             tokio::select! { () = tokio::time::sleep(late) => {}, () = self.ending.cancelled() => {} }
         }
         match captured {

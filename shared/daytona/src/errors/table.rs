@@ -141,7 +141,8 @@ pub(crate) fn classify(operation: Operation, status: u16, message: &Message) -> 
         .map_or_else(|| by_status(operation, status), |row| row.kind)
 }
 
-/// What an organization has a limit of.
+/// What an organization has a limit of, as Daytona's texts name it. The register has words of its own for the same (`job::Resource`):
+/// neither crate may name the other, and `account` translates.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, strum::Display,
 )]

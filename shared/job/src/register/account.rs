@@ -11,7 +11,7 @@ use strum::Display;
 /// What is older than this is told of no more.
 const FORGOTTEN_AFTER: Duration = Duration::days(2);
 
-/// What an organization has a limit of.
+/// What an organization has a limit of, as it stands in the register: these words stay, whatever Daytona calls them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Display)]
 #[serde(rename_all = "snake_case")]
 pub enum Resource {
